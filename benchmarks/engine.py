@@ -1,0 +1,172 @@
+"""A durable 10-step run, every step committed: Weft against LangGraph with its own AsyncPostgresSaver (durability "sync"), in one run
+on one Postgres with its ordinary settings. Prints CPU and wall per run and runs per second at 1, 8 and 32 at once, and the ratios.
+
+    python -m benchmarks.engine [--seconds 3] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import psycopg
+import uvloop
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph import END, START, StateGraph
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+import migrations.apply
+from benchmarks.cpu import Meter
+from graphs import runs
+from graphs.engine import Engine
+from graphs.expressions import Evaluator
+from graphs.models import Models, ModelSettings
+from graphs.outbound import Outbound, Policy
+from graphs.runtime import Actor, Runtime
+from store import identities, workflows
+from store.embedded import embedded
+from store.postgres import Database
+
+STEPS = 10
+AT_ONCE = (1, 8, 32)
+Run = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """Per run: CPU milliseconds of our process and of Postgres; and runs per second."""
+
+    client: float
+    postgres: float
+    per_second: float
+
+    @property
+    def cpu(self) -> float:
+        return self.client + self.postgres
+
+
+class State(TypedDict, total=False):
+    v: dict[str, int]
+
+
+@asynccontextmanager
+async def stock(url: str) -> AsyncIterator[Run]:
+    """LangGraph as its documentation shows it: a node per step, the stock saver on a pool."""
+    options: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": 0}
+    async with AsyncConnectionPool(url, kwargs=options, max_size=20) as pool:
+        saver = AsyncPostgresSaver(pool)  # pyright: ignore[reportArgumentType]
+        await saver.setup()
+        builder = StateGraph(State)
+
+        async def step(state: State) -> State:
+            return {"v": {"n": (state.get("v") or {"n": 0})["n"] + 1}}
+
+        for number in range(STEPS):
+            builder.add_node(f"s{number}", step)
+            builder.add_edge(START if number == 0 else f"s{number - 1}", f"s{number}")
+        builder.add_edge(f"s{STEPS - 1}", END)
+        graph = builder.compile(checkpointer=saver)
+
+        async def run() -> None:
+            done = await graph.ainvoke({"v": {"n": 0}}, {"configurable": {"thread_id": str(uuid.uuid4())}}, durability="sync")
+            assert done["v"]["n"] == STEPS
+
+        yield run
+
+
+@asynccontextmanager
+async def weft(url: str) -> AsyncIterator[Run]:
+    """Weft's engine: started by name, driven, journalled, settled and read back."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database.open(url))
+        evaluator = await stack.enter_async_context(Evaluator())
+        outbound = await stack.enter_async_context(Outbound(Policy()))
+        models = Models(ModelSettings(), outbound)
+        engine = await stack.enter_async_context(Engine(database, evaluator, outbound, models, variables={}))
+        await stack.enter_async_context(engine.serving())
+        runtime = Runtime(database=database, evaluator=evaluator, outbound=outbound, models=models, variables={}, engine=engine)
+        organization = await identities.create_organization(database, slug="bench", name="Bench")
+        tenant = database.tenant(organization.id)
+        owner = await identities.create_user(tenant, name="bench", role="owner")
+        actor = Actor(tenant=tenant, user_id=owner.id, user_name="bench", role="owner", via="cli")
+        nodes = [{"id": f"s{n}", "type": "set", "config": {"values": {"n": f"{{{{ nodes.s{n - 1}.n }}}}" if n else "{{ input.n }}"}}} for n in range(STEPS)]
+        edges = [{"from": f"s{n - 1}", "to": f"s{n}"} for n in range(1, STEPS)]
+        definition = {"name": "ten", "nodes": nodes, "edges": edges}
+        made = await workflows.create(tenant, name="ten", description="", definition=definition, user_id=owner.id)
+        await workflows.publish(tenant, made.id, user_id=owner.id)
+
+        async def run() -> None:
+            started = await runs.start(runtime, actor, workflow="ten", input={"n": 1})
+            done = await runs.wait(runtime, actor, started.id, seconds=30)
+            assert done.state == "succeeded", done
+            assert done.output == {"n": 1}
+
+        yield run
+
+
+async def measure(run: Run, at_once: int, seconds: float, postmaster: int) -> Figure:
+    count = 0
+    end = asyncio.get_running_loop().time() + seconds
+
+    async def work() -> None:
+        nonlocal count
+        while asyncio.get_running_loop().time() < end:
+            await run()
+            count += 1
+
+    with Meter(postmaster) as used:
+        await asyncio.gather(*(work() for _ in range(at_once)))
+    return Figure(client=used.ours / count * 1000, postgres=used.postgres / count * 1000, per_second=count / used.wall)
+
+
+def median(figures: list[Figure]) -> Figure:
+    return Figure(**{name: statistics.median(getattr(figure, name) for figure in figures) for name in ("client", "postgres", "per_second")})
+
+
+def show(figures: dict[tuple[str, int], list[Figure]]) -> None:
+    print(f"durable {STEPS}-step run, every step committed; medians")
+    print(f"{'':34}{'at once':>8}{'CPU ms (ours + Postgres)':>28}{'runs/s':>9}{'ms wall':>9}")
+    for at_once in AT_ONCE:
+        pair = {who: median(figures[who, at_once]) for who in ("stock", "weft")}
+        for who, label in (("stock", "LangGraph + AsyncPostgresSaver sync"), ("weft", "Weft")):
+            figure = pair[who]
+            parts = f"{figure.cpu:.1f} ({figure.client:.1f} + {figure.postgres:.1f})"
+            print(f"{label:36}{at_once:>6}{parts:>28}{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}")
+        print(f"{'  Weft is':36}{'':>6}{pair['stock'].cpu / pair['weft'].cpu:>21.1f}× less{pair['weft'].per_second / pair['stock'].per_second:>7.1f}×")
+
+
+async def main(seconds: float, rounds: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder:
+        async with embedded(Path(folder) / "pg", Path(folder) / "keys" / "postgres.json") as server:
+            await migrations.apply.apply(server.admin_url, app_password=server.app_password)
+            with psycopg.connect(server.admin_url, autocommit=True) as admin:
+                admin.execute("CREATE DATABASE stock")
+                (data,) = admin.execute("SHOW data_directory").fetchone() or ("",)
+            postmaster = int((Path(data) / "postmaster.pid").read_text().split()[0])
+            stock_url = server.url("postgres", server.passwords.admin, "stock")
+            async with stock(stock_url) as theirs, weft(server.app_url) as ours:
+                figures: dict[tuple[str, int], list[Figure]] = {}
+                for run in (theirs, ours):
+                    await measure(run, 8, 1.0, postmaster)
+                for _ in range(rounds):
+                    for at_once in AT_ONCE:
+                        for who, run in (("stock", theirs), ("weft", ours)):
+                            figures.setdefault((who, at_once), []).append(await measure(run, at_once, seconds, postmaster))
+                show(figures)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    uvloop.run(main(given.seconds, given.rounds))

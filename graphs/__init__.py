@@ -1,0 +1,1 @@
+"""What runs: definitions, expressions, checks, node types, the compiler to LangGraph and the engine."""

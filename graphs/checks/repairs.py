@@ -1,0 +1,208 @@
+"""What an author probably meant: a value of the wrong kind, a misspelt word, a duration in words, an id with capitals."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from graphs.definition import Duration, Json, seconds
+from graphs.documents import is_array, is_object
+from graphs.expressions import ExpressionError, parse
+from graphs.expressions.paths import nearest
+
+ROOTS = ("input", "nodes", "errors", "vars", "run", "env")
+NOTHING: Final = object()  # no repair is known
+
+# What other tools call the same thing. Applied where the name given is unknown and the name meant is known and free.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "inputs": ("input",),
+    "input_schema": ("input",),
+    "schema": ("output_schema", "form", "input"),
+    "variables": ("vars",),
+    "outputs": ("output",),
+    "result": ("output",),
+    "steps": ("nodes",),
+    "tasks": ("nodes",),
+    "connections": ("edges",),
+    "links": ("edges",),
+    "transitions": ("edges",),
+    "source": ("from",),
+    "src": ("from",),
+    "start": ("from",),
+    "target": ("to",),
+    "dest": ("to",),
+    "end": ("to",),
+    "condition": ("when", "condition", "value"),
+    "if": ("when", "condition"),
+    "expression": ("condition", "value", "when"),
+    "case": ("branch", "name"),
+    "handle": ("branch",),
+    "parameters": ("config",),
+    "params": ("config", "query"),
+    "args": ("config",),
+    "with": ("config",),
+    "settings": ("config",),
+    "options": ("config",),
+    "kind": ("type",),
+    "key": ("id",),
+    "node_id": ("id",),
+    "retries": ("retry",),
+    "retry_policy": ("retry",),
+    "max_retries": ("max_attempts",),
+    "attempts": ("max_attempts",),
+    "comment": ("notes",),
+    "note": ("notes",),
+    "list": ("items",),
+    "array": ("items",),
+    "collection": ("items",),
+    "item": ("as",),
+    "item_name": ("as",),
+    "parallelism": ("concurrency",),
+    "max_concurrency": ("concurrency",),
+    "do": ("body",),
+    "steps_body": ("body",),
+    "true": ("then",),
+    "false": ("else",),
+    "otherwise": ("else",),
+    "delay": ("duration",),
+    "event_name": ("event",),
+    "uri": ("url",),
+    "endpoint": ("url",),
+    "verb": ("method",),
+    "payload": ("json", "body", "input"),
+    "data": ("json", "body", "input"),
+    "body": ("json",),
+    "text": ("prompt", "message", "title"),
+    "message": ("title", "prompt"),
+    "instructions": ("prompt", "description"),
+    "question": ("title",),
+    "assignee": ("assign_to",),
+    "fields": ("form", "values"),
+    "script": ("code",),
+    "source_code": ("code",),
+}
+TYPES = {"str": "string", "text": "string", "int": "integer", "float": "number", "double": "number", "decimal": "number"}
+TYPES |= {"bool": "boolean", "dict": "object", "map": "object", "json": "object", "list": "array", "tuple": "array", "none": "null"}
+UNITS = {"ms": "ms", "millisecond": "ms", "s": "s", "sec": "s", "second": "s", "m": "m", "min": "m", "minute": "m"}
+UNITS |= {"h": "h", "hr": "h", "hour": "h", "d": "d", "day": "d", "w": "w", "week": "w"}
+
+
+def meant(name: str, known: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """The known names that a wrong one may stand for, best first; none that are already given."""
+    free = [other for other in known if other not in taken]
+    simple = {re.sub(r"[^a-z0-9]", "", other.lower()): other for other in free}
+    same = simple.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+    close = [same] if same else nearest(name, free)
+    return close or [other for other in SYNONYMS.get(name.lower(), ()) if other in free]
+
+
+def converted(kind: str, value: Json, *, duration: bool = False, body: bool = False) -> Any:
+    """The value as a pydantic error type says it should have been; NOTHING where that cannot be told."""
+    if kind == "string_type" and duration and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}s"
+    if kind in ("int_type", "int_from_float", "float_type"):
+        return _number(value, whole=kind != "float_type")
+    if kind == "bool_type":
+        words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+        return words.get(str(value).strip().lower(), NOTHING) if isinstance(value, (str, int)) else NOTHING
+    if kind == "string_type":
+        return json.dumps(value) if isinstance(value, (bool, int, float)) else NOTHING
+    if kind in ("list_type", "tuple_type"):
+        return _list(value)
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return {"nodes": value} if body and is_array(value) else _object(value)
+    return NOTHING
+
+
+def _number(value: Json, *, whole: bool) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, str):
+        return NOTHING
+    text = value.strip().replace(",", "").replace("_", "")
+    if re.fullmatch(r"[-+]?\d{1,300}", text):
+        return int(text)
+    if re.fullmatch(r"[-+]?\d{1,300}\.\d{1,300}", text):
+        return int(float(text)) if whole else float(text)
+    try:
+        found = seconds(value)
+    except ValueError:
+        return NOTHING
+    return int(found) if found.is_integer() else NOTHING if whole else found
+
+
+def _list(value: Json) -> Any:
+    if isinstance(value, str):
+        if path_like(value):
+            return "{{ " + value.strip() + " }}"
+        found = _json(value)
+        return found if is_array(found) else NOTHING
+    return NOTHING if value is None else [value]
+
+
+def _object(value: Json) -> Any:
+    if isinstance(value, str):
+        if path_like(value):
+            return "{{ " + value.strip() + " }}"
+        found = _json(value)
+        return found if is_object(found) else NOTHING
+    return value[0] if is_array(value) and len(value) == 1 and is_object(value[0]) else NOTHING
+
+
+def _json(text: str) -> Json:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def path_like(text: str) -> bool:
+    """Whether a text is a bare path such as `input.orders`, with its braces forgotten."""
+    if len(text) > 300 or not re.match(r"\s*(input|nodes|errors|vars|run|env)\s*[.\[]", text):
+        return False
+    try:
+        return parse(text).path is not None
+    except ExpressionError:
+        return False
+
+
+def duration(value: Json) -> str | None:
+    """A duration in the accepted form: "30 seconds", "PT5M", 30 and "1 day 2 hours" are understood."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}s"
+    if not isinstance(value, str) or len(value) > 60:
+        return None
+    text = value.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return f"{text}s"
+    iso = re.fullmatch(r"p(?:(\d+)w)?(?:(\d+)d)?(?:t(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?)?", text)
+    if iso and any(iso.groups()):
+        return "".join(f"{number}{unit}" for number, unit in zip(iso.groups(), "wdhms", strict=True) if number)
+    pieces = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+?)s?\b", text.replace("and", " "))
+    if pieces and all(unit in UNITS or f"{unit}s" in UNITS for _, unit in pieces):
+        return "".join(number + UNITS.get(unit, UNITS.get(f"{unit}s", "s")) for number, unit in pieces)
+    return None
+
+
+def is_duration(hint: Any) -> bool:
+    """Whether a type, or an alternative of it, is a duration."""
+    return hint == Duration or any(is_duration(part) for part in getattr(hint, "__args__", ()))
+
+
+def slug(text: str, *, separator: str = "_", limit: int = 48) -> str:
+    """The text as an id: small letters, digits and separators, a letter first."""
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", separator, text)
+    text = re.sub(r"[^a-z0-9]+", separator, text.lower()).strip(separator)
+    if not text or (separator == "_" and not text[0].isalpha()):
+        text = f"n{separator}{text}" if text else "node"
+    return text[:limit].rstrip(separator)
+
+
+def unused(id: str, taken: Iterable[str]) -> str:
+    """The id, or the id with the first free number behind it."""
+    known = set(taken)
+    if id not in known:
+        return id
+    return next(name for number in range(2, len(known) + 3) if (name := f"{id[:44]}_{number}") not in known)

@@ -1,0 +1,289 @@
+"""One parsed view of a document that survives broken input: whatever looks like a node, an edge or a body is there with its place."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from graphs.catalogue import node_types
+from graphs.checks.diagnostic import joined
+from graphs.definition import Body, Expression, Json, Schema
+from graphs.documents import is_array, is_object
+from graphs.nodetype import NodeType, ScriptBody
+
+MAX_GROUPS = 20  # in one another
+
+Kind = Literal["body", "expression", "code", "template", "data"]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class EdgeView:
+    """An edge as written. `source` and `target` are None where they are no text."""
+
+    pointer: str
+    index: int
+    raw: dict[str, Json]
+    group: GroupView
+
+    @property
+    def source(self) -> str | None:
+        return _text(self.raw.get("from"))
+
+    @property
+    def target(self) -> str | None:
+        return _text(self.raw.get("to"))
+
+    @property
+    def branch(self) -> str | None:
+        return _text(self.raw.get("branch"))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class NodeView:
+    """A node as written, with what could be made of it."""
+
+    pointer: str
+    index: int
+    raw: dict[str, Json]
+    group: GroupView
+    kind: NodeType | None
+    config: BaseModel | None = None  # filled in when it is valid
+    bodies: dict[str, GroupView] = field(default_factory=dict[str, "GroupView"])  # by pointer inside config
+
+    @property
+    def id(self) -> str | None:
+        return _text(self.raw.get("id"))
+
+    @property
+    def type(self) -> str | None:
+        return _text(self.raw.get("type"))
+
+    @property
+    def label(self) -> str:
+        """What to call it in a message."""
+        return repr(self.id) if self.id else f"number {self.index + 1}"
+
+    @property
+    def raw_config(self) -> dict[str, Json]:
+        config = self.raw.get("config")
+        return config if is_object(config) else {}
+
+
+@dataclass(kw_only=True, eq=False)
+class GroupView:
+    """A body: the top level, or the inside of a group node. Its ancestors are worked out when first asked for."""
+
+    pointer: str
+    raw: dict[str, Json]
+    owner: NodeView | None = None
+    key: str = ""  # pointer inside the owner's config
+    depth: int = 0
+    nodes: list[NodeView] = field(default_factory=list[NodeView])
+    edges: list[EdgeView] = field(default_factory=list[EdgeView])
+
+    @cached_property
+    def by_id(self) -> dict[str, NodeView]:
+        """The first node of each id."""
+        return {node.id: node for node in reversed(self.nodes) if node.id}
+
+    @cached_property
+    def links(self) -> list[EdgeView]:
+        """Edges between two different nodes that exist here."""
+        known = self.by_id
+        return [edge for edge in self.edges if edge.source in known and edge.target in known and edge.source != edge.target]
+
+    @cached_property
+    def upstream(self) -> dict[str, set[str]]:
+        """Node id -> ids of all nodes before it. In and behind a cycle everything that can lead there counts."""
+        before: dict[str, set[str]] = {id: set() for id in self.by_id}
+        entering = {id: 0 for id in before}
+        leaving: dict[str, list[str]] = {id: [] for id in before}
+        for edge in self.links:
+            source, target = str(edge.source), str(edge.target)
+            leaving[source].append(target)
+            entering[target] += 1
+        ready = [id for id, count in entering.items() if count == 0]
+        while ready:
+            id = ready.pop()
+            for target in leaving[id]:
+                before[target] |= before[id] | {id}
+                entering[target] -= 1
+                if entering[target] == 0:
+                    ready.append(target)
+        for id in (id for id, count in entering.items() if count > 0):
+            before[id] = set(before)
+        return before
+
+    def locals(self) -> dict[str, Schema] | None:
+        """Names that the groups around this body give to it; None when a group's config is broken and nobody can tell."""
+        found: dict[str, Schema] = {}
+        group: GroupView | None = self
+        while group and group.owner:
+            owner = group.owner
+            if owner.kind is None or owner.config is None:
+                return None
+            found = {**owner.kind.scope(owner.config, group.key), **found}
+            group = owner.group
+        return found
+
+    def around(self) -> Iterator[NodeView]:
+        """The group nodes this body is inside of, innermost first."""
+        group: GroupView | None = self
+        while group and group.owner:
+            yield group.owner
+            group = group.owner.group
+
+
+@dataclass(kw_only=True, eq=False)
+class View:
+    """The whole document, flat."""
+
+    document: dict[str, Json]
+    root: GroupView
+    groups: list[GroupView]
+
+    @cached_property
+    def nodes(self) -> list[NodeView]:
+        return [node for group in self.groups for node in group.nodes]
+
+    @cached_property
+    def by_id(self) -> dict[str, NodeView]:
+        """The first node of each id, anywhere."""
+        return {node.id: node for node in reversed(self.nodes) if node.id}
+
+    @property
+    def input_schema(self) -> Json:
+        return self.document.get("input", {"type": "object"})
+
+    @property
+    def variables(self) -> dict[str, Json]:
+        found = self.document.get("vars")
+        return found if is_object(found) else {}
+
+
+def view(document: dict[str, Json]) -> View:
+    """Finds every body, node and edge. Groups nested deeper than allowed are left out; counting them is for the caller."""
+    root = GroupView(pointer="", raw=document)
+    groups = [root]
+    for group in groups:  # grows while it is walked
+        _fill(group)
+        for node in group.nodes:
+            groups.extend(node.bodies.values())
+    return View(document=document, root=root, groups=groups)
+
+
+def _fill(group: GroupView) -> None:
+    nodes, edges = group.raw.get("nodes"), group.raw.get("edges")
+    for number, raw in enumerate(nodes if is_array(nodes) else []):
+        if not is_object(raw):
+            continue
+        kind = node_types().get(_text(raw.get("type")) or "")
+        node = NodeView(pointer=f"{group.pointer}/nodes/{number}", index=number, raw=raw, group=group, kind=kind)
+        group.nodes.append(node)
+        if kind and group.depth < MAX_GROUPS:
+            _add_bodies(node, kind)
+    for number, raw in enumerate(edges if is_array(edges) else []):
+        if is_object(raw):
+            group.edges.append(EdgeView(pointer=f"{group.pointer}/edges/{number}", index=number, raw=raw, group=group))
+
+
+def _add_bodies(node: NodeView, kind: NodeType) -> None:
+    if not holds_bodies(kind.config):
+        return
+    for part in parts(kind.config, node.raw_config):
+        if part.kind == "body" and is_object(part.value):
+            pointer = f"{node.pointer}/config{part.pointer}"
+            depth = node.group.depth + 1
+            node.bodies[part.pointer] = GroupView(
+                pointer=pointer, raw=part.value, owner=node, key=part.pointer, depth=depth
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a config: a body, an expression, code, a value that is rendered as a template, or one that is not."""
+
+    kind: Kind
+    pointer: str  # inside the config
+    value: Json
+
+
+def parts(model: type[BaseModel], config: dict[str, Json]) -> Iterator[Part]:
+    """Walks a config and its model together."""
+    for name, (hint, raw) in _fields(model).items():
+        if name in config:
+            yield from _parts(hint, joined("", name), config[name], "data" if raw else "template")
+
+
+def _parts(hint: Any, pointer: str, value: Json, rest: Kind) -> Iterator[Part]:
+    own = _kind(hint)
+    if own:
+        yield Part(own, pointer, value)
+    elif rest == "template" or not _holds_raw(hint):
+        yield Part(rest, pointer, value)
+    elif is_model(hint):
+        if is_object(value):
+            for name, (inner, _) in _fields(hint).items():
+                if name in value:
+                    yield from _parts(inner, joined(pointer, name), value[name], rest)
+    elif typing.get_origin(hint) is dict:
+        if is_object(value):
+            for key, inner in value.items():
+                yield from _parts(typing.get_args(hint)[1], joined(pointer, key), inner, rest)
+    elif typing.get_origin(hint) in (list, tuple):
+        if is_array(value):
+            for number, inner in enumerate(value):
+                yield from _parts(typing.get_args(hint)[0], f"{pointer}/{number}", inner, rest)
+    elif value is not None:  # a union: the alternative that holds something raw decides
+        yield from _parts(next(part for part in typing.get_args(hint) if _holds_raw(part)), pointer, value, rest)
+
+
+def is_model(hint: Any) -> typing.TypeGuard[type[BaseModel]]:
+    return isinstance(hint, type) and issubclass(hint, BaseModel)
+
+
+def _kind(hint: Any) -> Kind | None:
+    if hint is Body:
+        return "body"
+    if hint == Expression:
+        return "expression"
+    return "code" if any(isinstance(mark, ScriptBody) for mark in getattr(hint, "__metadata__", ())) else None
+
+
+@lru_cache(maxsize=1024)
+def _fields(model: type[BaseModel]) -> dict[str, tuple[Any, bool]]:
+    """Name as authors write it -> type, and whether it holds anything that is not rendered."""
+    hints = typing.get_type_hints(model, include_extras=True)
+    return {field.alias or name: (hints[name], _holds_raw(hints[name])) for name, field in model.model_fields.items()}
+
+
+def _holds_raw(hint: Any) -> bool:
+    if _kind(hint):
+        return True
+    if is_model(hint):
+        return any(raw for _, raw in _fields(hint).values())
+    return any(_holds_raw(argument) for argument in typing.get_args(hint))
+
+
+@lru_cache(maxsize=256)
+def holds_bodies(hint: Any) -> bool:
+    """Whether a config of this type may hold nodes of its own."""
+    if hint is Body:
+        return True
+    if is_model(hint):
+        return any(holds_bodies(inner) for inner, _ in _fields(hint).values())
+    return any(holds_bodies(argument) for argument in typing.get_args(hint) if not isinstance(argument, (str, int, float)))
+
+
+def field_names(model: type[BaseModel]) -> list[str]:
+    """The fields of a model as authors write them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None

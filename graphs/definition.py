@@ -1,0 +1,106 @@
+"""The definition of a workflow: nodes, edges and groups as data, exactly what authors write and versions keep."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+Json = Any  # what JSON can say: None, bool, int, float, str, list and dict of these
+Schema = dict[str, Any]  # a JSON Schema, draft 2020-12
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
+MAX_SECONDS = 10 * 365 * 86400.0
+
+
+def seconds(duration: str) -> float:
+    """Reads "90s", "2d", "1h30m" or "500ms" as seconds. Raises ValueError with the accepted forms."""
+    text = duration.strip().replace(" ", "")
+    if not DURATION.fullmatch(text):
+        raise ValueError(f'{duration!r} is not a duration; write for example "500ms", "30s", "1h30m" or "7d"')
+    total = sum(float(number) * UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", text))
+    if total > MAX_SECONDS:
+        raise ValueError(f"{duration!r} is longer than ten years")
+    return total
+
+
+def _is_duration(value: str) -> str:
+    seconds(value)
+    return value
+
+
+Duration = Annotated[
+    str,
+    AfterValidator(_is_duration),
+    Field(json_schema_extra={"pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$"}, description='e.g. "30s", "1h30m", "7d"'),
+]
+NodeId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+"""Python expression over input, nodes, errors, vars, run, env and the names of the groups around it; written without braces."""
+
+
+class Closed(BaseModel):
+    """A model of outside data: unknown fields are refused, numbers are numbers and not text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class Retry(Closed):
+    max_attempts: int = Field(default=3, ge=1, le=100, description="attempts in all, the first included")
+    initial: Duration = "1s"
+    factor: float = Field(default=2.0, ge=1.0, le=10.0)
+    max_delay: Duration = "5m"
+    jitter: bool = True
+
+
+class Position(Closed):
+    x: float
+    y: float
+
+
+class Edge(Closed):
+    source: str = Field(alias="from")
+    target: str = Field(alias="to")
+    when: Expression | None = Field(default=None, description="taken only if this is true once `from` is done")
+    branch: str | None = Field(default=None, description='"error", or a branch of an if or switch node: "true", "false", a case, "default"')
+    label: str | None = None
+
+
+class Node(Closed):
+    id: NodeId
+    type: str
+    type_version: int = 1
+    name: str | None = None
+    description: str | None = None
+    disabled: bool = False
+    config: dict[str, Any] = Field(default_factory=dict)
+    retry: Retry | None = None
+    timeout: Duration | None = Field(default=None, description="of one attempt; for a group or a waiting node, of the whole step")
+    on_error: Literal["stop", "continue", "route"] = "stop"
+    pin: Json = Field(default=None, description="output to use in test runs instead of doing the step")
+    notes: str | None = None
+    position: Position | None = None
+
+
+class Body(Closed):
+    """Nodes and edges: the top level of a workflow, and the inside of every group."""
+
+    nodes: tuple[Node, ...] = Field(min_length=1, max_length=2000, strict=False)
+    edges: tuple[Edge, ...] = Field(default=(), max_length=8000, strict=False)
+
+
+class Settings(Closed):
+    timeout: Duration | None = Field(default=None, description="the run fails when it has not finished by then")
+    max_steps: int = Field(default=10_000, ge=1, le=1_000_000)
+    priority: int = Field(default=0, ge=-100, le=100)
+
+
+class Definition(Body):
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    description: str = ""
+    input: Schema = Field(default_factory=lambda: {"type": "object"}, description="JSON Schema of the run's input")
+    vars: dict[str, Json] = Field(default_factory=dict, description="run variables and their first values; `set` assigns them")
+    output: Json = Field(default=None, description="template of the run's output; without it the last outputs are")
+    settings: Settings = Settings()

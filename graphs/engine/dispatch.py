@@ -1,0 +1,236 @@
+"""The engine of a process: claims runs that are due, drives them side by side, keeps their leases, and hands them back when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from graphs.compiler import Graph, compile_graph
+from graphs.definition import Definition
+from graphs.engine.conduct import conduct
+from graphs.engine.drive import Drive
+from graphs.engine.plan import Plan, plan
+from graphs.expressions import Evaluator
+from graphs.saver import PostgresSaver
+from store import runs
+from store.errors import NotFound, Unavailable
+from store.journal import Journal
+from store.postgres import Database, Tenant
+from store.runs import Claimed, Loaded, NewRun, Started
+
+if TYPE_CHECKING:
+    from graphs.models import Models
+    from graphs.outbound import Outbound
+
+LEASE = timedelta(seconds=15)
+CACHED_PLANS = 256
+MAX_RECOVERIES = 5  # claims after a dead worker that a run survives without progress
+
+log = logging.getLogger(__name__)
+tenant_now: ContextVar[Tenant] = ContextVar("tenant_now")
+
+
+class Engine:
+    """`async with Engine(…)` opens the journal; `serving()` around it also claims and drives runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        evaluator: Evaluator,
+        outbound: Outbound,
+        models: Models,
+        *,
+        variables: Mapping[str, str],
+        slots: int = 64,
+        lease: timedelta = LEASE,
+        poll: float = 0.5,
+    ) -> None:
+        self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
+        self.slots, self.lease, self.poll = slots, lease, poll
+        self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
+        self.journal = Journal(database, on_woken=self.look)
+        self.saver = PostgresSaver(tenant_now.get)
+        self.serving_now = False
+        self.draining = False
+        self._driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
+        self._plans: OrderedDict[str, tuple[Plan, Graph]] = OrderedDict()
+        self._work = asyncio.Event()
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._background: set[asyncio.Future[object]] = set()
+
+    async def __aenter__(self) -> Engine:
+        await self.journal.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in list(self._background):
+            task.cancel()
+        await self.journal.__aexit__(*exc)
+
+    # -- serving -----------------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def serving(self, *, worker: int | None = None, grace: float = 10.0) -> AsyncIterator[None]:
+        """Claims and drives runs during the block, then hands back what is still under way. `worker`: number of a session lock held."""
+        self.worker = worker if worker is not None else self.worker
+        self.serving_now, self.draining = True, False
+        loops = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._renew_for_ever())]
+        try:
+            yield
+        finally:
+            self.serving_now = False
+            loops[0].cancel()
+            await self._drain(grace)
+            loops[1].cancel()
+            await asyncio.wait(loops)
+
+    async def _drain(self, grace: float) -> None:
+        """Steps under way may finish; then their runs go back to the queue for another worker."""
+        self.draining = True
+        for drive, _ in self._driving.values():
+            if drive:
+                drive.halt()
+        tasks = [task for _, task in self._driving.values()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            free = self.slots - len(self._driving)
+            claimed: list[Claimed] = []
+            if free > 0:
+                try:
+                    claimed = await runs.claim(self.database, slots=min(free, 32), worker=self.worker, lease=self.lease)
+                except Unavailable as error:
+                    log.warning("cannot claim runs: %s", error.message)
+            for claim in claimed:
+                self._begin(claim, None)
+            if not claimed or free <= 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.poll):
+                        await self._work.wait()
+                self._work.clear()
+
+    async def _renew_for_ever(self) -> None:
+        """Keeps the leases; a run that another worker has taken is let go, one that was signalled is told."""
+        while True:
+            await asyncio.sleep(self.lease.total_seconds() / 5)
+            before = set(self._driving)
+            try:
+                kept = {row.id: row for row in await runs.renew(self.database, worker=self.worker, lease=self.lease)} if before else {}
+            except Unavailable as error:
+                log.warning("cannot renew leases: %s", error.message)
+                continue
+            for run_id in before & set(self._driving):
+                drive, task = self._driving[run_id]
+                row = kept.get(run_id)
+                if drive is None or drive.settled:
+                    continue
+                if row is None or row.fence != drive.claimed.fence:
+                    drive.unloading = True
+                    task.cancel()
+                elif row.signal > drive.signal:
+                    drive.tell()
+
+    # -- one run -----------------------------------------------------------------------------------------------------------------
+
+    async def start(self, tenant: Tenant, new: NewRun, loaded: Loaded | None = None) -> Started:
+        """Starts a run: here and at once when this process serves and has room, else as a row in the queue."""
+        inline = self.serving_now and not self.draining and len(self._driving) < self.slots
+        changes = {"worker": self.worker, "lease": self.lease} if inline else {}
+        started = await runs.start(tenant, NewRun(**{**_fields(new), **changes}))
+        if started.created and inline:
+            claim = Claimed(org_id=tenant.org_id, id=started.run_id, fence=1, signal=0, claims=0, recovered=False, now=started.now)
+            self._begin(claim, loaded)
+        elif started.created:
+            await runs.notify(tenant, started.run_id)
+            self.wake()
+        return started
+
+    def _begin(self, claim: Claimed, loaded: Loaded | None) -> None:
+        task = asyncio.create_task(self._run(claim, loaded), name=f"run {claim.id}")
+        self._driving[claim.id] = (None, task)
+        task.add_done_callback(lambda _: self._ended(claim.id, task))
+
+    def _ended(self, run_id: str, task: asyncio.Task[None]) -> None:
+        if self._driving.get(run_id, (None, None))[1] is task:
+            del self._driving[run_id]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("run %s was dropped; its lease will run out", run_id, exc_info=error)
+        self.changed(run_id)
+        self.wake()
+
+    async def _run(self, claim: Claimed, loaded: Loaded | None) -> None:
+        tenant = self.database.tenant(claim.org_id)
+        tenant_now.set(tenant)
+        loaded = loaded or await runs.load_run(tenant, claim.id)
+        if loaded is None:
+            return  # purged meanwhile
+        ready, graph = await self.prepared(tenant, loaded.digest)
+        drive = Drive(self, tenant, claim, loaded, ready)
+        self._driving[claim.id] = (drive, self._driving[claim.id][1])
+        await conduct(drive, graph, poisoned=claim.recovered and claim.claims > MAX_RECOVERIES)
+
+    async def prepared(self, tenant: Tenant, digest: str) -> tuple[Plan, Graph]:
+        """The plan and graph of a definition, compiled once per process. Raises NotFound."""
+        if digest in self._plans:
+            self._plans.move_to_end(digest)
+            return self._plans[digest]
+        body = await runs.definition(tenant, digest)
+        if body is None:
+            raise NotFound("the definition of this run is gone")
+        ready = plan(Definition.model_validate(body))
+        self._plans[digest] = ready, compile_graph(ready.body, self.saver)
+        if len(self._plans) > CACHED_PLANS:
+            self._plans.popitem(last=False)
+        return self._plans[digest]
+
+    # -- news --------------------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._work.set()
+
+    def look(self, org_id: str, run_id: str) -> None:
+        """A run was signalled: tell its driver if that is us, otherwise look at the queue."""
+        drive, _ = self._driving.get(run_id, (None, None))
+        if drive:
+            drive.tell()
+        self.wake()
+
+    def changed(self, run_id: str) -> None:
+        for event in self._watchers.get(run_id, ()):
+            event.set()
+
+    @asynccontextmanager
+    async def watching(self, run_id: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever this process has put the run down."""
+        event = asyncio.Event()
+        self._watchers.setdefault(run_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._watchers[run_id].discard(event)
+            if not self._watchers[run_id]:
+                del self._watchers[run_id]
+
+    def background(self, work: Awaitable[object]) -> None:
+        """Small database work that nobody waits for; kept until done."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _fields(new: NewRun) -> dict[str, object]:
+    return {name: getattr(new, name) for name in new.__dataclass_fields__}

@@ -1,0 +1,9 @@
+"""Expressions, templates and scripts: one language, Python syntax, evaluated in sandboxed worker processes with hard limits."""
+
+from __future__ import annotations
+
+from graphs.expressions.evaluator import Evaluator
+from graphs.expressions.syntax import ExpressionError, Reference, parse, references
+from graphs.expressions.template import Template, raw_fields
+
+__all__ = ["Evaluator", "ExpressionError", "Reference", "Template", "parse", "raw_fields", "references"]

@@ -1,0 +1,34 @@
+"""Checks what comes from outside against a JSON Schema and says, field by field, what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from graphs.definition import Json, Schema
+from store.errors import Invalid
+
+SHOWN = 10
+
+
+def problems(schema: Schema, value: Json) -> list[dict[str, str]]:
+    """[{pointer, message}] of what does not fit; references to other documents are never followed."""
+    found = Draft202012Validator(schema).iter_errors(value)
+    return [{"pointer": _pointer(error), "message": error.message[:300]} for error in sorted(found, key=_place)][:SHOWN]
+
+
+def check_input(schema: Schema, value: Json, *, what: str = "input") -> None:
+    """Raises Invalid with every problem in `details`."""
+    if found := problems(schema, value):
+        listed = "; ".join(f"{what}{item['pointer']}: {item['message']}" for item in found)
+        raise Invalid(f"the {what} does not fit: {listed}", problems=found)
+
+
+def _pointer(error: ValidationError) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
+
+
+def _place(error: ValidationError) -> list[Any]:
+    return [str(part) for part in error.absolute_path]

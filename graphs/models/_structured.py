@@ -1,0 +1,63 @@
+"""Answers that must fit a JSON Schema: the schema as models take it, reading the answer, and the words that ask for a better one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import NoReturn, cast
+
+from graphs.definition import Json, Schema
+from graphs.inputs import problems
+
+FENCE = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """`wanted` is the author's schema. Vendors take schemas of objects only, so anything else goes into a field `value`."""
+
+    wanted: Schema
+    schema: Schema
+    wrapped: bool
+
+    @classmethod
+    def of(cls, wanted: Schema) -> Shape:
+        if wanted.get("type") == "object":
+            return cls(wanted=wanted, schema=wanted, wrapped=False)
+        inner = {key: part for key, part in wanted.items() if key not in ("$defs", "$schema")}
+        schema: Schema = {"type": "object", "properties": {"value": inner}, "required": ["value"], "additionalProperties": False}
+        if "$defs" in wanted:
+            schema["$defs"] = wanted["$defs"]  # "#/$defs/…" is resolved from the root
+        return cls(wanted=wanted, schema=schema, wrapped=True)
+
+    def read(self, text: str) -> tuple[Json, str]:
+        """The value in the author's shape, and what is wrong with it ("" when nothing is)."""
+        try:
+            value = parse(text)
+        except ValueError as wrong:
+            return None, f"not JSON ({wrong})"
+        if self.wrapped:
+            if not isinstance(value, dict) or "value" not in value:
+                return None, 'not an object with a field "value"'
+            value = cast(dict[str, Json], value)["value"]
+        found = problems(self.wanted, value)
+        return value, "; ".join(f"{item['pointer'] or '/'}: {item['message']}" for item in found)
+
+    def mend(self, wrong: str) -> str:
+        """The words that ask for a better answer."""
+        schema = json.dumps(self.schema)
+        return f"That does not fit the schema: {wrong}.\nAnswer again with only the corrected JSON. The schema: {schema}"
+
+
+def parse(text: str) -> Json:
+    """JSON, also when the model put it into a code fence. Raises ValueError."""
+    fenced = FENCE.match(text)
+    try:
+        return json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,54 @@
+"""foreach: runs a body once per item, some at a time, and keeps the order of the results."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import Field
+
+from graphs.definition import Body, Closed, Json, Schema
+from graphs.nodetype import Context, Effect, Family, Templated
+
+SUMMARY = "Run a body for every item of a list, up to `concurrency` at a time. Output `items` are the bodies' outputs, in order."
+FAMILY: Family = "flow"
+EFFECT = Effect.PURE
+EXAMPLES: tuple[dict[str, Any], ...] = (
+    {
+        "items": "{{ input.orders }}",
+        "as": "order",
+        "concurrency": 5,
+        "body": {"nodes": [{"id": "ship", "type": "http", "config": {"method": "POST", "url": "https://api.example.com/ship", "json": "{{ order }}"}}]},
+    },
+)
+
+
+class Config(Closed):
+    items: Templated[list[Json]] = Field(max_length=10_000, description="the list, usually a template")
+    name: str = Field(default="item", alias="as", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="what the body calls the item; `index` counts from 0")
+    concurrency: int = Field(default=10, ge=1, le=1000)
+    body: Body
+
+
+def bodies(config: Config) -> dict[str, Body]:
+    return {"/body": config.body}
+
+
+def scope(config: Config, key: str) -> dict[str, Schema]:
+    return {config.name: {}, "item": {}, "index": {"type": "integer"}}
+
+
+def output(config: Config) -> Schema:
+    return {"type": "object", "properties": {"items": {"type": "array"}, "count": {"type": "integer"}}, "additionalProperties": False}
+
+
+async def run(config: Config, context: Context) -> Json:
+    limit = asyncio.Semaphore(config.concurrency)
+
+    async def one(index: int, item: Json) -> Json:
+        async with limit:
+            return await context.body("/body", index=index, local={"item": item, config.name: item, "index": index})
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(index, item)) for index, item in enumerate(config.items)]
+    return {"items": [task.result() for task in tasks], "count": len(tasks)}

@@ -1,0 +1,208 @@
+"""What a node type is: the contract that every file in graphs/nodes/ keeps, and what the engine hands to its `run`.
+
+A node type is one module graphs/nodes/<type>.py with these names (found by folder, checked by tests/nodes/test_conformance.py):
+
+    SUMMARY: str                      one sentence for authors
+    FAMILY: Family                    "flow" | "action" | "ai" | "human"
+    class Config(Closed)              the config; wrap fields that may be computed in Templated[...]
+    EFFECT: Effect                    or  def effect(config: Config) -> Effect
+    EXAMPLES: tuple[dict, ...]        configs that validate, best first
+    def output(config: Config) -> Schema        JSON Schema of the output ({} means anything)
+    async def run(config: Config, context: Context) -> Json
+
+and, where it applies:
+
+    RETRY: Retry                      default retry
+    LABELS: frozenset[str]            of "egress", "irreversible", "private", "untrusted"
+    WAITS: bool                       True when it may wait for a person, a timer, an event or a child run
+    def branches(config) -> tuple[str, ...]     names that edges leaving it may carry in `branch`
+    def taken(config, output) -> str            which of them the output selects
+    def bodies(config) -> dict[str, Body]       JSON pointer inside config ("/body", "/branches/a") -> group body
+    def scope(config, key) -> dict[str, Schema] names that the body at that pointer sees besides the usual ones
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, ValidationInfo, WrapValidator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from graphs.definition import Body, Json, Retry, Schema
+
+if TYPE_CHECKING:  # both import Failure from here
+    from graphs.models import Models
+    from graphs.outbound import Outbound
+
+Family = Literal["flow", "action", "ai", "human"]
+
+
+class Effect(StrEnum):
+    """What repeating a step would do to the world."""
+
+    PURE = "pure"
+    READ = "read"
+    WRITE_IDEMPOTENT = "write-idempotent"  # repeating with the same key is harmless
+    WRITE_ONCE = "write-once"  # must never be repeated blindly
+
+
+class _Template:
+    """Lets a field hold a `{{ … }}` string where the author writes it; the rendered value must fit the field's own type."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        own = handler(schema)
+        if own.get("type") == "string" or own == {}:
+            return own
+        return {"anyOf": [own, {"type": "string", "pattern": r"^\{\{.*\}\}$"}]}
+
+
+def _allow_template(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
+    rendered = bool(info.context and info.context.get("rendered"))
+    if not rendered and isinstance(value, str) and "{{" in value:
+        return value
+    return handler(value)
+
+
+class Templated:
+    """Templated[int]: an int, or a template that renders to one."""
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return Annotated[item, WrapValidator(_allow_template), _Template()]
+
+
+class ScriptBody:
+    """Marks raw Python text: never rendered as a template, checked as a function body. Written `Code`."""
+
+
+Code = Annotated[str, Field(min_length=1, max_length=100_000), ScriptBody()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a step waits for. `due_at` counts `due_in` seconds from the moment the wait is first recorded, by the database's clock."""
+
+    kind: Literal["timer", "event", "task", "child"]
+    due_in: float | None = None
+    due_at: str | None = None  # ISO 8601 instant; wins over due_in
+    event_name: str | None = None
+    correlation: str | None = None
+    task: TaskForm | None = None
+    child: Child | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskForm:
+    """A question to a person: one durable row, shown at every door; the first valid answer wins."""
+
+    kind: Literal["approval", "input", "selection", "review"]
+    title: str
+    description: str = ""
+    form: Schema = field(default_factory=dict[str, Any])  # flat object of primitives and enums
+    assign_to: Json = None
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A run of another published workflow."""
+
+    workflow: str
+    version: int | None
+    input: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """How a wait ended: `resolved` with what came, or `expired` because its time ran out first."""
+
+    state: Literal["resolved", "expired"]
+    payload: Json
+
+
+class Failure(Exception):
+    """A step failed in a way its author can act on. `retryable` says whether the same call may succeed later."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after: float | None = None, details: Json = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.retryable, self.retry_after, self.details = code, message, retryable, retry_after, details
+
+
+class Stopped(Exception):
+    """A `stop` node ends the whole run."""
+
+    def __init__(self, state: Literal["succeeded", "failed", "cancelled"], output: Json, message: str) -> None:
+        super().__init__(message)
+        self.state, self.output, self.message = state, output, message
+
+
+class Context(Protocol):
+    """What a running step may use. Bodies and waits are durable: after a crash `run` starts again from its first line and finds
+    every body and wait it had already finished answered at once."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def mode(self) -> Literal["production", "test"]: ...
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def position(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def idempotency_key(self) -> str:
+        """Stable over retries and crashes of this step of this run; different in any other run."""
+        ...
+    @property
+    def outbound(self) -> Outbound:
+        """The one HTTP client that may leave the house; the SSRF policy is inside it."""
+        ...
+
+    @property
+    def models(self) -> Models: ...
+
+    async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
+        """Value of an expression in this step's scope plus `local`. Raises Failure("expression", …)."""
+        ...
+
+    async def script(self, code: str, values: Mapping[str, Json] | None = None) -> Json:
+        """Runs Python `code` in the sandbox, in this step's scope plus `values`; the value of `return` is the result.
+        Raises Failure("script", …)."""
+        ...
+
+    async def body(self, key: str, *, index: int | None = None, local: Mapping[str, Json] | None = None) -> Json:
+        """Runs the group body at pointer `key` and returns its output; `index` tells iterations apart."""
+        ...
+
+    async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
+        """Waits durably; holds no process once nothing else of the run is active. `key` tells several waits of one step apart."""
+        ...
+
+    async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
+        """Shows progress of a long step to whoever watches the run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeType:
+    """A module of graphs/nodes/ as the rest of the house sees it."""
+
+    name: str
+    summary: str
+    family: Family
+    labels: frozenset[str]
+    waits: bool
+    config: type[BaseModel]
+    effect: Callable[[Any], Effect]
+    retry: Retry | None
+    examples: tuple[dict[str, Any], ...]
+    output: Callable[[Any], Schema]
+    branches: Callable[[Any], tuple[str, ...]]
+    taken: Callable[[Any, Json], str] | None
+    bodies: Callable[[Any], dict[str, Body]]
+    scope: Callable[[Any, str], dict[str, Schema]]
+    run: Callable[[Any, Context], Any]

@@ -1,0 +1,215 @@
+"""The one outbound HTTP client: every call that leaves the house, under the operator's policy and fully bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsontext
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from graphs.definition import Json
+from graphs.nodetype import Failure
+from graphs.outbound.clients import ModelClient
+from graphs.outbound.delays import retry_after
+from graphs.outbound.policy import Policy, Rules, bracketed
+from graphs.outbound.transport import CONNECT_SECONDS, GuardedTransport, Resolver, check_url, origin, resolve
+
+__all__ = ["Answer", "Outbound", "Policy", "retry_after"]
+
+MAX_REDIRECTS = 10
+ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "idempotency-key", "user-agent"})
+ABSENT: Any = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: lower-case header names, repeated ones joined by ", "; the decoded body; the last URL asked."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hop:
+    method: str
+    url: httpx2.URL
+    headers: Mapping[str, str]
+    content: bytes | None
+
+
+class Outbound:
+    """`async with Outbound(policy) as outbound:` — one per process; safe for any number of calls at once."""
+
+    def __init__(self, policy: Policy, *, resolver: Resolver = resolve, tls: ssl.SSLContext | None = None) -> None:
+        self.policy = policy
+        self._resolver, self._context = resolver, tls
+        self._building = asyncio.Lock()
+        self._transport = GuardedTransport(Rules.of(policy), resolver, self._tls)
+        self._clients: dict[str, httpx2.AsyncClient] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._transport.aclose()
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Json = ABSENT,
+        content: bytes | str | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        max_bytes: int | None = None,
+        follow_redirects: bool = True,
+    ) -> Answer:
+        """One call, redirects included, within `timeout` seconds in all and `max_bytes` of decoded answer.
+
+        Raises Failure: blocked_address, bad_url, bad_request, connect, tls, timeout, cut, too_large, bad_answer,
+        redirects. After the first five nothing has reached the other side, unless `details` says {"sent": true}:
+        then an earlier hop has answered with a redirect."""
+        hop = _first(method, url, headers, json, content, params)
+        limit = self.policy.max_bytes if max_bytes is None else max_bytes
+        seconds = self.policy.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow(hop, limit, seconds, MAX_REDIRECTS if follow_redirects else 0)
+        except TimeoutError:
+            raise Failure("timeout", f"{origin(hop.url)} did not finish its answer within {seconds:g} s", retryable=True) from None
+
+    def client(self, base_url: str) -> httpx2.AsyncClient:
+        """An httpx2 client for a vendor SDK; as the operator configured `base_url`, its host may be private here."""
+        where = urlsplit(base_url)
+        port = where.port or (443 if where.scheme == "https" else 80)
+        key = f"{bracketed(where.hostname or '')}:{port}"
+        if key not in self._clients:
+            inner = GuardedTransport(Rules.of(self.policy, (key,)), self._resolver, self._tls)
+            self._clients[key] = ModelClient(inner, self.policy.max_bytes)
+        return self._clients[key]
+
+    async def _follow(self, hop: _Hop, limit: int, seconds: float, redirects: int) -> Answer:
+        left = redirects
+        while True:
+            try:
+                answer = await self._one(hop, limit, seconds)
+            except Failure as wrong:
+                if left != redirects:
+                    wrong.details = {"sent": True}
+                raise
+            if answer.status not in (301, 302, 303, 307, 308) or "location" not in answer.headers or not redirects:
+                return answer
+            if not left:
+                raise Failure("redirects", f"{origin(hop.url)} redirects more than {MAX_REDIRECTS} times", details={"sent": True})
+            hop, left = _next(hop, answer), left - 1
+
+    async def _one(self, hop: _Hop, limit: int, seconds: float) -> Answer:
+        # the deadline bounds reading, writing and waiting for a connection
+        times = {"connect": min(CONNECT_SECONDS, seconds), "read": None, "write": None, "pool": None}
+        try:
+            request = httpx2.Request(hop.method, hop.url, headers=dict(hop.headers), content=hop.content, extensions={"timeout": times})
+        except (ValueError, TypeError) as wrong:
+            raise Failure("bad_request", f"the request to {origin(hop.url)} is not valid HTTP: {wrong}") from None
+        response = await self._transport.handle_async_request(request)
+        try:
+            body = await _read(response, limit, origin(hop.url))
+        finally:
+            await response.aclose()
+        return Answer(
+            status=response.status_code,
+            reason=response.reason_phrase,
+            headers=_joined(response.headers),
+            body=body,
+            url=str(hop.url),
+        )
+
+    async def _tls(self) -> ssl.SSLContext:
+        """Built once, at the first https call and off the event loop: loading the certificates takes 60 to 230 ms."""
+        async with self._building:
+            if self._context is None:
+                self._context = await asyncio.to_thread(httpx2.create_ssl_context)
+        return self._context
+
+
+def _first(
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None,
+    json: Json,
+    content: bytes | str | None,
+    params: Mapping[str, Any] | None,
+) -> _Hop:
+    try:
+        target = httpx2.URL(url)
+        target = target.copy_merge_params(dict(params)) if params else target
+    except (httpx2.InvalidURL, TypeError, UnicodeError) as wrong:
+        raise Failure("bad_url", f"not a valid URL: {str(wrong)[:200]}") from None
+    check_url(target)
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    sent = {"accept": "*/*", "accept-encoding": "gzip, deflate", "user-agent": "weft"}
+    body = content.encode() if isinstance(content, str) else content
+    if json is not ABSENT:
+        body = jsontext.dumps(json, separators=(",", ":"), allow_nan=False).encode()
+        sent["content-type"] = "application/json"
+    elif isinstance(content, str):
+        sent["content-type"] = "text/plain; charset=utf-8"
+    return _Hop(method=method.upper(), url=target.copy_with(fragment=None), headers={**sent, **given}, content=body)
+
+
+def _next(hop: _Hop, answer: Answer) -> _Hop:
+    """Where a redirect leads, as a browser reads it; what might be a credential stays with the old origin."""
+    try:
+        target = hop.url.join(answer.headers["location"]).copy_with(fragment=None)
+    except (httpx2.InvalidURL, UnicodeError):
+        raise Failure("bad_url", f"{origin(hop.url)} redirects to something that is not a URL", details={"sent": True}) from None
+    headers, method, content = dict(hop.headers), hop.method, hop.content
+    if (answer.status == 303 and method != "HEAD") or (answer.status in (301, 302) and method == "POST"):
+        method, content = "GET", None
+        headers = {name: value for name, value in headers.items() if not name.startswith("content-")}
+    if not _same_origin(hop.url, target):
+        headers = {name: value for name, value in headers.items() if name in ACROSS_ORIGINS}
+    return _Hop(method=method, url=target, headers=headers, content=content)
+
+
+def _same_origin(old: httpx2.URL, new: httpx2.URL) -> bool:
+    upgraded = old.host == new.host and (old.scheme, new.scheme) == ("http", "https") and old.port is new.port is None
+    return upgraded or (old.scheme, old.host, old.port) == (new.scheme, new.host, new.port)
+
+
+async def _read(response: httpx2.Response, limit: int, where: str) -> bytes:
+    """The decoded body, refused as soon as it is known to be longer than `limit` bytes, packed or unpacked."""
+    too_large = Failure("too_large", f"the answer of {where} is larger than {limit:,} bytes")
+    declared = response.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit and response.status_code != 304:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size > limit or response.num_bytes_downloaded > limit:
+                raise too_large
+            parts.append(part)
+    except httpx2.DecodingError as wrong:
+        raise Failure("bad_answer", f"the answer of {where} is not what its Content-Encoding says ({str(wrong)[:100]})") from None
+    return b"".join(parts)
+
+
+def _joined(headers: httpx2.Headers) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers.multi_items():
+        joined[name.lower()] = f"{joined[name.lower()]}, {value}" if name.lower() in joined else value
+    return joined

@@ -1,0 +1,216 @@
+"""Operations on runs: start, read, follow, steer. Every door calls these; none does more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from graphs.checks import check
+from graphs.definition import Json, seconds
+from graphs.inputs import check_input
+from graphs.pinning import inputs_of_published, nearest, pinned
+from graphs.runtime import Actor, Runtime
+from store import events as event_rows
+from store import jsontext, node_runs, pages, workflows
+from store import runs as run_rows
+from store.errors import Conflict, Invalid, NotFound
+from store.events import Event
+from store.node_runs import NodeRun
+from store.pages import Page
+from store.runs import Listed, NewRun, Run
+
+Action = Literal["cancel", "pause", "resume", "retry"]
+FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
+LOOK_EVERY = 0.25  # seconds between looks at a run that another process drives
+MAX_INPUT = 1_000_000  # characters of JSON
+NOT_FOUND = "there is no run {!r} here; list_runs shows the runs there are"
+
+
+async def start(
+    runtime: Runtime, actor: Actor, *, workflow: str, input: Json, version: int | None = None, idempotency_key: str | None = None
+) -> Run:
+    """Starts the active (or the given) version of a workflow. Raises NotFound, Invalid for the input, Conflict for a used key."""
+    target = await pinned(actor.tenant, workflow, version)
+    _check_size(input)
+    check_input(target.body.get("input") or {}, input)
+    new = NewRun(
+        workflow_id=target.workflow_id,
+        version=target.version,
+        digest=target.digest,
+        name=target.name,
+        mode="production",
+        input=input,
+        idempotency_key=idempotency_key,
+        created_by=actor.user_id,
+        actor=actor.user_name,
+        **_settings(target.body),
+    )
+    started = await runtime.engine.start(actor.tenant, new)
+    return await get(runtime, actor, started.run_id)
+
+
+async def start_definition(
+    runtime: Runtime, actor: Actor, *, definition: Json, input: Json, mode: Literal["production", "test"], mocks: dict[str, Json] | None, name: str
+) -> Run:
+    """Runs a definition that is not published: a draft under test, or a file. Raises Invalid with the first problem when it is not valid."""
+    report = await check(definition, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
+    if not report.ok:
+        first = next(item for item in report.diagnostics if item.severity == "error")
+        raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")
+    _check_size(input)
+    check_input(definition.get("input") or {}, input)
+    digest = await workflows.store_definition(actor.tenant, definition)
+    new = NewRun(
+        workflow_id=None,
+        version=None,
+        digest=digest,
+        name=name,
+        mode=mode,
+        input=input,
+        mocks=mocks,
+        created_by=actor.user_id,
+        actor=actor.user_name,
+        **_settings(definition),
+    )
+    started = await runtime.engine.start(actor.tenant, new)
+    return await get(runtime, actor, started.run_id)
+
+
+def _settings(definition: Json) -> dict[str, Any]:
+    settings = definition.get("settings") or {}
+    timeout = settings.get("timeout")
+    return {"priority": settings.get("priority", 0), "timeout": seconds(timeout) if timeout else None}
+
+
+def _check_size(input: Json) -> None:
+    if (size := len(jsontext.text(input))) > MAX_INPUT:
+        raise Invalid(f"the input is {size:,} characters of JSON; at most {MAX_INPUT:,} are taken. Put large data behind a URL and fetch it in a step")
+
+
+async def get(runtime: Runtime, actor: Actor, run_id: str) -> Run:
+    """Raises NotFound, alike for what is not there and what belongs to somebody else."""
+    run = await run_rows.get(actor.tenant, run_id)
+    if run is None:
+        raise NotFound(NOT_FOUND.format(run_id))
+    return run
+
+
+async def wait(runtime: Runtime, actor: Actor, run_id: str, *, seconds: float, until: Literal["settled", "change"] = "settled") -> Run:
+    """Long poll: returns when the run is finished, paused or waits for a person or event ("settled"), or when its state or progress
+    changes ("change"), at the latest after `seconds`."""
+    deadline = time.monotonic() + seconds
+    async with runtime.engine.watching(run_id) as changed:
+        run = first = await get(runtime, actor, run_id)
+        while time.monotonic() < deadline and not _settled(run):
+            if until == "change" and (run.state, run.steps_done) != (first.state, first.steps_done):
+                break
+            changed.clear()
+            try:
+                async with asyncio.timeout(min(LOOK_EVERY, deadline - time.monotonic())):
+                    await changed.wait()
+            except TimeoutError:
+                pass
+            run = await get(runtime, actor, run_id)
+    return run
+
+
+def _settled(run: Run) -> bool:
+    if run.state in FINISHED or run.state == "paused":
+        return True
+    return run.state == "waiting" and any(wait["kind"] in ("task", "event") for wait in run.waiting_for)
+
+
+async def trace(runtime: Runtime, actor: Actor, run_id: str, *, limit: int = 100, after: str | None = None) -> list[NodeRun]:
+    """Attempts of steps in the order in which they began; `after` is "position@attempt" of the last one known."""
+    await get(runtime, actor, run_id)
+    return await node_runs.trace(actor.tenant, run_id, limit=limit, after=await _known(actor, run_id, after) if after else None)
+
+
+async def _known(actor: Actor, run_id: str, mark: str) -> NodeRun:
+    position, _, attempt = mark.rpartition("@")
+    if not position or not attempt.isdecimal():
+        raise Invalid('`after` of a trace is "position@attempt" as the page before gave it')
+    found = await node_runs.attempt(actor.tenant, run_id, position, int(attempt))
+    if found is None:
+        raise NotFound(f"this run has no step {mark!r}")
+    return found
+
+
+async def node(runtime: Runtime, actor: Actor, run_id: str, wanted: str) -> NodeRun:
+    """The latest attempt of a step, by position or node id. Raises NotFound naming the nearest positions."""
+    await get(runtime, actor, run_id)
+    found = await node_runs.find(actor.tenant, run_id, wanted)
+    if found is None:
+        known = await node_runs.positions(actor.tenant, run_id)
+        raise NotFound(f"no step {wanted!r} in this run. " + nearest(wanted, known, "It has"))
+    return found
+
+
+async def events(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0, limit: int = 200) -> list[Event]:
+    await get(runtime, actor, run_id)
+    return await event_rows.after(actor.tenant, run_id, after, limit=limit)
+
+
+async def follow(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -> AsyncIterator[Event]:
+    """Events as they come; ends when the run is finished and all of them have been told."""
+    async with runtime.engine.watching(run_id) as changed:
+        while True:
+            run = await get(runtime, actor, run_id)
+            found = await event_rows.after(actor.tenant, run_id, after)
+            for event in found:
+                after = event.seq
+                yield event
+            if run.state in FINISHED and not found:
+                return
+            if not found:
+                changed.clear()
+                try:
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await changed.wait()
+                except TimeoutError:
+                    pass
+
+
+async def list(
+    runtime: Runtime,
+    actor: Actor,
+    *,
+    workflow: str | None = None,
+    state: str | None = None,
+    mode: str | None = "production",
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Page[Listed]:
+    """Newest first. Raises Invalid for a state or cursor that cannot be."""
+    if state is not None and state not in STATES:
+        raise Invalid(f"state {state!r} is none of {', '.join(STATES)}")
+    (before,) = pages.place(cursor, str)
+    limit = pages.limited(limit)
+    rows, total = await run_rows.page(actor.tenant, workflow=workflow, state=state, mode=mode, before=before, limit=limit)
+    return Page(items=rows[:limit], next_cursor=pages.cursor(rows[limit - 1].id) if len(rows) > limit else None, total=total)
+
+
+async def control(runtime: Runtime, actor: Actor, run_id: str, action: Action) -> Run:
+    """Cancels, pauses, resumes or retries. Raises Conflict when the run's state does not allow it."""
+    run = await get(runtime, actor, run_id)
+    async with actor.tenant.transaction() as transaction:
+        if not await run_rows.request(transaction, run_id, action):
+            raise Conflict(_refusal(run, action))
+        message = {"cancel": "Cancel", "pause": "Pause", "resume": "Resume", "retry": "Retry"}[action] + f" asked by {actor.user_name}"
+        await event_rows.append(transaction, run_id, f"run.{action}_requested", message)
+        await run_rows.notify(transaction, run_id)
+    runtime.engine.look(actor.tenant.org_id, run_id)
+    return await get(runtime, actor, run_id)
+
+
+def _refusal(run: Run, action: Action) -> str:
+    wanted = {
+        "cancel": "only a run that is not finished can be cancelled",
+        "pause": "only a run that is queued, running or waiting can be paused",
+        "resume": "only a paused run can be resumed",
+        "retry": "only a failed or cancelled run can be retried",
+    }
+    return f"the run is {run.state}: {wanted[action]}"

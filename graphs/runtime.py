@@ -1,0 +1,33 @@
+"""What the operations stand on: the parts of a running house, and who acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphs.engine import Engine
+from graphs.expressions import Evaluator
+from graphs.models import Models
+from graphs.outbound import Outbound
+from store.postgres import Database, Tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    database: Database
+    evaluator: Evaluator
+    outbound: Outbound
+    models: Models
+    variables: Mapping[str, str]  # `env` of expressions: set by the operator, not secret
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts, through which door. The tenant comes from the authenticated key and from nowhere else."""
+
+    tenant: Tenant
+    user_id: str
+    user_name: str
+    role: str
+    via: str  # "mcp", "http", "cli" or "chat"

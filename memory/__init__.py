@@ -1,0 +1,1 @@
+"""What agents remember: conversations, entities, episodes, facts, graphs, documents and vectors (docs/memory.md)."""

@@ -1,0 +1,1 @@
+"""Doors and processes: MCP, HTTP, CLI, worker, authentication, settings."""

@@ -1,0 +1,198 @@
+"""The shapes of HTTP answers, for the OpenAPI document. What the doors send is built in server/views.py; tests hold the two together."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RunState = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled"]
+TaskState = Literal["open", "answered", "expired", "cancelled"]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Fault(Shape):
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Problem(Shape):
+    """Every error answer."""
+
+    error: Fault
+
+
+class Diagnostic(Shape):
+    """A problem of a definition: where, what, and the JSON Patch that fixes it where one exists."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    pointer: str
+    message: str
+    expected: str | None = None
+    suggestions: list[str] = []
+    patch: list[dict[str, Any]] = []
+
+
+class Checked(Shape):
+    valid: bool
+    errors: int
+    warnings: int
+    problems: list[Diagnostic]
+
+
+class WorkflowLine(Shape):
+    name: str
+    description: str | None = None
+    active_version: int | None = None
+    revision: int
+    updated_at: str
+
+
+class WorkflowPage(Shape):
+    workflows: list[WorkflowLine]
+    total: int
+    next_cursor: str | None = None
+
+
+class WorkflowDetail(Shape):
+    name: str
+    id: str
+    description: str
+    revision: int
+    active_version: int | None = None
+    version: int | None = Field(default=None, description="the version shown; null for the draft")
+    definition: dict[str, Any]
+    updated_at: str
+
+
+class Saved(Shape):
+    workflow: str
+    id: str
+    revision: int
+    warnings: list[Diagnostic]
+
+
+class VersionLine(Shape):
+    version: int
+    note: str
+    published_at: str
+    published_by: str
+
+
+class Versions(Shape):
+    versions: list[VersionLine]
+
+
+class PublishedVersion(Shape):
+    workflow: str
+    version: int
+
+
+class RunLine(Shape):
+    run_id: str
+    workflow: str
+    version: int | None = None
+    mode: Literal["test"] | None = None
+    state: RunState
+    requested: str | None = None
+    error: Any = None
+    created_at: str
+    finished_at: str | None = None
+
+
+class RunPage(Shape):
+    runs: list[RunLine]
+    total: int
+    next_cursor: str | None = None
+
+
+class RunDetail(RunLine):
+    steps_done: int
+    waiting_for: list[dict[str, Any]] | None = None
+    parent_run_id: str | None = None
+    started_at: str | None = None
+    deadline_at: str | None = None
+    input: Any = None
+    output: Any = None
+
+
+class Step(Shape):
+    position: str
+    node: str
+    type: str
+    state: Literal["running", "waiting", "retrying", "succeeded", "failed", "skipped", "cancelled"]
+    attempt: int
+    input: Any = None
+    output: Any = None
+    error: Any = None
+    vars: Any = None
+    started_at: str
+    finished_at: str | None = None
+    retry_at: str | None = None
+
+
+class Trace(Shape):
+    steps: list[Step]
+    after: str | None = None
+
+
+class RunEvent(Shape):
+    seq: int
+    at: str
+    type: str
+    level: Literal["technical", "business"]
+    position: str | None = None
+    message: str
+    data: Any = None
+
+
+class RunEvents(Shape):
+    events: list[RunEvent]
+    after: int | None = None
+
+
+class TaskDetail(Shape):
+    task_id: str
+    run_id: str
+    workflow: str
+    position: str
+    kind: Literal["approval", "input", "selection", "review"]
+    state: TaskState
+    title: str
+    description: str | None = None
+    form: dict[str, Any]
+    assign_to: Any = None
+    priority: Literal["low", "normal", "high", "urgent"]
+    due_at: str | None = None
+    answer: Any = None
+    answered_by: str | None = None
+    answered_via: str | None = None
+    comment: str | None = None
+    created_at: str
+    answered_at: str | None = None
+
+
+class TaskPage(Shape):
+    tasks: list[TaskDetail]
+    total: int
+    next_cursor: str | None = None
+
+
+class EventReceived(Shape):
+    event_id: str
+    runs_woken: int
+    duplicate: bool
+
+
+class OpenApiDocument(BaseModel):
+    openapi: str
+
+
+class Health(Shape):
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str] = {}

@@ -1,0 +1,227 @@
+"""The house: boots Postgres, schema, database pool, sandbox, outbound client, models and engine in order, and takes them down again."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from migrations import apply as migrations
+from server import keys as key_folder
+from server.keys import Keys, open_keys
+from server.settings import Settings
+from store import identities, preflight
+from store.embedded import embedded
+from store.errors import Conflict, Misconfigured
+from store.listener import Beacon, worker_number
+from store.postgres import Database, Tenant
+
+if TYPE_CHECKING:
+    from graphs.engine import Engine
+    from graphs.runtime import Actor, Runtime
+
+ORGANIZATION = "default"
+OWNER = "owner"
+BEACON_SECONDS = 5.0  # longest wait for the connection that hears of others
+DRAIN_SECONDS = 15.0  # for steps under way; what is not done by then the next worker takes up
+HEAVY = ("graphs.engine", "graphs.models", "graphs.outbound")  # what takes long to import, read while Postgres starts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the database is: `url` for the app's login, `admin_url` for migrations only."""
+
+    url: str
+    admin_url: str
+    app_password: str | None
+
+
+@asynccontextmanager
+async def house(settings: Settings, *, drive: bool = False) -> AsyncIterator[Runtime]:
+    """Everything a door or a worker needs; with `drive` its engine also drives runs during the block, and finishes the steps under way
+    at its end. Raises Misconfigured or Unavailable, saying what to do, when something is missing."""
+    keys = open_keys(settings.keys_dir)
+    async with AsyncExitStack() as stack:
+        imported = asyncio.create_task(asyncio.to_thread(_import_heavy))
+        stack.push_async_callback(_settled, imported)
+        address = await stack.enter_async_context(postgres(settings))
+        await ensure_schema(settings, address)
+        database = await stack.enter_async_context(Database.open(address.url, max_connections=settings.max_connections))
+        await bootstrap(database, keys)
+        await imported
+        runtime = await _furnish(stack, settings, database)
+        await _connect(stack, runtime.engine, address.url, drive=drive)
+        yield runtime
+
+
+async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database) -> Runtime:
+    from graphs.engine import Engine
+    from graphs.expressions import Evaluator
+    from graphs.models import Models, ModelSettings
+    from graphs.outbound import Outbound, Policy
+    from graphs.runtime import Runtime
+
+    evaluator = await stack.enter_async_context(Evaluator())
+    policy = Policy(allow_hosts=settings.allow_hosts, allow_nets=settings.allow_nets)
+    outbound = await stack.enter_async_context(Outbound(policy))
+    models = Models(
+        ModelSettings(
+            default=settings.model,
+            openai_api_key=settings.openai_api_key,
+            openai_base_url=settings.openai_base_url,
+            anthropic_api_key=settings.anthropic_api_key,
+            anthropic_base_url=settings.anthropic_base_url,
+        ),
+        outbound,
+    )
+    engine = Engine(database, evaluator, outbound, models, variables=settings.variables, slots=settings.max_runs)
+    return Runtime(
+        database=database,
+        evaluator=evaluator,
+        outbound=outbound,
+        models=models,
+        variables=settings.variables,
+        engine=await stack.enter_async_context(engine),
+    )
+
+
+async def _connect(stack: AsyncExitStack, engine: Engine, url: str, *, drive: bool) -> None:
+    """Hears at once what other processes do; as a driver also holds the session lock by which others see at once that it has died."""
+
+    def heard(payload: str) -> None:
+        org_id, _, run_id = payload.partition(" ")
+        if run_id:
+            engine.look(org_id, run_id)
+            engine.changed(run_id)
+        else:
+            engine.wake()
+
+    number = worker_number() if drive else None
+    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard).open())
+    lit = await beacon.wait_lit(BEACON_SECONDS)
+    if drive:  # without the lock, leases alone tell that we live
+        await stack.enter_async_context(engine.serving(worker=number if lit else None, grace=DRAIN_SECONDS))
+
+
+@asynccontextmanager
+async def archive(settings: Settings) -> AsyncIterator[tuple[Database, Keys]]:
+    """The database and the keys without sandbox, models and engine: enough for administration."""
+    keys = open_keys(settings.keys_dir)
+    async with postgres(settings) as address:
+        await ensure_schema(settings, address)
+        async with Database.open(address.url, max_connections=2) as database:
+            await bootstrap(database, keys)
+            yield database, keys
+
+
+@asynccontextmanager
+async def postgres(settings: Settings) -> AsyncIterator[Address]:
+    """The operator's Postgres, or the embedded one, started or joined."""
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        admin = settings.admin_database_url.get_secret_value() if settings.admin_database_url else url
+        parts = urlsplit(url)
+        app_password = unquote(parts.password) if parts.username == "weft_app" and parts.password and admin != url else None
+        yield Address(url=url, admin_url=admin, app_password=app_password)
+        return
+    open_keys(settings.keys_dir)
+    async with embedded(settings.postgres_dir, settings.keys_dir / key_folder.POSTGRES) as server:
+        yield Address(url=server.app_url, admin_url=server.admin_url, app_password=server.app_password)
+
+
+async def ensure_schema(settings: Settings, address: Address) -> None:
+    """The embedded database is brought up to date; somebody else's only when they said so, for others may still use the old one."""
+    if settings.embedded:
+        await migrate(address)
+        return
+    if settings.auto_migrate:
+        await migrate(address)
+    await preflight.check(address.url, app=True)
+    found = await migrations.status(address.url)
+    if found.problem:
+        raise Misconfigured(found.problem)
+    if found.pending:
+        raise Misconfigured(
+            f"The database has an old schema: {len(found.pending)} migrations are not applied, the first is {found.pending[0]}. "
+            "Make a backup and run: weft migrate up (or start with WEFT_AUTO_MIGRATE=true)."
+        )
+
+
+async def migrate(address: Address) -> list[str]:
+    """Applies what is missing; answers with the names. Raises Misconfigured, Unavailable."""
+    await preflight.check(address.admin_url, app=False)
+    try:
+        done = await migrations.apply(address.admin_url, app_password=address.app_password)
+    except migrations.Refused as refused:
+        raise Misconfigured(str(refused)) from refused
+    for name in done:
+        log.info("applied migration %s", name)
+    return done
+
+
+async def bootstrap(database: Database, keys: Keys) -> None:
+    """On the first start of all: the organization, its owner and the owner's API key, which stays in the key folder (0600)."""
+    organization = await identities.find_organization(database, ORGANIZATION)
+    if organization is None:
+        with suppress(Conflict):  # another process was a moment faster
+            await identities.create_organization(database, slug=ORGANIZATION, name="Default")
+        organization = await identities.find_organization(database, ORGANIZATION)
+    assert organization is not None  # noqa: S101  # made or found above
+    tenant = database.tenant(organization.id)
+    owner = await identities.find_user(tenant, OWNER)
+    if owner is None:
+        with suppress(Conflict):
+            await identities.create_user(tenant, name=OWNER, role="owner")
+        owner = await identities.find_user(tenant, OWNER)
+    assert owner is not None  # noqa: S101  # made or found above
+    if not await identities.list_keys(tenant):
+        await _first_key(tenant, owner.id, keys)
+
+
+async def _first_key(tenant: Tenant, user_id: str, keys: Keys) -> None:
+    made, text = await identities.create_key(tenant, user_id=user_id, name="first key", pepper=keys.pepper)
+    path = keys.folder / key_folder.OWNER_KEY
+    if key_folder.write(path, text):
+        return
+    kept = identities.well_formed(key_folder.read(path) or "")
+    if kept in {key.id for key in await identities.list_keys(tenant)}:
+        await identities.revoke_key(tenant, made.id)  # another process was a moment faster, and its key is in the file
+    else:
+        path.unlink(missing_ok=True)  # the key of a database that was moved away
+        key_folder.write(path, text)
+
+
+async def first_tenant(database: Database) -> Tenant:
+    """The organization of this installation."""
+    organization = await identities.find_organization(database, ORGANIZATION)
+    if organization is None:
+        raise Misconfigured("This database has no organization yet; start `weft serve` once.")
+    return database.tenant(organization.id)
+
+
+async def local_owner(database: Database) -> Actor:
+    """Who acts through this machine's own command line: the owner of the first organization."""
+    from graphs.runtime import Actor
+
+    tenant = await first_tenant(database)
+    owner = await identities.find_user(tenant, OWNER)
+    if owner is None:
+        raise Misconfigured(f"This database has no user {OWNER} any more; make one: weft key create repair --user {OWNER} --role owner")
+    return Actor(tenant=tenant, user_id=owner.id, user_name=owner.name, role=owner.role, via="cli")
+
+
+def _import_heavy() -> None:
+    for name in HEAVY:
+        importlib.import_module(name)
+
+
+async def _settled(task: asyncio.Task[None]) -> None:
+    """A thread cannot be cancelled: wait for it, so that nothing of it outlives us."""
+    await asyncio.wait([task])

@@ -1,0 +1,128 @@
+"""Resources a client can attach to a conversation: workflows, runs and the guide, with completions for their names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mcp.server.mcpserver import Context
+from mcp.types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    Resource,
+    ResourceTemplateReference,
+)
+
+from graphs import authoring, diagrams, runs
+from graphs.definition import Definition, Json
+from server.answers import preview
+from server.auth import Caller, Scope
+from server.guide import SECTIONS, section_text
+from server.tools import Ctx, caller_of
+from server.views import run_view, step_line
+from store.errors import NotFound
+
+JSON = "application/json"
+MARKDOWN = "text/markdown"
+MERMAID = "text/vnd.mermaid"
+SHOWN_RUN = 40_000  # characters of a run's output in its resource
+SHOWN_STEPS = 200
+MAX_LISTED = 100
+
+
+class Registry(Protocol):
+    """The parts of MCPServer that resources are registered with."""
+
+    def caller(self) -> Caller: ...
+    def resource(self, uri: str, *, title: str, description: str, mime_type: str) -> Callable[[Any], Any]: ...
+    def completion(self) -> Callable[[Any], Any]: ...
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, default=str).encode("utf-8", "replace").decode()
+
+
+async def _workflow(name: str, ctx: Context[Any, Any]) -> str:
+    caller = caller_of(ctx)
+    found = await authoring.get(caller.runtime, caller.actor, name)
+    return _text(await authoring.document(caller.runtime, caller.actor, found, found.active_version))
+
+
+async def _diagram(name: str, ctx: Context[Any, Any]) -> str:
+    caller = caller_of(ctx)
+    found = await authoring.get(caller.runtime, caller.actor, name)
+    document = await authoring.document(caller.runtime, caller.actor, found, found.active_version)
+    return diagrams.mermaid(Definition.model_validate(document))
+
+
+async def _run(run_id: str, ctx: Context[Any, Any]) -> str:
+    caller = caller_of(ctx)
+    run = await runs.get(caller.runtime, caller.actor, run_id)
+    body = {**run_view(run), "input": run.input, "output": run.output}
+    return _text(preview(body, SHOWN_RUN, f'get_run(run_id="{run.id}")'))
+
+
+async def _trace(run_id: str, ctx: Context[Any, Any]) -> str:
+    caller = caller_of(ctx)
+    steps = await runs.trace(caller.runtime, caller.actor, run_id, limit=SHOWN_STEPS + 1)
+    lines = [step_line(step) for step in steps[:SHOWN_STEPS]]
+    if len(steps) > SHOWN_STEPS:
+        lines.append({"more": f'get_run(run_id="{run_id}", view="trace", after="{steps[SHOWN_STEPS - 1].position}")'})
+    return _text(lines)
+
+
+async def _guide(section: str) -> str:
+    if section not in SECTIONS:
+        raise NotFound(f"There is no guide section {section!r}; there are {', '.join(SECTIONS)}.")
+    return section_text(section)
+
+
+TEMPLATES: tuple[tuple[str, str, str, str, Callable[..., Any]], ...] = (
+    ("weft://workflows/{name}", "Workflow", "Definition of a workflow: the published version, else the draft.", JSON, _workflow),
+    ("weft://workflows/{name}/diagram", "Workflow diagram", "Mermaid flowchart of a workflow.", MERMAID, _diagram),
+    ("weft://runs/{run_id}", "Run", "State, input and output of a run.", JSON, _run),
+    ("weft://runs/{run_id}/trace", "Run trace", "The steps of a run.", JSON, _trace),
+    ("weft://guide/{section}", "Guide", "One section of the authors' guide.", MARKDOWN, _guide),
+)
+
+
+def register(server: Registry) -> None:
+    """Adds the templates and the completions."""
+    for uri, title, description, mime_type, read in TEMPLATES:
+        server.resource(uri, title=title, description=description, mime_type=mime_type)(read)
+
+    async def complete(
+        ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
+    ) -> Completion:
+        caller = server.caller()
+        caller.need(Scope.READ)
+        values = await _values(caller, argument.name, argument.value)
+        return Completion(values=values[:100], total=len(values), has_more=len(values) > 100)
+
+    server.completion()(complete)
+
+
+async def _values(caller: Caller, name: str, typed: str) -> list[str]:
+    if name == "section":
+        return [section for section in SECTIONS if section.startswith(typed)]
+    if name == "name":
+        page = await authoring.list(caller.runtime, caller.actor, search=typed or None, limit=100, cursor=None)
+        return sorted((item.name for item in page.items), key=lambda found: (not found.startswith(typed), found))
+    if name == "run_id":
+        recent = await runs.list(caller.runtime, caller.actor, mode=None, limit=100, cursor=None)
+        return [item.id for item in recent.items if item.id.startswith(typed)]
+    return []
+
+
+async def listed(caller: Caller) -> list[Resource]:
+    """What clients show in their pickers: published workflows and the guide."""
+    published = await authoring.published(caller.runtime, caller.actor, limit=MAX_LISTED)
+    workflows = [
+        Resource(uri=f"weft://workflows/{item.name}", name=item.name, description=str(preview(item.description, 200, "…")), mime_type=JSON)
+        for item in published
+    ]
+    guide = [Resource(uri=f"weft://guide/{section}", name=f"guide: {section}", mime_type=MARKDOWN) for section in SECTIONS]
+    return [*workflows, *guide]

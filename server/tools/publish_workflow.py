@@ -1,0 +1,29 @@
+"""publish_workflow: makes the draft the next version that runs use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from graphs import authoring
+from server.answers import answer
+from server.arguments import WorkflowName
+from server.auth import Scope
+from server.tools import Ctx, caller_of, hints
+
+DESCRIPTION = "Publish the draft as the next version, which never changes and which new runs use. Runs already started keep theirs."
+ANNOTATIONS = hints(read_only=False, idempotent=False)
+SCOPE = Scope.AUTHOR
+
+
+async def run(
+    ctx: Ctx, workflow: WorkflowName, note: Annotated[str, Field(max_length=500, description="what changed")] = ""
+) -> CallToolResult:
+    caller = caller_of(ctx)
+    version = await authoring.publish(caller.runtime, caller.actor, workflow, note)
+    await ctx.notify_tools_changed()
+    await ctx.notify_resources_changed()
+    found = await authoring.get(caller.runtime, caller.actor, workflow)
+    return answer({"workflow": found.name, "version": version.number}, next=f'start_run(workflow="{found.name}", input=…)')

@@ -1,0 +1,39 @@
+"""start_run: starts a published workflow."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from graphs import runs
+from server.arguments import IdempotencyKey, Input, WorkflowName
+from server.auth import Scope
+from server.tools import Ctx, caller_of, hints
+from server.waiting import answer_run, settle
+
+DESCRIPTION = "Start a published workflow; answers at once with a run_id and the run goes on durably, for months if it must. With wait_seconds the answer may already hold the output."
+ANNOTATIONS = hints(read_only=False, idempotent=False, open_world=True)
+SCOPE = Scope.RUN
+CORE = True
+
+
+async def run(
+    ctx: Ctx,
+    workflow: WorkflowName,
+    input: Input = None,
+    version: Annotated[int | None, Field(ge=1, description="without it the active version")] = None,
+    idempotency_key: IdempotencyKey = None,
+    wait_seconds: Annotated[float, Field(ge=0, le=20, description="wait this long for it to finish")] = 0,
+) -> CallToolResult:
+    caller = caller_of(ctx)
+    started = await runs.start(
+        caller.runtime,
+        caller.actor,
+        workflow=workflow,
+        input={} if input is None else input,
+        version=version,
+        idempotency_key=idempotency_key,
+    )
+    return answer_run(await settle(ctx, started.id, wait_seconds) if wait_seconds else started)

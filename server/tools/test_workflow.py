@@ -1,0 +1,66 @@
+"""test_workflow: runs a draft without side effects and shows what happened."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from graphs import authoring, runs
+from graphs.runs import Run
+from server.answers import answer, preview
+from server.arguments import Document, Input
+from server.auth import Caller, Scope
+from server.tools import Ctx, caller_of, hints
+from server.views import next_for, problems_view, run_view, step_line
+from server.waiting import settle
+from store.errors import Invalid
+
+DESCRIPTION = "Run a draft or a definition as a test: nothing is published, `mocks` and pins stand in for steps, and steps with side effects are not done. Answers with output and trace."
+ANNOTATIONS = hints(read_only=False, idempotent=False, open_world=True)
+SCOPE = Scope.AUTHOR
+
+MAX_WAIT = 20.0  # seconds
+SHOWN = 60  # steps of the trace
+
+
+async def run(
+    ctx: Ctx,
+    workflow: Annotated[str | None, Field(min_length=1, max_length=64, description="a saved workflow: its draft is tested")] = None,
+    definition: Document | None = None,
+    input: Input = None,
+    mocks: Annotated[dict[str, Any] | None, Field(description='node id -> output to use instead of doing the step, e.g. {"ask": {"approved": true}}')] = None,
+) -> CallToolResult:
+    caller = caller_of(ctx)
+    if (definition is None) == (workflow is None):
+        raise Invalid("Give either workflow or definition, and not both.")
+    if workflow is not None:
+        definition = (await authoring.get(caller.runtime, caller.actor, workflow)).draft
+    report = await authoring.check(caller.runtime, caller.actor, definition)
+    if not report.ok:
+        return answer({"tested": False, **problems_view(report)}, next="fix the problems and test again")
+    document = authoring.read(definition)
+    started = await runs.start_definition(
+        caller.runtime,
+        caller.actor,
+        definition=document,
+        input={} if input is None else input,
+        mode="test",
+        mocks=mocks,
+        name=document["name"],
+    )
+    return await _told(caller, await settle(ctx, started.id, MAX_WAIT))
+
+
+async def _told(caller: Caller, run: Run) -> CallToolResult:
+    steps = await runs.trace(caller.runtime, caller.actor, run.id, limit=SHOWN)
+    rest = f'get_run(run_id="{run.id}", view="trace")'
+    body = {
+        "tested": True,
+        **run_view(run),
+        "output": preview(run.output, 2_000, f'get_run(run_id="{run.id}")'),
+        "trace": preview([step_line(step) for step in steps], 4_500, rest),
+    }
+    done = f'publish_workflow(workflow="{run.workflow}") once it is saved'
+    return answer(body, next=done if run.state == "succeeded" else next_for(run))

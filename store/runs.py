@@ -1,0 +1,210 @@
+"""Runs: starting, reading, steering and claiming them. The row is the queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from store.errors import Conflict
+from store.ids import is_id, new_id
+from store.jsontext import Json
+from store.postgres import Database, Session
+from store.queries import load
+
+SQL = load(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    run_id: str
+    created: bool
+    same_input: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as users see it. `waiting_for` lists its open waits; `steps_done` counts succeeded attempts."""
+
+    id: str
+    workflow: str
+    version: int | None
+    mode: str
+    state: str
+    request: str | None
+    input: Any
+    output: Any
+    error: Any
+    parent_run_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    signal: int
+    steps_done: int
+    waiting_for: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    id: str
+    workflow: str
+    version: int | None
+    mode: str
+    state: str
+    request: str | None
+    error: Any
+    parent_run_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    id: str
+    name: str
+    workflow_id: str | None
+    version: int | None
+    digest: str
+    mode: str
+    mocks: Any
+    input: Any
+    depth: int
+    request: str | None
+    claims: int
+    deadline_at: datetime | None
+    started_at: datetime | None
+    created_at: datetime
+    created_by: str
+    priority: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    body: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    org_id: str
+    id: str
+    fence: int
+    signal: int
+    claims: int
+    recovered: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    org_id: str
+    id: str
+    fence: int
+    signal: int
+    request: str | None
+
+
+ROWS = {
+    "start": Started,
+    "get": Run,
+    "list": Listed,
+    "count": Total,
+    "load": Loaded,
+    "definition": Definition,
+    "cancel": Touched,
+    "pause": Touched,
+    "resume": Touched,
+    "retry": Touched,
+    "claim": Claimed,
+    "renew": Renewed,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What a start needs. `worker` set: the row is born leased by that worker (its fence is 1)."""
+
+    workflow_id: str | None
+    version: int | None
+    digest: bytes
+    name: str
+    mode: str
+    input: Any
+    created_by: str
+    actor: str
+    mocks: Any = None
+    idempotency_key: str | None = None
+    priority: int = 0
+    timeout: float | None = None
+    worker: int | None = None
+    lease: timedelta = timedelta(seconds=15)
+
+
+async def start(session: Session, new: NewRun) -> Started:
+    """Inserts a run, or finds the one an earlier start with the same idempotency key made. Raises Conflict if that had another input."""
+    parameters = {name: getattr(new, name) for name in new.__dataclass_fields__}
+    parameters.update(input=Json(new.input), mocks=None if new.mocks is None else Json(new.mocks))
+    started = await session.one(SQL.start, Started, id=new_id(), **parameters)
+    if started is None:  # two starts with one key met: the other's row is committed now
+        started = await session.one(SQL.start, Started, id=new_id(), **parameters)
+    if started is None:
+        raise Conflict("another start with this idempotency_key is under way; try again")
+    if not started.same_input:
+        raise Conflict(f"idempotency_key {new.idempotency_key!r} was already used with another input, for run {started.run_id}", run_id=started.run_id)
+    return started
+
+
+async def get(session: Session, run_id: str) -> Run | None:
+    return await session.one(SQL.get, Run, id=run_id) if is_id(run_id) else None
+
+
+async def page(
+    session: Session, *, workflow: str | None, state: str | None, mode: str | None, before: str | None, limit: int
+) -> tuple[list[Listed], int]:
+    """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total."""
+    filters = {"workflow": workflow, "state": state, "mode": mode}
+    rows = await session.all(SQL.list, Listed, before=before, limit=limit + 1, **filters)
+    total = await session.one(SQL.count, Total, **filters)
+    return rows, total.total if total else 0
+
+
+async def load_run(session: Session, run_id: str) -> Loaded | None:
+    return await session.one(SQL.load, Loaded, id=run_id)
+
+
+async def definition(session: Session, digest: str) -> Any:
+    """The definition with this digest (hexadecimal), or None."""
+    found = await session.one(SQL.definition, Definition, digest=digest)
+    return found.body if found else None
+
+
+async def request(session: Session, run_id: str, action: str) -> bool:
+    """Asks for "cancel", "pause", "resume" or "retry"; False when the run's state does not allow it."""
+    return bool(is_id(run_id) and await session.one(getattr(SQL, action), Touched, id=run_id))
+
+
+async def notify(session: Session, run_id: str) -> None:
+    await session.execute(SQL.notify, run_id=run_id)
+
+
+async def claim(database: Database, *, slots: int, worker: int, lease: timedelta, at: datetime | None = None) -> list[Claimed]:
+    """Leases up to `slots` runs that are due or whose worker died. `at` stands in for the database's clock in tests."""
+    return await database.system(SQL.claim, Claimed, slots=slots, worker=worker, lease=lease, at=at)
+
+
+async def renew(database: Database, *, worker: int, lease: timedelta, at: datetime | None = None) -> list[Renewed]:
+    """Extends the worker's leases; the answer lists the runs it still drives."""
+    return await database.system(SQL.renew, Renewed, worker=worker, lease=lease, at=at)

@@ -1,0 +1,81 @@
+"""Waits: what runs are waiting for, and the events from outside that end some of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from store.jsontext import Json
+from store.postgres import Session
+from store.queries import load
+
+SQL = load(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    position: str
+    kind: str
+    state: str
+    due_at: datetime | None
+    event_name: str | None
+    correlation: str | None
+    payload: Any
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """`ended`: [{position, state, payload}] of the waits asked about that are no longer open."""
+
+    signal: int
+    request: str | None
+    ended: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    position: str
+    state: str
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """An event was kept. `woken`: ids of the runs it moved; `duplicate`: it had come before under the same idempotency key."""
+
+    id: str
+    duplicate: bool
+    woken: list[str]
+
+
+ROWS = {"of_run": Wait, "attention": Attention, "expire": Ended, "receive": Received, "missed": Ended}
+
+
+async def of_run(session: Session, run_id: str) -> list[Wait]:
+    return await session.all(SQL.of_run, Wait, run_id=run_id)
+
+
+async def attention(session: Session, run_id: str, positions: list[str]) -> Attention | None:
+    return await session.one(SQL.attention, Attention, run_id=run_id, positions=positions)
+
+
+async def expire(session: Session, run_id: str, position: str) -> Ended | None:
+    """Ends an open wait as expired and answers with the state it now has."""
+    return await session.one(SQL.expire, Ended, run_id=run_id, position=position)
+
+
+async def drop(session: Session, run_id: str, positions: list[str]) -> None:
+    await session.execute(SQL.drop, run_id=run_id, positions=positions)
+
+
+async def receive(session: Session, *, name: str, correlation: str | None, payload: Any, idempotency_key: str | None) -> Received | None:
+    return await session.one(
+        SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key
+    )
+
+
+async def missed(session: Session, run_id: str, position: str, *, name: str, correlation: str | None) -> Ended | None:
+    """Answers an event wait with an event that came before the wait was recorded, if one did."""
+    return await session.one(SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation)

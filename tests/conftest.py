@@ -1,0 +1,190 @@
+"""What every test stands on: one embedded Postgres for all test runs of this machine, a migrated template in it, a clone per test.
+
+The server lives in a folder of its own under the temporary directory and is joined like any Weft process joins one (store/embedded.py): the
+first run starts it, the last to leave stops it, a killed run holds nothing up. Clones carry the pid of their run, so that the next run
+drops what a killed one left. The template is named after the migrations' checksums.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import migrations.apply
+from store import identities
+from store.embedded import Embedded, embedded
+from store.errors import Misconfigured
+from store.postgres import Database, Tenant
+
+HOME = Path(tempfile.gettempdir()) / f"weft-tests-{getpass.getuser()}"
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "scram_iterations": "1",
+    "max_connections": "300",
+}
+TEMPLATE_LOCK = 1
+CLONES = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The Postgres of the tests, and the migrated database that each test gets a clone of."""
+
+    postgres: Embedded
+    admin: psycopg.Connection
+    template: str
+
+    def app_url(self, database: str) -> str:
+        return self.postgres.url("weft_app", self.postgres.passwords.app, database)
+
+    def admin_url(self, database: str) -> str:
+        return self.postgres.url("postgres", self.postgres.passwords.admin, database)
+
+    @contextmanager
+    def clone(self, template: str | None = None) -> Generator[str]:
+        """A fresh database for the block: a copy of the migrated one, or of template0 for an empty one."""
+        name = f"test_{os.getpid()}_{next(CLONES)}"
+        source = sql.Identifier(template or self.template)
+        strategy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self.admin.execute(strategy.format(sql.Identifier(name), source))
+        try:
+            yield name
+        finally:
+            self.admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def server() -> Generator[Server]:
+    with asyncio.Runner() as runner, ExitStack() as stack:
+        joined = _joined()
+        postgres = runner.run(joined.__aenter__())
+        stack.callback(lambda: runner.run(joined.__aexit__(None, None, None)))
+        admin = stack.enter_context(
+            psycopg.connect(postgres.url("postgres", postgres.passwords.admin, "postgres"), autocommit=True)
+        )
+        _drop_leftovers(admin)
+        yield Server(postgres=postgres, admin=admin, template=runner.run(_template(postgres, admin)))
+
+
+@asynccontextmanager
+async def _joined() -> AsyncGenerator[Embedded]:
+    """Joins the server; one whose folder does not come up any more (fsync is off here) is thrown away and made anew."""
+    data, key_file = HOME / "data", HOME / "keys.json"
+    try:
+        context = embedded(data, key_file, settings=FAST)
+        postgres = await context.__aenter__()
+    except Misconfigured:
+        shutil.rmtree(HOME, ignore_errors=True)
+        context = embedded(data, key_file, settings=FAST)
+        postgres = await context.__aenter__()
+    try:
+        yield postgres
+    finally:
+        await context.__aexit__(None, None, None)
+
+
+def _drop_leftovers(admin: psycopg.Connection) -> None:
+    """Databases of runs that were killed, and templates of migrations that nobody has for a day."""
+    clones = admin.execute("SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%'").fetchall()
+    templates = admin.execute(
+        """SELECT datname FROM pg_database WHERE datname LIKE 'template\\_%'
+           AND (pg_stat_file('base/' || oid || '/PG_VERSION')).modification < now() - interval '1 day'"""
+    ).fetchall()
+    for (name,) in [*(clone for clone in clones if not _alive(int(clone[0].split("_")[1]))), *templates]:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+async def _template(postgres: Embedded, admin: psycopg.Connection) -> str:
+    """The migrated database, made by whoever comes first and renamed into place when it is whole."""
+    checksums = "".join(migration.checksum for migration in migrations.apply.files())
+    name = "template_" + hashlib.sha256(checksums.encode()).hexdigest()[:16]
+    admin.execute("SELECT pg_advisory_lock(%s)", (TEMPLATE_LOCK,))
+    try:
+        if admin.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            admin.execute("DROP DATABASE IF EXISTS template_new WITH (FORCE)")
+            admin.execute("CREATE DATABASE template_new")
+            await migrations.apply.apply(
+                postgres.url("postgres", postgres.passwords.admin, "template_new"), app_password=postgres.passwords.app
+            )
+            admin.execute(sql.SQL("ALTER DATABASE template_new RENAME TO {}").format(sql.Identifier(name)))
+    finally:
+        admin.execute("SELECT pg_advisory_unlock(%s)", (TEMPLATE_LOCK,))
+    return name
+
+
+@pytest.fixture
+def database_name(server: Server) -> Generator[str]:
+    """A clone of the migrated database, empty of rows."""
+    with server.clone() as name:
+        yield name
+
+
+@pytest.fixture
+def app_url(server: Server, database_name: str) -> str:
+    """The URL every door, worker and tool connects by: user weft_app."""
+    return server.app_url(database_name)
+
+
+@pytest.fixture
+def admin_url(server: Server, database_name: str) -> str:
+    """The superuser's URL of the same database: for migrations, and to look behind row-level security."""
+    return server.admin_url(database_name)
+
+
+@pytest.fixture
+async def database(app_url: str, anyio_backend: str) -> AsyncGenerator[Database]:
+    async with Database.open(app_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def organization(database: Database) -> str:
+    """The id of an organization."""
+    return (await identities.create_organization(database, slug="acme", name="Acme")).id
+
+
+@pytest.fixture
+def tenant(database: Database, organization: str) -> Tenant:
+    return database.tenant(organization)
+
+
+@pytest.fixture
+async def other_tenant(database: Database) -> Tenant:
+    """Another organization, which must never see or touch anything of `tenant`."""
+    return database.tenant((await identities.create_organization(database, slug="globex", name="Globex")).id)
+
+
+@pytest.fixture
+async def owner(tenant: Tenant) -> str:
+    """The id of a user of `organization` with the role owner."""
+    return (await identities.create_user(tenant, name="Olga", role="owner")).id

@@ -1,0 +1,1 @@
+"""The store: schema, tenant scope, embedded server, identities, workflows."""
