@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -19,6 +18,7 @@ from graphs.checks import check as check_definition
 from graphs.definition import Body, Definition, Json, Schema
 from graphs.documents import MAX_CHARACTERS, parse
 from graphs.nodetype import Effect
+from graphs.pinning import inputs_of_published, nearest
 from graphs.runtime import Actor, Runtime
 from store import jsontext, workflows
 from store.errors import Conflict, Invalid, NotFound
@@ -45,17 +45,6 @@ class Line(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
-    """The version a run will keep."""
-
-    workflow_id: str
-    name: str
-    version: int
-    digest: bytes
-    body: Json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """A workflow as its callers see it. `effects`: what its steps may do to the world."""
 
@@ -66,16 +55,6 @@ class Published:
     effects: frozenset[Effect]
 
 
-def nearest(wanted: str, known: Iterable[str], otherwise: str) -> str:
-    """ "Did you mean …?" when something is near, else what there is: `otherwise` and the first names."""
-    names = [*known]
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
-    shown = ", ".join(names[:20])
-    return f"{otherwise} {shown}{', …' if len(names) > 20 else ''}." if names else f"{otherwise} none."
-
-
 def read(document: Json) -> Json:
     """A definition given as an object or as JSON or YAML text. Raises Invalid with the line."""
     return parse(document) if isinstance(document, str) else document
@@ -84,8 +63,7 @@ def read(document: Json) -> Json:
 async def check(runtime: Runtime, actor: Actor, document: Json) -> Report:
     """Every problem at once; subflows are checked against what is published."""
     definition = read(document)
-    known = await workflows.published(actor.tenant) if _has_subflow(definition) else []
-    schemas = {item.name: cast("Schema | None", item.definition.get("input")) for item in known}
+    schemas = await inputs_of_published(actor.tenant) if _has_subflow(definition) else {}
     return await check_definition(definition, runtime.evaluator, workflows=schemas)
 
 
@@ -146,7 +124,9 @@ def patched(document: Json, patch: builtins.list[dict[str, Any]]) -> Json:
         try:
             changed = jsonpatch.JsonPatch([operation]).apply(changed, in_place=True)
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError, ValueError, AttributeError) as wrong:
-            raise Invalid(f"Operation {number} of the patch does not apply: {str(wrong)[:300]}. Nothing was changed.", operation=operation) from None
+            raise Invalid(
+                f"Operation {number} of the patch does not apply: {str(wrong)[:300]}. Nothing was changed.", operation=operation
+            ) from None
         if operation.get("op") == "copy" and len(jsontext.text(changed)) > MAX_CHARACTERS:  # a few copies of everything fill the memory
             raise Invalid(f"Operation {number} makes the definition longer than {MAX_CHARACTERS:,} characters. Nothing was changed.")
     return changed
@@ -157,13 +137,11 @@ async def get(runtime: Runtime, actor: Actor, name_or_id: str) -> Workflow:
     found = await workflows.find(actor.tenant, name_or_id)
     if found is None:
         names = await workflows.names(actor.tenant)
-        raise NotFound(f"There is no workflow {name_or_id!r}. {nearest(name_or_id, names, 'There are:')}")
+        raise NotFound(f"There is no workflow {name_or_id!r}. {nearest(name_or_id, names, 'There are')}")
     return found
 
 
-async def list(
-    runtime: Runtime, actor: Actor, *, limit: int = 20, cursor: str | None = None, search: str | None = None
-) -> Page[Listed]:
+async def list(runtime: Runtime, actor: Actor, *, limit: int = 20, cursor: str | None = None, search: str | None = None) -> Page[Listed]:
     """By name. Raises Invalid for a cursor that no list has given out."""
     return await workflows.list_page(actor.tenant, limit=limit, cursor=cursor, search=search)
 
@@ -195,21 +173,11 @@ async def publish(runtime: Runtime, actor: Actor, name_or_id: str, note: str = "
     report = await check(runtime, actor, workflow.draft)
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
-        raise Invalid(f"The draft of {workflow.name!r} is not valid any more: {first.message} (at {first.pointer}). validate_workflow shows all problems.")
+        raise Invalid(
+            f"The draft of {workflow.name!r} is not valid any more: {first.message} (at {first.pointer}). "
+            "validate_workflow shows all problems."
+        )
     return await workflows.publish(actor.tenant, workflow.id, user_id=actor.user_id, note=note, revision=workflow.revision)
-
-
-async def pinned(runtime: Runtime, actor: Actor, name_or_id: str, version: int | None = None) -> Pinned:
-    """The version a start means: the given one or the active one. Raises NotFound, or Conflict when nothing is published."""
-    found = await workflows.find_published(actor.tenant, name_or_id) if version is None else None
-    if found is not None:
-        return Pinned(workflow_id=found.workflow_id, name=found.name, version=found.version, digest=found.digest, body=found.definition)
-    workflow = await get(runtime, actor, name_or_id)
-    number = version or workflow.active_version
-    if number is None:
-        raise Conflict(f"{workflow.name!r} is not published yet; call publish_workflow first, or test_workflow to try the draft.")
-    chosen = await _version(actor, workflow, number)
-    return Pinned(workflow_id=workflow.id, name=workflow.name, version=number, digest=chosen.digest, body=chosen.definition)
 
 
 def diff(before: Json, after: Json) -> builtins.list[dict[str, Any]]:

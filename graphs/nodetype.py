@@ -157,6 +157,7 @@ class Context(Protocol):
     def idempotency_key(self) -> str:
         """Stable over retries and crashes of this step of this run; different in any other run."""
         ...
+
     @property
     def outbound(self) -> Outbound:
         """The one HTTP client that may leave the house; the SSRF policy is inside it."""

@@ -288,9 +288,9 @@ BEGIN ATOMIC
     ORDER BY r.priority DESC, r.wake_at LIMIT slots FOR UPDATE OF r SKIP LOCKED),
   orphaned AS (     -- the driving worker is gone
     SELECT r.org_id, r.id, true AS recovered FROM weft.runs r, clock
-    WHERE r.state = 'running' AND r.worker IS DISTINCT FROM worker_number
+    WHERE r.state = 'running'
       AND (r.lease_until < clock.now OR r.lease_until > clock.now + 2 * lease
-        OR (r.worker > 0 AND NOT EXISTS (
+        OR (r.worker > 0 AND r.worker <> worker_number AND NOT EXISTS (
               SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
                 AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
                 AND (l.classid::bigint << 32 | l.objid::bigint) = r.worker)))
@@ -302,13 +302,13 @@ BEGIN ATOMIC
   RETURNING r.org_id, r.id, r.fence, r.signal, r.claims, chosen.recovered, clock.now;
 END;
 
--- Extends the leases of a worker; answers with every run it still drives and the signal to compare with the one it has seen.
-CREATE FUNCTION weft.renew_leases(worker_number bigint, lease interval, at timestamptz DEFAULT NULL)
+-- Extends the leases of the runs a worker says it drives; answers with those it still has and the signal to compare with the one it has seen.
+CREATE FUNCTION weft.renew_leases(worker_number bigint, run_ids uuid[], lease interval, at timestamptz DEFAULT NULL)
   RETURNS TABLE (org_id uuid, id uuid, fence bigint, signal bigint, request text)
   LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   UPDATE weft.runs r SET lease_until = coalesce(at, clock_timestamp()) + lease
-  WHERE r.state = 'running' AND r.worker = worker_number
+  WHERE r.state = 'running' AND r.worker = worker_number AND r.id = ANY (run_ids)
   RETURNING r.org_id, r.id, r.fence, r.signal, r.request;
 END;
 
@@ -334,10 +334,10 @@ CREATE POLICY dispatch ON weft.organizations FOR SELECT TO weft_dispatch USING (
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA weft FROM PUBLIC;
 GRANT USAGE ON SCHEMA weft TO weft_app;
 GRANT EXECUTE ON FUNCTION weft.org(), weft.uuid7() TO weft_app, weft_dispatch;
-GRANT EXECUTE ON FUNCTION weft.claim_runs(int, bigint, interval, timestamptz), weft.renew_leases(bigint, interval, timestamptz),
+GRANT EXECUTE ON FUNCTION weft.claim_runs(int, bigint, interval, timestamptz), weft.renew_leases(bigint, uuid[], interval, timestamptz),
   weft.find_api_key(text), weft.find_organization(text) TO weft_app;
 ALTER FUNCTION weft.claim_runs(int, bigint, interval, timestamptz) OWNER TO weft_dispatch;
-ALTER FUNCTION weft.renew_leases(bigint, interval, timestamptz) OWNER TO weft_dispatch;
+ALTER FUNCTION weft.renew_leases(bigint, uuid[], interval, timestamptz) OWNER TO weft_dispatch;
 ALTER FUNCTION weft.find_api_key(text) OWNER TO weft_dispatch;
 ALTER FUNCTION weft.find_organization(text) OWNER TO weft_dispatch;
 REVOKE CREATE ON SCHEMA weft FROM weft_dispatch;

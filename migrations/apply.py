@@ -53,9 +53,7 @@ def files(folder: Path = FOLDER) -> list[Migration]:
         if match is None:
             raise Refused(f"{path.name} is not named NNNN_expand_words.sql or NNNN_contract_words.sql; rename it.")
         if int(match[1]) != len(found) + 1:
-            raise Refused(
-                f"Migration {len(found) + 1:04} is missing before {path.name}; numbers follow each other without a gap."
-            )
+            raise Refused(f"Migration {len(found) + 1:04} is missing before {path.name}; numbers follow each other without a gap.")
         found.append(Migration(number=int(match[1]), name=path.stem, text=path.read_text(encoding="utf-8")))
     return found
 
@@ -92,9 +90,7 @@ Applied = Sequence[tuple[int, str, str]]
 
 
 async def _applied(connection: psycopg.AsyncConnection) -> list[tuple[int, str, str]]:
-    return await (
-        await connection.execute("SELECT number, name, checksum FROM weft.migrations ORDER BY number")
-    ).fetchall()
+    return await (await connection.execute("SELECT number, name, checksum FROM weft.migrations ORDER BY number")).fetchall()
 
 
 def _disagreement(applied: Applied, migrations: Sequence[Migration]) -> str | None:
@@ -198,9 +194,7 @@ async def _configure_app(connection: psycopg.AsyncConnection, app_password: str 
 async def _schema(connection: psycopg.AsyncConnection) -> None:
     available = await (await connection.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'")).fetchone()
     if available is None:
-        raise Refused(
-            "This Postgres has no pgvector; install the extension (version 0.8 or newer) on the database server."
-        )
+        raise Refused("This Postgres has no pgvector; install the extension (version 0.8 or newer) on the database server.")
     await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     await connection.execute("CREATE SCHEMA IF NOT EXISTS weft AUTHORIZATION weft_owner")
     await connection.execute("SET LOCAL ROLE weft_owner")

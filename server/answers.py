@@ -36,7 +36,7 @@ def prose(text: str) -> CallToolResult:
 
 
 def preview(value: Json, room: int, rest: str) -> Json:
-    """`value` if its JSON fits into `room` characters; otherwise as much of it as fits, with notes saying what was cut and how to get it."""
+    """`value` if its JSON fits into `room` characters; else as much of it as fits, with notes saying what was cut and how to get it."""
     if len(compact(value)) <= room:
         return value
     if isinstance(value, dict):
@@ -56,7 +56,10 @@ def _preview_object(value: dict[str, Json], room: int, rest: str) -> Json:
     left = room - 60 - len(rest) - sum(len(compact(key)) + 2 for key in value)
     if left < 40 * len(sizes):
         kept = list(value)[: max(1, room // 200)]
-        return {**{key: preview(value[key], room // (len(kept) + 1), rest) for key in kept}, "…": f"{len(value) - len(kept)} more fields; {rest}"}
+        return {
+            **{key: preview(value[key], room // (len(kept) + 1), rest) for key in kept},
+            "…": f"{len(value) - len(kept)} more fields; {rest}",
+        }
     allowed: dict[str, int] = {}
     for index, (size, key) in enumerate(sizes):
         allowed[key] = min(size, left // (len(sizes) - index))
@@ -77,7 +80,7 @@ def _preview_list(value: list[Json], room: int, rest: str) -> Json:
 
 
 def portion(value: Json, offset: int, call: str) -> dict[str, Json]:
-    """A long value in parts: {"value": …} when it fits, else {"text", "offset", "total_chars"} and, while more follows, the `call` for it."""
+    """A long value in parts: {"value": …} when it fits, else {"text", "offset", "total_chars"} and, while more follows, "more": `call`."""
     text = compact(value)
     if offset == 0 and len(text) <= PORTION:
         return {"value": value}

@@ -50,7 +50,13 @@ OPERATIONS: tuple[Operation, ...] = (
     *tasks.OPERATIONS,
     *events.OPERATIONS,
     Operation(
-        method="GET", path="/api/v1/openapi.json", name="getOpenApi", summary="This document", scope=Scope.READ, run=_openapi, answer=OpenApiDocument
+        method="GET",
+        path="/api/v1/openapi.json",
+        name="getOpenApi",
+        summary="This document",
+        scope=Scope.READ,
+        run=_openapi,
+        answer=OpenApiDocument,
     ),
 )
 """Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, or one of the two health checks."""

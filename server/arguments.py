@@ -15,5 +15,7 @@ Document = Annotated[
 Input = Annotated[Any, Field(description="the run's input, as the workflow's input schema wants it")]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str | None, Field(max_length=200, description="next_cursor of the page before")]
-IdempotencyKey = Annotated[str | None, Field(min_length=1, max_length=200, description="makes a repeated call harmless: same key, same result")]
+IdempotencyKey = Annotated[
+    str | None, Field(min_length=1, max_length=200, description="makes a repeated call harmless: same key, same result")
+]
 Offset = Annotated[int, Field(ge=0, description="characters to skip of a value that came in parts")]

@@ -55,7 +55,9 @@ class Caller:
         """Raises Denied, naming the roles that would do."""
         if not self.may(scope):
             able = ", ".join(role for role, scopes in ROLES.items() if scope in scopes)
-            raise Denied(f"Your role is {self.actor.role!r} and this needs the scope {scope.value!r}; ask for an API key of a user who is {able}.")
+            raise Denied(
+                f"Your role is {self.actor.role!r} and this needs the scope {scope.value!r}; ask for an API key of a user who is {able}."
+            )
 
 
 class ApiKeys(TokenVerifier):
@@ -69,7 +71,12 @@ class ApiKeys(TokenVerifier):
         identity = await self._keys.verify(token)
         if identity is None:
             return None
-        claims: dict[str, Any] = {"iss": f"weft:{identity.org_id}", "org": identity.org_id, "name": identity.user_name, "role": identity.role}
+        claims: dict[str, Any] = {
+            "iss": f"weft:{identity.org_id}",
+            "org": identity.org_id,
+            "name": identity.user_name,
+            "role": identity.role,
+        }
         scopes = sorted(scope.value for scope in scopes_of(identity.role))
         return AccessToken(token="", client_id=identity.key_id, subject=identity.user_id, scopes=scopes, claims=claims)
 
@@ -88,5 +95,7 @@ def current(runtime: Runtime, local: Actor | None) -> Caller:
     if token is not None:
         return Caller(runtime=runtime, actor=actor_of(runtime, token, "mcp"))
     if local is None:
-        raise Unauthenticated("No valid API key came with the request; send the header “Authorization: Bearer <key>” (weft key create makes one).")
+        raise Unauthenticated(
+            "No valid API key came with the request; send the header “Authorization: Bearer <key>” (weft key create makes one)."
+        )
     return Caller(runtime=runtime, actor=local)

@@ -15,7 +15,7 @@ from mcp.server.mcpserver import Context, MCPServer, RequestStateSecurity
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError, UnexpectedResourceError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
-from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 from mcp.types import Resource as ListedResource
 from mcp.types import Tool as ListedTool
 from pydantic import AnyUrl, ValidationError
@@ -160,7 +160,9 @@ def _unexpected(name: str, error: UnexpectedToolError) -> ToolError:
         return ToolError(explain(error.__cause__))
     number = secrets.token_hex(4)
     logger.error("tool %s failed unexpectedly, incident %s", name, number, exc_info=error.__cause__ or error)
-    return ToolError(f"{name} failed inside Weft; nothing you sent is known to be wrong. Try again, and report incident {number} if it happens again.")
+    return ToolError(
+        f"{name} failed inside Weft; nothing you sent is known to be wrong. Try again, and report incident {number} if it happens again."
+    )
 
 
 def _readable(name: str, error: ToolError, tool: Tool | None) -> ToolError:
@@ -189,7 +191,12 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def build_server(
-    runtime: Runtime, *, keys: list[bytes], local: Actor | None = None, publish: bool = True, install: Callable[[MCPServer[Any]], None] | None = None
+    runtime: Runtime,
+    *,
+    keys: list[bytes],
+    local: Actor | None = None,
+    publish: bool = True,
+    install: Callable[[MCPServer[Any]], None] | None = None,
 ) -> WeftServer:
     """The server for one process. `install` may add tools of its own (the conformance suite's fixtures)."""
     server = WeftServer(runtime, local=local, keys=keys, publish=publish)

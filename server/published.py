@@ -64,9 +64,7 @@ def closed(schema: Schema) -> Schema:
 def annotations(effects: frozenset[Effect]) -> ToolAnnotations:
     """What running the workflow may do to the world is what its worst step may do."""
     harmless = effects <= {Effect.PURE, Effect.READ}
-    return hints(
-        read_only=harmless, destructive=Effect.WRITE_ONCE in effects, idempotent=harmless, open_world=effects != {Effect.PURE}
-    )
+    return hints(read_only=harmless, destructive=Effect.WRITE_ONCE in effects, idempotent=harmless, open_world=effects != {Effect.PURE})
 
 
 def _tool(name: str, item: Published) -> Tool:
@@ -99,4 +97,6 @@ def _refuse_unknown(schema: Schema, arguments: dict[str, Any], name: str) -> Non
     for argument in arguments:
         if argument not in known:
             near = difflib.get_close_matches(argument, known, n=1, cutoff=0.5)
-            raise Invalid(f"{name} has no argument {argument!r}. " + (f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."))
+            raise Invalid(
+                f"{name} has no argument {argument!r}. " + (f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}.")
+            )

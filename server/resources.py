@@ -21,7 +21,7 @@ from graphs.definition import Definition, Json
 from server.answers import preview
 from server.auth import Caller, Scope
 from server.guide import SECTIONS, section_text
-from server.tools import Ctx, caller_of
+from server.tools import caller_of
 from server.views import run_view, step_line
 from store.errors import NotFound
 

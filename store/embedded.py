@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,18 +61,18 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(data: Path, key_file: Path, *, settings: Mapping[str, str] | None = None) -> AsyncIterator[Embedded]:
+async def embedded(data: Path, key_file: Path, *, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Embedded]:
     """Starts or joins the Postgres in the folder `data` (made 0700), with an empty database `weft` at first; leaves it at the end.
 
     `key_file` keeps the passwords (0600); keep it outside `data` and its backups. `settings` go into postgresql.conf if this process is
     the one that starts the server. Raises Misconfigured, saying what to do, when the folder or the machine cannot carry it.
     """
-    data, key_file = data.expanduser().absolute(), key_file.expanduser().absolute()
-    users, server = await asyncio.to_thread(_join, Cluster(data=data), key_file, settings or {})
+    cluster = Cluster(data=_absolute(data))
+    users, server = await asyncio.to_thread(_join, cluster, _absolute(key_file), settings or {})
     try:
         yield server
     finally:
-        await asyncio.shield(asyncio.to_thread(_leave, Cluster(data=data), users))
+        await asyncio.shield(asyncio.to_thread(_leave, cluster, users))
 
 
 def _join(cluster: Cluster, key_file: Path, settings: Mapping[str, str]) -> tuple[int, Embedded]:
@@ -115,9 +115,7 @@ def _run(cluster: Cluster, server: Embedded, settings: Mapping[str, str]) -> Non
                     f"The key file does not fit the database in {cluster.home}; put the key file back that belongs to it."
                 ) from error
             if time.monotonic() > deadline:
-                raise Misconfigured(
-                    f"The embedded Postgres does not answer: {error}. Its log is {cluster.log}."
-                ) from error
+                raise Misconfigured(f"The embedded Postgres does not answer: {error}. Its log is {cluster.log}.") from error
         time.sleep(0.05)
 
 
@@ -155,6 +153,10 @@ def _passwords(key_file: Path, cluster: Cluster) -> Passwords:
     return passwords
 
 
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
@@ -171,9 +173,7 @@ def _locked(path: Path) -> Generator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise Misconfigured(
-                        f"Another Weft process holds {path} for minutes; end it and start again."
-                    ) from None
+                    raise Misconfigured(f"Another Weft process holds {path} for minutes; end it and start again.") from None
                 time.sleep(0.02)
         yield
     finally:

@@ -131,9 +131,7 @@ async def list_users(session: Session) -> list[User]:
     return await session.all(SQL.list_users, User)
 
 
-async def create_key(
-    session: Session, *, user_id: str, name: str, pepper: bytes, lifetime: timedelta | None = None
-) -> tuple[ApiKey, str]:
+async def create_key(session: Session, *, user_id: str, name: str, pepper: bytes, lifetime: timedelta | None = None) -> tuple[ApiKey, str]:
     """A new key and its text, which nobody can show again. Without a `lifetime` it works until it is revoked."""
     text = generate()
     key = await session.one(

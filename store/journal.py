@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.errors import LeaseLost, WeftError
+from store.errors import LeaseLost, Unavailable, WeftError
 from store.jsontext import Json
 from store.postgres import Database
 from store.queries import load
@@ -89,8 +89,9 @@ class Journal:
         try:
             await self._commit(batch)
         except WeftError as error:
-            if len(batch) == 1:
-                _fail(batch[0][1], error)
+            if len(batch) == 1 or isinstance(error, Unavailable):
+                for _, future in batch:
+                    _fail(future, error)
                 return
             for item in batch:  # one entry's fault must not fail the others
                 await self._write([item])

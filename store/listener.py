@@ -42,8 +42,8 @@ class Beacon:
     ) -> None:
         self._url = url
         self._number = worker_number
-        self._on_notify = on_notify or (lambda payload: None)
-        self._on_lost = on_lost or (lambda: None)
+        self._on_notify = on_notify or _ignore
+        self._on_lost = on_lost or _ignore
         self._up = asyncio.Event()
 
     @property
@@ -113,6 +113,10 @@ async def listen(url: str) -> AsyncGenerator[str]:
     async with Beacon(url, on_notify=heard.put_nowait).open():
         while True:
             yield await heard.get()
+
+
+def _ignore(*_: str) -> None:
+    """For who does not want to be told."""
 
 
 def worker_number() -> int:

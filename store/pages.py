@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from store.errors import Invalid
 
@@ -33,13 +33,14 @@ def place(text: str | None, *kinds: type) -> tuple[str | int | None, ...]:
     """What `cursor` was made from; all None for no cursor. Raises Invalid for a text that no list has given out."""
     if text is None:
         return (None,) * len(kinds)
+    values: Any
     try:
         values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError):
         values = None
-    if not isinstance(values, list) or [type(value) for value in values] != list(kinds):
+    if not isinstance(values, list) or [type(value) for value in cast("list[Any]", values)] != list(kinds):
         raise Invalid("This cursor is not one that a list has given out; leave it away to start at the first page.")
-    return tuple(values)
+    return tuple(cast("list[str | int]", values))
 
 
 def limited(limit: int) -> int:

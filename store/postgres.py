@@ -8,7 +8,7 @@ more (300 µs against 420 µs of CPU per call measured). Nothing is kept in a se
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -61,12 +61,12 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, max_connections: int = 10, prepare: bool = True) -> AsyncIterator[Database]:
+    async def open(cls, url: str, *, max_connections: int = 10, prepare: bool = True) -> AsyncGenerator[Database]:
         """Raises Unavailable or Misconfigured with the reason when the database does not take the login.
 
         `prepare=False` is for poolers in transaction mode that do not know prepared statements (PgBouncer before 1.21).
         """
-        options = {**CONNECT, "prepare_threshold": 3 if prepare else None}
+        options: dict[str, Any] = {**CONNECT, "prepare_threshold": 3 if prepare else None}
         try:
             async with await AsyncConnection.connect(url, **options):
                 pass
@@ -190,9 +190,7 @@ class Transaction:
         """Sends a statement without waiting for its end: it costs no round trip, and its error shows at the next wait or at the commit."""
         await self._call(query, params, dict_row, wait=False)
 
-    async def _call(
-        self, query: Query, params: dict[str, Any], factory: AsyncRowFactory[T], *, wait: bool
-    ) -> AsyncCursor[T]:
+    async def _call(self, query: Query, params: dict[str, Any], factory: AsyncRowFactory[T], *, wait: bool) -> AsyncCursor[T]:
         try:
             cursor = self._connection.cursor(row_factory=factory)
             await cursor.execute(query.text, {"org_id": self.org_id, **params})

@@ -48,9 +48,7 @@ class Facts:
 async def inspect(url: str) -> Facts:
     """Raises Unavailable or Misconfigured when the server does not take the login."""
     try:
-        async with await psycopg.AsyncConnection.connect(
-            url, autocommit=True, connect_timeout=5, prepare_threshold=None
-        ) as connection:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5, prepare_threshold=None) as connection:
             facts = await connection.cursor(row_factory=class_row(Facts)).execute(FACTS)
             return await facts.fetchone() or _nothing()
     except psycopg.OperationalError as error:
@@ -61,14 +59,11 @@ def refusals(facts: Facts, *, app: bool) -> list[str]:
     """A sentence for each thing that must change. `app` for the login of the doors and workers, else that of migrations."""
     checks = {
         f"Postgres {facts.major} is too old; Weft needs {MIN_POSTGRES} or newer.": facts.major < MIN_POSTGRES,
-        "This Postgres has no pgvector; install the extension (version 0.8 or newer) on the database server.": facts.pgvector
-        is None,
-        f"pgvector {facts.pgvector} is too old; install 0.8 or newer and run ALTER EXTENSION vector UPDATE.": facts.pgvector
-        is not None
+        "This Postgres has no pgvector; install the extension (version 0.8 or newer) on the database server.": facts.pgvector is None,
+        f"pgvector {facts.pgvector} is too old; install 0.8 or newer and run ALTER EXTENSION vector UPDATE.": facts.pgvector is not None
         and _version(facts.pgvector) < MIN_PGVECTOR,
         "fsync is off: a crash would lose acknowledged work. Set fsync = on.": not facts.fsync,
-        "synchronous_commit is off: a crash would lose acknowledged work. Set it to on.": facts.synchronous_commit
-        == "off",
+        "synchronous_commit is off: a crash would lose acknowledged work. Set it to on.": facts.synchronous_commit == "off",
         "full_page_writes is off: a crash can corrupt the database. Set it to on.": not facts.full_page_writes,
         "This Postgres is a read-only standby; use the address of the primary.": facts.standby,
         f"The database's encoding is {facts.encoding}; create it with ENCODING 'UTF8'.": facts.encoding != "UTF8",

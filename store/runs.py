@@ -205,6 +205,13 @@ async def claim(database: Database, *, slots: int, worker: int, lease: timedelta
     return await database.system(SQL.claim, Claimed, slots=slots, worker=worker, lease=lease, at=at)
 
 
-async def renew(database: Database, *, worker: int, lease: timedelta, at: datetime | None = None) -> list[Renewed]:
-    """Extends the worker's leases; the answer lists the runs it still drives."""
-    return await database.system(SQL.renew, Renewed, worker=worker, lease=lease, at=at)
+async def renew(
+    database: Database, *, worker: int, run_ids: list[str], lease: timedelta, at: datetime | None = None
+) -> list[Renewed]:
+    """Extends the leases of the runs a worker drives; the answer lists those it still has."""
+    return await database.system(SQL.renew, Renewed, worker=worker, run_ids=run_ids, lease=lease, at=at)
+
+
+async def hand_back(session: Session, run_id: str, fence: int) -> None:
+    """Gives up a lease without having settled the run."""
+    await session.execute(SQL.hand_back, id=run_id, fence=fence)

@@ -95,6 +95,11 @@ WITH reopened AS (
     WHERE n.org_id = %(org_id)s::uuid AND n.run_id = reopened.id AND n.state IN ('running', 'waiting', 'retrying'))
 SELECT id::text AS run_id FROM reopened;
 
+-- name: hand_back
+-- A run its driver had to let go (Postgres did not answer) goes back to the queue, unless somebody has taken it already.
+UPDATE weft.runs r SET state = 'queued', worker = NULL, lease_until = NULL, wake_at = clock_timestamp()
+WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid AND r.fence = %(fence)s::bigint AND r.state = 'running';
+
 -- name: notify
 -- Tells every process that listens to look at a run; a lost notice only costs the time until the next look.
 SELECT pg_notify('weft', %(org_id)s::text || ' ' || %(run_id)s::text);
@@ -104,4 +109,4 @@ SELECT org_id::text, id::text, fence, signal, claims, recovered, now
 FROM weft.claim_runs(%(slots)s::int, %(worker)s::bigint, %(lease)s::interval, %(at)s::timestamptz);
 
 -- name: renew
-SELECT org_id::text, id::text, fence, signal, request FROM weft.renew_leases(%(worker)s::bigint, %(lease)s::interval, %(at)s::timestamptz);
+SELECT org_id::text, id::text, fence, signal, request FROM weft.renew_leases(%(worker)s::bigint, %(run_ids)s::uuid[], %(lease)s::interval, %(at)s::timestamptz);

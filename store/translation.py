@@ -52,9 +52,7 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> Exception:
         case errors.InFailedSqlTransaction():
             return error
         case _ if isinstance(error, SCHEMA):
-            return Misconfigured(
-                f"The database has another schema than this version of Weft ({_primary(error)}); run `weft migrate`."
-            )
+            return Misconfigured(f"The database has another schema than this version of Weft ({_primary(error)}); run `weft migrate`.")
         case _ if isinstance(error, BUSY):
             return Unavailable(f"Another transaction is in the way ({_primary(error)}); try again.")
         case errors.DiskFull() | errors.OutOfMemory() | errors.ReadOnlySqlTransaction():
@@ -81,9 +79,7 @@ def _violation(error: errors.IntegrityError) -> WeftError:
     if isinstance(error, errors.CheckViolation | errors.NotNullViolation):
         return Invalid(SENTENCES.get(name, f"The database refuses this value ({name})."), constraint=name)
     if isinstance(error, errors.ForeignKeyViolation):
-        return Conflict(
-            SENTENCES.get(name, f"Something this refers to is not there, or is still needed ({name})."), constraint=name
-        )
+        return Conflict(SENTENCES.get(name, f"Something this refers to is not there, or is still needed ({name})."), constraint=name)
     return Conflict(SENTENCES.get(name, f"This exists already ({name})."), constraint=name)
 
 

@@ -132,9 +132,7 @@ async def get(session: Session, name_or_id: str) -> Workflow:
     return found
 
 
-async def list_page(
-    session: Session, *, limit: int = 20, cursor: str | None = None, search: str | None = None
-) -> Page[Listed]:
+async def list_page(session: Session, *, limit: int = 20, cursor: str | None = None, search: str | None = None) -> Page[Listed]:
     """Workflows by name. `search` is looked for in names and descriptions, in any case. Raises Invalid for a foreign cursor."""
     limit = pages.limited(limit)
     (after,) = pages.place(cursor, str)
@@ -153,9 +151,7 @@ async def names(session: Session) -> list[str]:
     return await session.all(SQL.names, str, limit=MAX_NAMES)
 
 
-async def save_draft(
-    session: Session, workflow_id: str, *, revision: int, name: str, description: str, definition: Any
-) -> Workflow:
+async def save_draft(session: Session, workflow_id: str, *, revision: int, name: str, description: str, definition: Any) -> Workflow:
     """Replaces the draft that has this `revision`. Raises Conflict (details: revision) when it was edited meanwhile, or NotFound."""
     saved = await session.one(
         SQL.save_draft,
@@ -171,7 +167,7 @@ async def save_draft(
         return saved
     current = await get(session, workflow_id)
     raise Conflict(
-        f"The workflow {current.name!r} is at revision {current.revision} by now, not {revision}; read it again and repeat the edit on that.",
+        f"The workflow {current.name!r} is at revision {current.revision} by now, not {revision}; read it again and repeat the edit.",
         revision=current.revision,
     )
 
@@ -182,10 +178,8 @@ async def delete(session: Session, workflow_id: str) -> None:
         raise NotFound(f"There is no workflow {workflow_id!r}.")
 
 
-async def publish(
-    tenant: Tenant, workflow_id: str, *, user_id: str, note: str = "", revision: int | None = None
-) -> Version:
-    """Makes the draft the next version and the active one. Raises Conflict when `revision` is given and not the draft's, or NotFound."""
+async def publish(tenant: Tenant, workflow_id: str, *, user_id: str, note: str = "", revision: int | None = None) -> Version:
+    """Makes the draft the next version and the active one. Raises NotFound, or Conflict when it is not the `revision` that is given."""
     async with tenant.transaction() as transaction:
         current = await transaction.one(SQL.lock, int, workflow_id=workflow_id)
         if current is None:

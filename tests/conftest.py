@@ -79,9 +79,7 @@ def server() -> Generator[Server]:
         joined = _joined()
         postgres = runner.run(joined.__aenter__())
         stack.callback(lambda: runner.run(joined.__aexit__(None, None, None)))
-        admin = stack.enter_context(
-            psycopg.connect(postgres.url("postgres", postgres.passwords.admin, "postgres"), autocommit=True)
-        )
+        admin = stack.enter_context(psycopg.connect(postgres.url("postgres", postgres.passwords.admin, "postgres"), autocommit=True))
         _drop_leftovers(admin)
         yield Server(postgres=postgres, admin=admin, template=runner.run(_template(postgres, admin)))
 

@@ -73,6 +73,8 @@ def move(source: str, path: str) -> Operation:
 
 def joined(pointer: str, *parts: str | int) -> str:
     """The pointer with further steps, escaped."""
+    if len(parts) == 1 and isinstance(parts[0], str) and parts[0].isidentifier():
+        return f"{pointer}/{parts[0]}"
     return pointer + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, q
 from graphs.checks.view import GroupView, NodeView, View, field_names, is_model
 from graphs.definition import Body, Definition, Edge, Json, Node
 from graphs.documents import is_array, is_object
+from graphs.nodetype import NodeType
 
 MAX_NODES = 2000
 STUB = {"nodes": [{"id": "stub", "type": "stub"}]}
@@ -42,22 +43,39 @@ class Piece:
     value: dict[str, Json]  # what is validated; bodies inside are stubs
     pointer: str
     name: str  # what to call it
-    elsewhere: Mapping[str, str] = typing.cast("Mapping[str, str]", {})  # name that belongs to another place -> pointer there
+    elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])  # name that belongs to another place -> pointer there
     before: tuple[Operation, ...] = ()  # needed before anything can be moved there
+    coming: frozenset[str] = frozenset()  # fields that are not here, but written in another place and reported there
 
 
 def check_structure(view: View) -> Iterator[Diagnostic]:
-    """All pieces in the document's order. Configs that are valid are kept in the view."""
-    root = {**view.document, **STUB, "edges": []}
-    yield from _fit(Piece(model=Definition, value=root, pointer="", name="the workflow"))
+    """All pieces in the document's order. Configs that are valid are kept in the view, and the definition if all of it is."""
+    try:
+        view.definition = Definition.model_validate(view.document)
+    except ValidationError:
+        root = {**view.document, **STUB, "edges": []}
+        yield from _fit(Piece(model=Definition, value=root, pointer="", name="the workflow"))
     if len(view.nodes) > MAX_NODES:
         message = f"the workflow has {len(view.nodes)} nodes, counting those in groups; {MAX_NODES} are allowed"
         yield Diagnostic(code="too_large", pointer="/nodes", message=message)
     for group in view.groups:
-        yield from _check_group(group)
+        if not (_fits(Body, group.raw) if group.owner else view.definition):
+            yield from _check_group(group)
+        for node in group.nodes:
+            if node.kind and (is_object(node.raw.get("config")) or "config" not in node.raw):
+                yield from _check_config(node, node.kind)
+
+
+def _fits(model: type[BaseModel], value: dict[str, Json]) -> bool:
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _check_group(group: GroupView) -> Iterator[Diagnostic]:
+    """A body in which something is wrong, piece by piece."""
     if group.owner:
         if "nodes" not in group.raw and "type" in group.raw:
             message = "a body is an object with `nodes`; this is a single node"
@@ -65,7 +83,8 @@ def _check_group(group: GroupView) -> Iterator[Diagnostic]:
             yield Diagnostic(code="wrong_type", pointer=group.pointer, message=message, patch=patch)
             return
         value = {**group.raw, **STUB, "edges": []}
-        yield from _fit(Piece(model=Body, value=value, pointer=group.pointer, name=f"the body in node {group.owner.label}"))
+        name = f"the body in node {group.owner.label}"
+        yield from _fit(Piece(model=Body, value=value, pointer=group.pointer, name=name))
     yield from _check_list(group, "nodes")
     yield from _check_list(group, "edges")
     for node in group.nodes:
@@ -74,25 +93,25 @@ def _check_group(group: GroupView) -> Iterator[Diagnostic]:
         yield from _fit(Piece(model=Edge, value=edge.raw, pointer=edge.pointer, name="the edge"))
 
 
-def _check_list(group: GroupView, field: str) -> Iterator[Diagnostic]:
+def _check_list(group: GroupView, name: str) -> Iterator[Diagnostic]:
     """`nodes` must be a list of objects with something in it, `edges` may be missing."""
-    pointer, found = f"{group.pointer}/{field}", group.raw.get(field)
-    if field not in group.raw:
-        given = [name for name in group.raw if repairs.meant(name, ["nodes"])]
-        if field == "nodes" and not given:
+    pointer, found = f"{group.pointer}/{name}", group.raw.get(name)
+    if name not in group.raw:
+        given = [other for other in group.raw if repairs.meant(other, ["nodes"])]
+        if name == "nodes" and not given:
             message = "`nodes` is missing: a workflow, and a body, is an object with a list of nodes and a list of edges"
             patch = (add(pointer, [{"id": "first", "type": "set", "config": {"values": {}}}]),)
             yield Diagnostic(code="missing_field", pointer=group.pointer, message=message, expected="nodes", patch=patch)
     elif not is_array(found):
         patch: tuple[Operation, ...] = ()
-        if is_object(found) and field == "nodes":
+        if is_object(found) and name == "nodes":
             named = all(is_object(inner) and "id" not in inner for inner in found.values())
             listed = [{"id": id, **inner} for id, inner in found.items()] if named else [found]
             patch = (replace(pointer, listed),)
         elif is_object(found) or found is None:
             patch = (replace(pointer, [found] if found else []),)
-        yield Diagnostic(code="wrong_type", pointer=pointer, message=f"`{field}` must be a list", expected="a list", patch=patch)
-    elif field == "nodes" and not found:
+        yield Diagnostic(code="wrong_type", pointer=pointer, message=f"`{name}` must be a list", expected="a list", patch=patch)
+    elif name == "nodes" and not found:
         patch = (add(f"{pointer}/-", {"id": "first", "type": "set", "config": {"values": {}}}),)
         yield Diagnostic(code="missing_field", pointer=pointer, message="there must be at least one node", patch=patch)
     else:
@@ -104,44 +123,44 @@ def _check_list(group: GroupView, field: str) -> Iterator[Diagnostic]:
 
 
 def _check_node(node: NodeView) -> Iterator[Diagnostic]:
-    config_pointer = f"{node.pointer}/config"
-    has_config = is_object(node.raw.get("config"))
-    own = set(field_names(Node))
-    config_fields = set(field_names(node.kind.config)) - own if node.kind else set[str]()
-    down = {name: f"{config_pointer}/{name}" for name in config_fields - set(node.raw_config)}
-    before = () if has_config or "config" in node.raw else (add(config_pointer, {}),)
     piece = Piece(
-        model=Node, value=node.raw, pointer=node.pointer, name=f"node {node.label}", elsewhere=down, before=before
+        model=Node,
+        value=node.raw,
+        pointer=node.pointer,
+        name=f"node {node.label}",
+        elsewhere=_misplaced_in_node(node),
+        before=() if "config" in node.raw else (add(f"{node.pointer}/config", {}),),
+    )
+    for diagnostic in _fit(piece):
+        if diagnostic.pointer != f"{node.pointer}/id" and diagnostic.expected not in ("id", "type"):  # checks/nodes.py
+            yield diagnostic
+
+
+def _misplaced_in_node(node: NodeView) -> dict[str, str]:
+    """Fields of the config that may stand beside it by mistake -> where they belong."""
+    if node.kind is None:
+        return {}
+    fields = set(field_names(node.kind.config)) - set(field_names(Node)) - set(node.raw_config)
+    return {name: f"{node.pointer}/config/{name}" for name in fields}
+
+
+def _check_config(node: NodeView, kind: NodeType) -> Iterator[Diagnostic]:
+    try:
+        node.config = kind.config.model_validate(node.raw_config)
+        return
+    except ValidationError:
+        pass
+    coming = frozenset(name for name in node.raw if name in _misplaced_in_node(node))
+    up = set(field_names(Node)) - set(node.raw) - set(field_names(kind.config))
+    piece = Piece(
+        model=kind.config,
+        value=_stubbed(node.raw_config, [*node.bodies]),
+        pointer=f"{node.pointer}/config" if "config" in node.raw else node.pointer,
+        name=f"the config of node {node.label} ({node.type})",
+        elsewhere={name: f"{node.pointer}/{name}" for name in up},
+        coming=coming,
     )
     yield from _fit(piece)
-    if node.kind is None or not (has_config or "config" not in node.raw):
-        return
-    up = {name: f"{node.pointer}/{name}" for name in own - set(node.raw) - set(field_names(node.kind.config))}
-    misplaced = [name for name in node.raw if name in down]  # they are reported above, and are not missing
-    given = {**node.raw_config, **{name: node.raw[name] for name in misplaced}}
-    value = _stubbed(given, [*node.bodies])
-    name = f"the config of node {node.label} ({node.type})"
-    piece = Piece(
-        model=node.kind.config,
-        value=value,
-        pointer=config_pointer if "config" in node.raw else node.pointer,
-        name=name,
-        elsewhere=up,
-    )
-    problems = list(_fit(piece))
-    yield from problems
-    if not problems and not misplaced:
-        node.config = _parsed(node)
-
-
-def _parsed(node: NodeView) -> BaseModel | None:
-    """The config with its real bodies. None when a body is broken: that is reported at the body."""
-    if node.kind is None:
-        return None
-    try:
-        return node.kind.config.model_validate(node.raw_config)
-    except ValidationError:
-        return None
 
 
 def _stubbed(config: dict[str, Json], pointers: list[str]) -> dict[str, Json]:
@@ -171,7 +190,9 @@ def _fit(piece: Piece) -> Iterator[Diagnostic]:
         if not _is_misplaced(piece, problem):
             found.append(_unknown_field(piece, problem, covered))
     for problem in problems:
-        if problem["type"] != "extra_forbidden" and problem["loc"] not in covered:
+        if problem["type"] == "extra_forbidden" or problem["loc"] in covered:
+            continue
+        if not (piece.coming and problem["loc"][:1] in ((), *((name,) for name in piece.coming))):
             found.append(_missing(piece, problem) if problem["type"] == "missing" else _wrong(piece, problem))
     seen: set[tuple[str, str]] = set()
     for diagnostic in found:
@@ -244,9 +265,7 @@ def _sample(piece: Piece, path: list[int | str], name: str) -> Any:
     """A value for a missing field: from the examples of the node type, or a neutral one where nothing is at stake."""
     if piece.model is Definition and name == "name":
         return repairs.slug(str(piece.value.get("description") or "workflow"), separator="-", limit=40) or "workflow"
-    if _is_config(piece) and not path:
-        return piece.model.model_config.get("title") and repairs.NOTHING or _from_examples(piece.model, name)
-    return repairs.NOTHING
+    return _from_examples(piece.model, name) if _is_config(piece) and not path else repairs.NOTHING
 
 
 def _from_examples(model: type[BaseModel], name: str) -> Any:

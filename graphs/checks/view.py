@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from graphs.catalogue import node_types
 from graphs.checks.diagnostic import joined
-from graphs.definition import Body, Expression, Json, Schema
+from graphs.definition import Body, Definition, Expression, Json, Schema
 from graphs.documents import is_array, is_object
 from graphs.nodetype import NodeType, ScriptBody
 
@@ -29,18 +29,9 @@ class EdgeView:
     index: int
     raw: dict[str, Json]
     group: GroupView
-
-    @property
-    def source(self) -> str | None:
-        return _text(self.raw.get("from"))
-
-    @property
-    def target(self) -> str | None:
-        return _text(self.raw.get("to"))
-
-    @property
-    def branch(self) -> str | None:
-        return _text(self.raw.get("branch"))
+    source: str | None
+    target: str | None
+    branch: str | None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,22 +42,24 @@ class NodeView:
     index: int
     raw: dict[str, Json]
     group: GroupView
+    id: str | None
+    type: str | None
     kind: NodeType | None
     config: BaseModel | None = None  # filled in when it is valid
     bodies: dict[str, GroupView] = field(default_factory=dict[str, "GroupView"])  # by pointer inside config
-
-    @property
-    def id(self) -> str | None:
-        return _text(self.raw.get("id"))
-
-    @property
-    def type(self) -> str | None:
-        return _text(self.raw.get("type"))
+    _output: Schema | None = None
 
     @property
     def label(self) -> str:
         """What to call it in a message."""
         return repr(self.id) if self.id else f"number {self.index + 1}"
+
+    @property
+    def output(self) -> Schema:
+        """Schema of its output; {} where that cannot be told."""
+        if self._output is None:
+            self._output = self.kind.output(self.config) if self.kind and self.config is not None else {}
+        return self._output
 
     @property
     def raw_config(self) -> dict[str, Json]:
@@ -146,6 +139,7 @@ class View:
     document: dict[str, Json]
     root: GroupView
     groups: list[GroupView]
+    definition: Definition | None = None  # filled in when its structure is right
 
     @cached_property
     def nodes(self) -> list[NodeView]:
@@ -178,18 +172,31 @@ def view(document: dict[str, Json]) -> View:
 
 
 def _fill(group: GroupView) -> None:
-    nodes, edges = group.raw.get("nodes"), group.raw.get("edges")
+    nodes, edges, types = group.raw.get("nodes"), group.raw.get("edges"), node_types()
     for number, raw in enumerate(nodes if is_array(nodes) else []):
         if not is_object(raw):
             continue
-        kind = node_types().get(_text(raw.get("type")) or "")
-        node = NodeView(pointer=f"{group.pointer}/nodes/{number}", index=number, raw=raw, group=group, kind=kind)
+        type = _text(raw.get("type"))
+        node = NodeView(
+            pointer=f"{group.pointer}/nodes/{number}",
+            index=number,
+            raw=raw,
+            group=group,
+            id=_text(raw.get("id")),
+            type=type,
+            kind=types.get(type or ""),
+        )
+        kind = node.kind
         group.nodes.append(node)
         if kind and group.depth < MAX_GROUPS:
             _add_bodies(node, kind)
     for number, raw in enumerate(edges if is_array(edges) else []):
         if is_object(raw):
-            group.edges.append(EdgeView(pointer=f"{group.pointer}/edges/{number}", index=number, raw=raw, group=group))
+            source, target, branch = (_text(raw.get(name)) for name in ("from", "to", "branch"))
+            pointer = f"{group.pointer}/edges/{number}"
+            group.edges.append(
+                EdgeView(pointer=pointer, index=number, raw=raw, group=group, source=source, target=target, branch=branch)
+            )
 
 
 def _add_bodies(node: NodeView, kind: NodeType) -> None:
@@ -280,9 +287,10 @@ def holds_bodies(hint: Any) -> bool:
     return any(holds_bodies(argument) for argument in typing.get_args(hint) if not isinstance(argument, (str, int, float)))
 
 
-def field_names(model: type[BaseModel]) -> list[str]:
+@lru_cache(maxsize=1024)
+def field_names(model: type[BaseModel]) -> tuple[str, ...]:
     """The fields of a model as authors write them."""
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _text(value: Json) -> str | None:

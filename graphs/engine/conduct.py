@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 
 async def conduct(drive: Drive, graph: Graph, *, poisoned: bool = False) -> None:
-    """Drives a run until it is finished or put down. Never raises for what a run does; a lost lease ends it without a word."""
+    """Drives a run until it is finished or put down. Never raises for what a run does; a lost lease ends it without a word. Raises
+    Unavailable when Postgres does not answer: then nothing that was acknowledged is lost, and the run can be driven again."""
     try:
         await drive.restore()
         if poisoned and drive.claimed.claims > 5 + len(drive.records):
@@ -33,8 +34,6 @@ async def conduct(drive: Drive, graph: Graph, *, poisoned: bool = False) -> None
         await _walk(drive, graph)
     except LeaseLost:
         log.warning("run %s is driven by another worker now", drive.run_id)
-    except Unavailable as error:
-        log.warning("run %s is put down, Postgres does not answer: %s", drive.run_id, error.message)
 
 
 async def _walk(drive: Drive, graph: Graph) -> None:

@@ -20,8 +20,8 @@ from graphs.engine.plan import Plan, plan
 from graphs.expressions import Evaluator
 from graphs.saver import PostgresSaver
 from store import runs
-from store.errors import NotFound, Unavailable
-from store.journal import Journal
+from store.errors import LeaseLost, NotFound, Unavailable
+from store.journal import Entry, Journal
 from store.postgres import Database, Tenant
 from store.runs import Claimed, Loaded, NewRun, Started
 
@@ -127,11 +127,14 @@ class Engine:
         while True:
             await asyncio.sleep(self.lease.total_seconds() / 5)
             before = set(self._driving)
+            if not before:
+                continue
             try:
-                kept = {row.id: row for row in await runs.renew(self.database, worker=self.worker, lease=self.lease)} if before else {}
+                rows = await runs.renew(self.database, worker=self.worker, run_ids=[*before], lease=self.lease)
             except Unavailable as error:
                 log.warning("cannot renew leases: %s", error.message)
                 continue
+            kept = {row.id: row for row in rows}
             for run_id in before & set(self._driving):
                 drive, task = self._driving[run_id]
                 row = kept.get(run_id)
@@ -174,13 +177,45 @@ class Engine:
     async def _run(self, claim: Claimed, loaded: Loaded | None) -> None:
         tenant = self.database.tenant(claim.org_id)
         tenant_now.set(tenant)
+        try:
+            await self._conduct(tenant, claim, loaded)
+        except Unavailable as error:
+            log.warning("run %s is put down, Postgres does not answer: %s", claim.id, error.message)
+            await self._hand_back(tenant, claim)
+
+    async def _hand_back(self, tenant: Tenant, claim: Claimed) -> None:
+        """As soon as Postgres answers again; if that takes longer than the lease, the lease does it."""
+        for _ in range(int(self.lease.total_seconds() / self.poll)):
+            await asyncio.sleep(self.poll)
+            with suppress(Unavailable):
+                await runs.hand_back(tenant, claim.id, claim.fence)
+                return
+
+    async def _conduct(self, tenant: Tenant, claim: Claimed, loaded: Loaded | None) -> None:
         loaded = loaded or await runs.load_run(tenant, claim.id)
         if loaded is None:
             return  # purged meanwhile
-        ready, graph = await self.prepared(tenant, loaded.digest)
+        try:
+            ready, graph = await self.prepared(tenant, loaded.digest)
+        except Unavailable:
+            raise
+        except Exception:  # the worker loop: whatever is wrong with this definition here, the run must not stay "running"
+            await self._refuse(claim)
+            return
         drive = Drive(self, tenant, claim, loaded, ready)
         self._driving[claim.id] = (drive, self._driving[claim.id][1])
         await conduct(drive, graph, poisoned=claim.recovered and claim.claims > MAX_RECOVERIES)
+
+    async def _refuse(self, claim: Claimed) -> None:
+        """Fails a run whose definition this version of Weft cannot prepare. Retrying it after an upgrade goes on where it was."""
+        number = secrets.token_hex(4)
+        log.exception("error %s while preparing run %s", number, claim.id)
+        error = {"code": "unprepared", "message": f"this version of Weft cannot run this definition; the log has it under {number}"}
+        entry = Entry(org_id=claim.org_id, run_id=claim.id, fence=claim.fence)
+        entry.events.append({"type": "run.failed", "level": "business", "message": error["message"], "data": error})
+        entry.settle = {"state": "failed", "error": error}
+        with suppress(LeaseLost):
+            await self.journal.submit(entry)
 
     async def prepared(self, tenant: Tenant, digest: str) -> tuple[Plan, Graph]:
         """The plan and graph of a definition, compiled once per process. Raises NotFound."""

@@ -11,7 +11,7 @@ from graphs.definition import Json
 from graphs.documents import is_array, is_object, is_text
 from graphs.expressions.paths import ExpressionError, unknown_name
 from graphs.expressions.sandbox import Failed, Limits, Sandbox
-from graphs.expressions.syntax import Code, Reference, parse, parse_script, quoted, statement_lines
+from graphs.expressions.syntax import Code, Reference, parse, parse_script, quoted, rewritten, rewritten_script, statement_lines
 from graphs.expressions.template import Template, plain_value
 
 EXPRESSION = Limits(seconds=0.5, memory=32 * 2**20)
@@ -45,7 +45,7 @@ class Evaluator:
     async def evaluate(self, expression: str, scope: Mapping[str, Json]) -> Json:
         """Value of one expression, written without braces. Raises ExpressionError."""
         code = parse(expression)
-        if code.path or code.constant:
+        if not code.sandboxed:
             return plain_value(code, scope)
         return (await self._values((code,), scope))[0]
 
@@ -53,10 +53,10 @@ class Evaluator:
         """The template with its holes filled; one sandbox feed at most. Raises ExpressionError."""
         if template.plain:
             return template.resolve(scope)
-        hard = [code for code in template.codes if not (code.path or code.constant)]
+        hard = [code for code in template.codes if code.sandboxed]
         found = iter(await self._values(hard, scope))
         return template.build(
-            [plain_value(code, scope) if code.path or code.constant else next(found) for code in template.codes]
+            [next(found) if code.sandboxed else plain_value(code, scope) for code in template.codes]
         )
 
     async def script(self, code: str, scope: Mapping[str, Json]) -> Json:
@@ -64,7 +64,7 @@ class Evaluator:
         parsed = parse_script(code)
         found = (*parsed.references, *(Reference(root=name, steps=()) for name in parsed.shadowed))
         names = sorted({reference.root for reference in found} & scope.keys())
-        body = "".join(f"    {line}\n" for line in parsed.python.split("\n"))
+        body = "".join(f"    {line}\n" for line in rewritten_script(code).split("\n"))
         header = "".join(f"import {name}\n" for name in parsed.modules if name not in scope)
         bound = ", ".join(f"{name}=None" for name in names)
         run = "_weft_out(_weft_main(**_weft_json.loads(_weft_data)))"
@@ -75,20 +75,22 @@ class Evaluator:
         except Failed as failure:
             raise _script_error(failure, parsed, header, scope) from None
 
-    async def syntax(self, codes: Iterable[str]) -> dict[str, str]:
-        """Which of these expressions the sandbox cannot compile, and why. Nothing is evaluated."""
-        wanted = {code: parse(code).python for code in codes}
-        return await self._refused({text: python for text, python in wanted.items() if python})
+    async def syntax(self, expressions: Iterable[str], scripts: Iterable[str] = ()) -> dict[str, str]:
+        """Which of these (valid Python) codes the sandbox cannot compile, and why. Nothing is evaluated; one feed if all is well."""
+        found = [(text, f"({text}\n)") for text in expressions if parse(text).sandboxed]
+        return await self._refused(found + [(text, rewritten_script(text).replace("\n", "\n ")) for text in scripts])
 
-    async def _refused(self, wanted: dict[str, str]) -> dict[str, str]:
-        source = "".join(f"def _weft_{number}(): return ({python})\n" for number, python in enumerate(wanted.values()))
+    async def _refused(self, codes: list[tuple[str, str]]) -> dict[str, str]:
+        if not codes:
+            return {}
+        source = "".join(f"def _weft_{number}():\n {python}\n" for number, (_, python) in enumerate(codes))
         try:
             await self._expressions.feed(source + "''")
         except Failed as failure:
-            if len(wanted) == 1:
-                return dict.fromkeys(wanted, failure.message)
-            half, items = len(wanted) // 2, list(wanted.items())
-            return {**await self._refused(dict(items[:half])), **await self._refused(dict(items[half:]))}
+            if len(codes) == 1:
+                return {codes[0][0]: failure.message}
+            half = len(codes) // 2
+            return {**await self._refused(codes[:half]), **await self._refused(codes[half:])}
         return {}
 
     async def _values(self, codes: Iterable[Code], scope: Mapping[str, Json]) -> list[Json]:
@@ -103,9 +105,10 @@ class Evaluator:
         owners: dict[int, Code] = {}
         count = len(lines)
         for code in codes:
-            lines.append(f"_weft_all.append({code.python})\n")
-            owners.update(dict.fromkeys(range(count + 1, count + 2 + code.python.count("\n")), code))
-            count += 1 + code.python.count("\n")
+            python = rewritten(code.text)
+            lines.append(f"_weft_all.append({python})\n")
+            owners.update(dict.fromkeys(range(count + 1, count + 2 + python.count("\n")), code))
+            count += 1 + python.count("\n")
         try:
             return _decoded(
                 await self._expressions.feed("".join(lines) + "_weft_out(_weft_all)", _packed(found, scope))
@@ -128,7 +131,7 @@ def _script_error(failure: Failed, parsed: Code, header: str, scope: Mapping[str
     message, details = _named(failure.message, scope), {}
     if failure.line is not None:
         offset = header.count("\n") + 1
-        line = statement_lines(parsed.text, parsed.python).get(failure.line - offset)
+        line = statement_lines(parsed.text, rewritten_script(parsed.text)).get(failure.line - offset)
         if line is not None:
             message, details = f"line {line}: {message}", {"line": line}
     return ExpressionError(message, expression=parsed.text[:500], **details)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +19,21 @@ MAX_SCRIPT = 100_000
 MAX_DEPTH = 100  # of the syntax tree; the host walks and prints it, and Python's own recursion ends near 1000
 MODULES = ("datetime", "json", "math", "re")  # importable by name alone
 
-__all__ = ["Code", "ExpressionError", "Reference", "parse", "parse_script", "references"]
+# Every name that pydantic-monty 1.4.0 knows by itself (tests/expressions/test_evaluator.py asks it).
+PLAIN = frozenset({ast.Constant, ast.Load, ast.BinOp, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.IfExp, ast.List, ast.Dict})
+WARNED = re.compile(r"\\|[0-9][A-Za-z_]")  # odd escapes and `1or 2`: warnings that are the author's business
+DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
+BUILTINS = frozenset(
+    """ArithmeticError AssertionError AttributeError BaseException Ellipsis Exception FileExistsError FileNotFoundError ImportError
+    IndexError IsADirectoryError KeyError KeyboardInterrupt LookupError MemoryError ModuleNotFoundError NameError NotADirectoryError
+    NotImplemented NotImplementedError OSError OverflowError PermissionError RecursionError RuntimeError StopIteration SyntaxError
+    SystemExit TimeoutError TypeError UnboundLocalError UnicodeDecodeError UnicodeEncodeError ValueError ZeroDivisionError abs all any
+    bin bool bytes chr complex dict divmod enumerate eval exec filter float format frozenset getattr hasattr hash hex id int
+    isinstance iter len list locals map max min next object oct open ord pow print property range repr reversed round set setattr
+    slice sorted str sum tuple type zip""".split()
+)
+
+__all__ = ["BUILTINS", "Code", "ExpressionError", "Reference", "parse", "parse_script", "references"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,62 +49,89 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """Parsed code. Exactly one of the first two is set for what needs no sandbox."""
+    """Parsed code: a plain path, a literal, or something for the sandbox. Holds no tree: thousands are cached."""
 
     text: str
     path: Path | None = None
     constant: tuple[Json] | None = None
-    python: str = ""  # rewritten for the sandbox
     references: tuple[Reference, ...] = ()
+    methods: tuple[str, ...] = ()  # methods it calls on values
     modules: tuple[str, ...] = ()  # modules it names without importing them
     shadowed: tuple[str, ...] = ()  # names a script assigns itself and also reads, perhaps before that
+
+    @property
+    def sandboxed(self) -> bool:
+        """It cannot be resolved by the host."""
+        return self.path is None and self.constant is None
 
 
 @lru_cache(maxsize=4096)
 def parse(expression: str) -> Code:
-    """Parses one expression. ExpressionError with the column when it is not valid Python or names something reserved."""
+    """Parses one expression. ExpressionError with the column when it is not valid Python or uses a reserved name."""
     if len(expression) > MAX_EXPRESSION:
-        raise ExpressionError(
-            f"an expression may have {MAX_EXPRESSION} characters; this one has {len(expression)}",
-            expression=expression[:200],
-        )
+        message = f"an expression may have {MAX_EXPRESSION} characters; this one has {len(expression)}"
+        raise ExpressionError(message, expression=expression[:200])
     text = expression.strip()
     if not text:
         raise ExpressionError("the expression is empty", expression=expression)
+    if DOTTED.fullmatch(text) and (code := _dotted(text)):
+        return code
+    root = _expression(text, expression)
+    facts = _Facts(_flat(root, expression), expression, shift=1)
+    path = path_of(root)
+    if path and path.root not in MODULES:
+        return Code(text=expression, path=path, references=facts.references)
+    if isinstance(root, ast.Constant) and (root.value is None or isinstance(root.value, (bool, int, float, str))):
+        return Code(text=expression, constant=(root.value,))
+    return Code(text=expression, references=facts.references, methods=facts.methods, modules=facts.modules)
+
+
+@lru_cache(maxsize=2048)
+def rewritten(expression: str) -> str:
+    """A valid expression as one that the sandbox evaluates by our rules."""
+    return _unparsed(_Fields().visit(_expression(expression.strip(), expression)), expression)
+
+
+def _expression(text: str, expression: str) -> ast.expr:
     # in brackets, so that an expression may go over several lines
     tree = _tree(f"({text}\n)", expression, shift=1)
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         raise ExpressionError("write one expression, not statements", expression=expression)
-    node = tree.body[0].value
-    _refuse_reserved(node, expression)
-    path = path_of(node)
-    found = tuple(_chains(node, shift=1))
-    if path and path.root not in MODULES:
-        return Code(text=expression, path=path, references=found)
-    if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, (bool, int, float, str))):
-        return Code(text=expression, constant=(node.value,))
-    return Code(
-        text=expression, python=_unparsed(_Fields().visit(node), expression), references=found, modules=_modules(found)
-    )
+    return tree.body[0].value
+
+
+def _dotted(text: str) -> Code | None:
+    """`a.b.c`, the most frequent expression, without the parser."""
+    root, *steps = text.split(".")
+    if root in MODULES or any(keyword.iskeyword(step) for step in (root, *steps)):
+        return None
+    reference = Reference(root=root, steps=tuple(steps))
+    return Code(text=text, path=Path(root=root, steps=reference.steps), references=(reference,))
 
 
 @lru_cache(maxsize=64)
 def parse_script(code: str) -> Code:
-    """Parses the body of a function, `return` allowed. `python` is that body, rewritten."""
+    """Parses the body of a function, `return` allowed."""
     if len(code) > MAX_SCRIPT:
-        raise ExpressionError(
-            f"a script may have {MAX_SCRIPT} characters; this one has {len(code)}", expression=code[:200]
-        )
+        message = f"a script may have {MAX_SCRIPT} characters; this one has {len(code)}"
+        raise ExpressionError(message, expression=code[:200])
+    facts = _Facts(_flat(_tree(code, code), code), code, script=True)
+    return Code(
+        text=code,
+        references=facts.references,
+        methods=facts.methods,
+        modules=facts.modules,
+        shadowed=tuple(sorted(facts.read & facts.bound)),
+    )
+
+
+@lru_cache(maxsize=64)
+def rewritten_script(code: str) -> str:
+    """A valid script as one that the sandbox runs by our rules. Its lines are others: see `statement_lines`."""
     tree = _tree(code, code)
-    _refuse_reserved(tree, code, script=True)
-    found = tuple(_chains(tree))
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    shadowed = tuple(sorted(read & _bound(tree)))
     for node in tree.body:
         _Fields().visit(node)
-    return Code(
-        text=code, python=_unparsed(tree, code) or "pass", references=found, modules=_modules(found), shadowed=shadowed
-    )
+    return _unparsed(tree, code) or "pass"
 
 
 def references(expression: str) -> tuple[Reference, ...]:
@@ -108,9 +151,11 @@ def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
 
 def _tree(source: str, expression: str, *, shift: int = 0) -> ast.Module:
     try:
+        if not WARNED.search(source):
+            return ast.parse(source)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a string is the author's business
-            tree = ast.parse(source)
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
     except SyntaxError as error:
         line, column = error.lineno or 1, error.offset or 1
         column = max(1, column - shift) if line == 1 else column
@@ -122,11 +167,17 @@ def _tree(source: str, expression: str, *, shift: int = 0) -> ast.Module:
         raise ExpressionError(
             "it is nested too deeply or holds characters that code cannot", expression=expression
         ) from None
+
+
+def _flat(tree: ast.AST, expression: str) -> list[ast.AST]:
+    """All nodes of the tree, parents before children."""
+    found: list[ast.AST] = []
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
+        found += level
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
-            return tree
+            return found
     raise ExpressionError("it is nested too deeply; split it into several steps", expression=expression)
 
 
@@ -141,66 +192,78 @@ def _unparsed(tree: ast.AST, expression: str) -> str:
         raise ExpressionError("it cannot be written as one line of code", expression=expression) from None
 
 
-def _refuse_reserved(tree: ast.AST, expression: str, *, script: bool = False) -> None:
-    """Names starting with _ are ours (`_` alone and, in scripts, a script's own `_helper` are not)."""
-    for node in ast.walk(tree):
-        name = (
-            getattr(node, "id", None)
-            or getattr(node, "arg", None)
-            or getattr(node, "attr", None)
-            or getattr(node, "name", None)
-        )
-        if not isinstance(name, str) or not name.startswith("_") or name == "_":
-            continue
-        own_method = script and isinstance(node, ast.FunctionDef) and name.startswith("__")
-        if own_method or (script and not name.startswith(("__", "_weft"))):
-            continue
-        raise ExpressionError(f"{name!r} is reserved: names that start with _ cannot be used", expression=expression)
+class _Facts:
+    """What a tree says of names, gathered in one walk: parents before children."""
 
+    def __init__(self, nodes: list[ast.AST], expression: str, *, shift: int = 0, script: bool = False) -> None:
+        self._expression, self._script, self._shift = expression, script, shift
+        self.bound: set[str] = set()  # loop variables, parameters, assignments, imports: names the code gives a meaning to
+        self.read: set[str] = set()
+        self._inner: set[int] = set()  # parts of a longer chain
+        self._called: dict[int, str] = {}
+        self._chains: list[Reference] = []
+        methods: dict[str, None] = {}
+        for node in nodes:
+            kind = type(node)
+            if kind is ast.Name or kind is ast.Attribute or kind is ast.Subscript:
+                self._see_chain(node)  # pyright: ignore[reportArgumentType]
+            elif isinstance(node, ast.Call):
+                if isinstance(node.func, ast.Attribute):
+                    self._inner.add(id(node.func))
+                    self._called[id(node.func.value)] = node.func.attr
+                    self._refuse(node.func.attr)
+                    if not (isinstance(node.func.value, ast.Name) and node.func.value.id in MODULES):
+                        methods[node.func.attr] = None
+            elif kind not in PLAIN:
+                self._see_binding(node)
+        self.methods = tuple(methods)
+        self.references = tuple(chain for chain in self._chains if chain.root not in self.bound)
+        self.modules = tuple(sorted({chain.root for chain in self.references} & set(MODULES)))
 
-def _bound(tree: ast.AST) -> set[str]:
-    """Names the code itself gives a meaning to: loop variables, parameters, assignments, imports."""
-    bound: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            bound.add(node.id)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound.add(node.name)
-        elif isinstance(node, ast.alias):
-            bound.add((node.asname or node.name).split(".")[0])
-        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
-            bound.add(node.name)
-    return bound
-
-
-def _chains(tree: ast.AST, *, shift: int = 0) -> Iterator[Reference]:
-    bound = _bound(tree)
-    inner: set[int] = set()  # parts of a longer chain
-    methods: dict[int, str] = {}
-    for node in ast.walk(tree):  # parents before children
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            inner.add(id(node.func))
-            methods[id(node.func.value)] = node.func.attr
-        if id(node) in inner or not isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
-            continue
-        path = path_of(node)
+    def _see_chain(self, node: ast.Name | ast.Attribute | ast.Subscript) -> None:
+        if isinstance(node, ast.Attribute):
+            self._refuse(node.attr)
+        elif isinstance(node, ast.Name):
+            self._refuse(node.id)
+            if isinstance(node.ctx, ast.Load):
+                self.read.add(node.id)
+            else:
+                self.bound.add(node.id)
+        path = None if id(node) in self._inner else path_of(node)
         if path is None:
-            continue
-        below = node
-        while not isinstance(below, ast.Name):
-            below = below.value  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-            inner.add(id(below))  # pyright: ignore[reportUnknownArgumentType]
-        if path.root not in bound:
-            column = node.col_offset - (shift if node.lineno == 1 else 0)
-            yield Reference(
-                root=path.root, steps=path.steps, method=methods.get(id(node)), line=node.lineno, column=column
-            )
+            return
+        below: ast.expr = node
+        while isinstance(below, (ast.Attribute, ast.Subscript)):
+            below = below.value
+            self._inner.add(id(below))
+        column = node.col_offset - (self._shift if node.lineno == 1 else 0)
+        method = self._called.get(id(node))
+        self._chains.append(
+            Reference(root=path.root, steps=path.steps, method=method, line=node.lineno, column=column)
+        )
 
+    def _see_binding(self, node: ast.AST) -> None:
+        name: str | None = None
+        if isinstance(node, (ast.arg, ast.keyword)):
+            name = node.arg
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            name = node.name
+            if name.startswith("__") and self._script:  # a method such as __init__
+                return
+        elif isinstance(node, ast.alias):
+            name = (node.asname or node.name).split(".")[0]
+        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+            name = node.name
+        if name:
+            self._refuse(name)
+            if not isinstance(node, ast.keyword):
+                self.bound.add(name)
 
-def _modules(found: tuple[Reference, ...]) -> tuple[str, ...]:
-    return tuple(sorted({reference.root for reference in found} & set(MODULES)))
+    def _refuse(self, name: str) -> None:
+        """Names starting with _ are ours (`_` alone and, in scripts, a script's own `_helper` are not)."""
+        if not name.startswith("_") or name == "_" or (self._script and not name.startswith(("__", "_weft"))):
+            return
+        raise ExpressionError(f"{name!r} is reserved: names that start with _ cannot be used", expression=self._expression)
 
 
 class _Fields(ast.NodeTransformer):

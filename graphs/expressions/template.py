@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from graphs.expressions.syntax import Code, ExpressionError, parse
 from graphs.nodetype import ScriptBody
 
 MAX_TEXT = 1_000_000  # characters of one rendered string
-OPENING, CLOSING = "([{", ")]}"
+SPECIAL = re.compile(r"""['"()\[\]{}]""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +52,15 @@ def split(text: str) -> list[str | Hole]:
 def _end_of_hole(text: str, position: int) -> int:
     """Index of the `}}` that closes a hole: outside of string literals and brackets. -1 when there is none."""
     depth = 0
-    while position < len(text):
+    while found := SPECIAL.search(text, position):
+        position = found.start()
         character = text[position]
         if character in "'\"":
             position = _end_of_string(text, position)
             continue
         if depth == 0 and text.startswith("}}", position):
             return position
-        depth += (character in OPENING) - (character in CLOSING)
+        depth += 1 if character in "([{" else -1
         position += 1
     return -1
 
@@ -116,7 +118,7 @@ class Template:
     @property
     def plain(self) -> bool:
         """Every hole is a plain path or a literal: no sandbox is needed."""
-        return all(code.path or code.constant for code in self.codes)
+        return not any(code.sandboxed for code in self.codes)
 
     def resolve(self, scope: Mapping[str, Json]) -> Json:
         """Renders a plain template without the sandbox."""

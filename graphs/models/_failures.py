@@ -19,9 +19,9 @@ UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 
 def caught() -> tuple[type[Exception], ...]:
-    """The errors that a call may raise. An SDK that was never imported raises none."""
+    """The errors that a call may raise; the network's are Failures already. An SDK that was never imported raises none."""
     sdks = (("openai", "OpenAIError"), ("anthropic", "AnthropicError"), ("langchain_core.exceptions", "LangChainException"))
-    return (*(getattr(sys.modules[module], name) for module, name in sdks if module in sys.modules), *UNREADABLE)
+    return (Failure, *(getattr(sys.modules[module], name) for module, name in sdks if module in sys.modules), *UNREADABLE)
 
 
 def failure(full: str, vendor: Vendor, wrong: Exception) -> Failure:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import NoReturn, cast
+from typing import cast
 
 from graphs.definition import Json, Schema
 from graphs.inputs import problems
+from graphs.outbound import parse_json
 
 FENCE = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 
@@ -53,11 +54,4 @@ class Shape:
 def parse(text: str) -> Json:
     """JSON, also when the model put it into a code fence. Raises ValueError."""
     fenced = FENCE.match(text)
-    try:
-        return json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+    return parse_json(fenced[1] if fenced else text)

@@ -17,10 +17,11 @@ from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.outbound.clients import ModelClient
 from graphs.outbound.delays import retry_after
+from graphs.outbound.parsing import parse_json
 from graphs.outbound.policy import Policy, Rules, bracketed
 from graphs.outbound.transport import CONNECT_SECONDS, GuardedTransport, Resolver, check_url, origin, resolve
 
-__all__ = ["Answer", "Outbound", "Policy", "retry_after"]
+__all__ = ["Answer", "Outbound", "Policy", "parse_json", "retry_after"]
 
 MAX_REDIRECTS = 10
 ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "idempotency-key", "user-agent"})

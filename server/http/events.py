@@ -34,7 +34,15 @@ async def send(call: Call[Event, Query]) -> Json:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        method="POST", path="/api/v1/events", name="sendEvent", summary="Send an event to the runs that wait for it", scope=Scope.RUN, run=send,
-        answer=EventReceived, body=Event, headers=(IDEMPOTENCY,), status=202,
+        method="POST",
+        path="/api/v1/events",
+        name="sendEvent",
+        summary="Send an event to the runs that wait for it",
+        scope=Scope.RUN,
+        run=send,
+        answer=EventReceived,
+        body=Event,
+        headers=(IDEMPOTENCY,),
+        status=202,
     ),
 )

@@ -118,7 +118,9 @@ class Gate:
         kind, _, key = headers.get(b"authorization", "").partition(" ")
         token = await self._verifier.verify_token(key.strip()) if kind.lower() == "bearer" else None
         if token is None:
-            raise Unauthenticated("No valid API key came with the request; send “Authorization: Bearer <key>” (`weft key create` makes one).")
+            raise Unauthenticated(
+                "No valid API key came with the request; send “Authorization: Bearer <key>” (`weft key create` makes one)."
+            )
         return AuthenticatedUser(token)
 
     async def _within_size(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,5 +165,3 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return answered
-
-

@@ -14,7 +14,13 @@ from server.http.shapes import Problem
 
 Schema = dict[str, Any]
 ABOUT = "Durable AI workflows. Every request needs an API key; its role decides what it may do. Errors all have one form."
-REFUSALS = {"401": "no valid API key", "403": "the role may not do this", "404": "no such thing here", "409": "changed meanwhile", "422": "not valid"}
+REFUSALS = {
+    "401": "no valid API key",
+    "403": "the role may not do this",
+    "404": "no such thing here",
+    "409": "changed meanwhile",
+    "422": "not valid",
+}
 
 
 def document(operations: Iterable[Operation], version: str) -> Schema:
@@ -61,7 +67,8 @@ def _operation(operation: Operation, names: dict[Any, Schema]) -> Schema:
 
 def _path_parameters(operation: Operation) -> list[Schema]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)(?::\w+)?}", operation.path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)(?::\w+)?}", operation.path)
     ]
 
 
@@ -75,5 +82,6 @@ def _query_parameters(operation: Operation) -> list[Schema]:
 
 def _header_parameters(operation: Operation) -> list[Schema]:
     return [
-        {"name": name, "in": "header", "required": False, "description": about, "schema": {"type": "string"}} for name, about in operation.headers
+        {"name": name, "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
+        for name, about in operation.headers
     ]

@@ -167,5 +167,7 @@ def incident(where: str, error: Exception) -> Response:
     """What nobody foresaw: logged under an id, and only the id goes out."""
     number = secrets.token_hex(4)
     logger.error("%s failed unexpectedly, incident %s", where, number, exc_info=error)
-    message = f"This failed inside Weft; nothing you sent is known to be wrong. Try again, and report incident {number} if it happens again."
+    message = (
+        f"This failed inside Weft; nothing you sent is known to be wrong. Try again, and report incident {number} if it happens again."
+    )
     return answer({"error": {"code": "internal", "message": message, "details": {"incident": number}}}, 500)

@@ -44,10 +44,27 @@ async def answer(call: Call[TaskAnswer, Query]) -> Json:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(method="GET", path=PATH, name="listTasks", summary="List questions to people", scope=Scope.READ, run=listed, answer=TaskPage, query=ListQuery),
-    Operation(method="GET", path=f"{PATH}/{{task_id}}", name="getTask", summary="Read a task", scope=Scope.READ, run=get, answer=TaskDetail),
     Operation(
-        method="POST", path=f"{PATH}/{{task_id}}/answer", name="answerTask", summary="Answer a task; the first valid answer wins", scope=Scope.TASK, run=answer,
-        answer=TaskDetail, body=TaskAnswer,
+        method="GET",
+        path=PATH,
+        name="listTasks",
+        summary="List questions to people",
+        scope=Scope.READ,
+        run=listed,
+        answer=TaskPage,
+        query=ListQuery,
+    ),
+    Operation(
+        method="GET", path=f"{PATH}/{{task_id}}", name="getTask", summary="Read a task", scope=Scope.READ, run=get, answer=TaskDetail
+    ),
+    Operation(
+        method="POST",
+        path=f"{PATH}/{{task_id}}/answer",
+        name="answerTask",
+        summary="Answer a task; the first valid answer wins",
+        scope=Scope.TASK,
+        run=answer,
+        answer=TaskDetail,
+        body=TaskAnswer,
     ),
 )

@@ -49,7 +49,10 @@ def _refuse(report: Report) -> None:
     """Raises Invalid with every problem when there is an error among them."""
     if not report.ok:
         errors = sum(item.severity == "error" for item in report.diagnostics)
-        raise Invalid(f"The definition has {errors} problem{'s' if errors != 1 else ''}; each says where and how to fix it.", problems=_problems(report))
+        raise Invalid(
+            f"The definition has {errors} problem{'s' if errors != 1 else ''}; each says where and how to fix it.",
+            problems=_problems(report),
+        )
 
 
 async def listed(call: Call[None, ListQuery]) -> Json:
@@ -102,30 +105,74 @@ async def validate(call: Call[Definition, Query]) -> Json:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        method="GET", path=PATH, name="listWorkflows", summary="List workflows by name", scope=Scope.READ, run=listed, answer=WorkflowPage, query=ListQuery
+        method="GET",
+        path=PATH,
+        name="listWorkflows",
+        summary="List workflows by name",
+        scope=Scope.READ,
+        run=listed,
+        answer=WorkflowPage,
+        query=ListQuery,
     ),
     Operation(
-        method="POST", path=PATH, name="createWorkflow", summary="Save a new workflow as a draft", scope=Scope.AUTHOR, run=create, answer=Saved,
-        body=Definition, status=201,
+        method="POST",
+        path=PATH,
+        name="createWorkflow",
+        summary="Save a new workflow as a draft",
+        scope=Scope.AUTHOR,
+        run=create,
+        answer=Saved,
+        body=Definition,
+        status=201,
     ),
     Operation(
-        method="POST", path=f"{PATH}/validate", name="validateWorkflow", summary="Check a definition and save nothing", scope=Scope.AUTHOR, run=validate,
-        answer=Checked, body=Definition,
+        method="POST",
+        path=f"{PATH}/validate",
+        name="validateWorkflow",
+        summary="Check a definition and save nothing",
+        scope=Scope.AUTHOR,
+        run=validate,
+        answer=Checked,
+        body=Definition,
     ),
     Operation(
-        method="GET", path=f"{PATH}/{{name}}", name="getWorkflow", summary="Read a workflow and its definition", scope=Scope.READ, run=get,
-        answer=WorkflowDetail, query=VersionQuery,
+        method="GET",
+        path=f"{PATH}/{{name}}",
+        name="getWorkflow",
+        summary="Read a workflow and its definition",
+        scope=Scope.READ,
+        run=get,
+        answer=WorkflowDetail,
+        query=VersionQuery,
     ),
     Operation(
-        method="PATCH", path=f"{PATH}/{{name}}", name="editWorkflow", summary="Change the draft by JSON Patch, all or nothing", scope=Scope.AUTHOR, run=edit,
-        answer=Saved, body=Edit,
+        method="PATCH",
+        path=f"{PATH}/{{name}}",
+        name="editWorkflow",
+        summary="Change the draft by JSON Patch, all or nothing",
+        scope=Scope.AUTHOR,
+        run=edit,
+        answer=Saved,
+        body=Edit,
     ),
     Operation(
-        method="GET", path=f"{PATH}/{{name}}/versions", name="listVersions", summary="List the published versions", scope=Scope.READ, run=versions,
+        method="GET",
+        path=f"{PATH}/{{name}}/versions",
+        name="listVersions",
+        summary="List the published versions",
+        scope=Scope.READ,
+        run=versions,
         answer=Versions,
     ),
     Operation(
-        method="POST", path=f"{PATH}/{{name}}/publish", name="publishWorkflow", summary="Publish the draft as the next version", scope=Scope.AUTHOR, run=publish,
-        answer=PublishedVersion, body=Publication, status=201,
+        method="POST",
+        path=f"{PATH}/{{name}}/publish",
+        name="publishWorkflow",
+        summary="Publish the draft as the next version",
+        scope=Scope.AUTHOR,
+        run=publish,
+        answer=PublishedVersion,
+        body=Publication,
+        status=201,
     ),
 )

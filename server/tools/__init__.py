@@ -43,9 +43,7 @@ def caller_of(ctx: Ctx) -> Caller:
 
 def hints(*, read_only: bool, destructive: bool = False, idempotent: bool = True, open_world: bool = False) -> ToolAnnotations:
     """Annotations with every hint said outright: what is left out reads as dangerous to clients."""
-    return ToolAnnotations(
-        read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=open_world
-    )
+    return ToolAnnotations(read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=open_world)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,10 @@ from server.views import task_view
 from store.errors import Conflict, Invalid
 from store.tasks import Task
 
-DESCRIPTION = "Answer an approval or other question of a waiting run. Leave out `answer` to have the client ask its user; never invent a person's decision. The first valid answer wins."
+DESCRIPTION = (
+    "Answer an approval or other question of a waiting run. Leave out `answer` to have the client ask its user; "
+    "never invent a person's decision. The first valid answer wins."
+)
 ANNOTATIONS = hints(read_only=False, destructive=True, idempotent=False)
 SCOPE = Scope.TASK
 
@@ -46,7 +49,9 @@ async def run(
 ) -> CallToolResult:
     caller = caller_of(ctx)
     if not isinstance(given, AcceptedElicitation):
-        return _unanswered(task_id, "the person closed the question without answering" if given.action == "cancel" else "the person declined to answer")
+        return _unanswered(
+            task_id, "the person closed the question without answering" if given.action == "cancel" else "the person declined to answer"
+        )
     if given.data is None:  # pyright: ignore[reportUnnecessaryComparison] - what `ask` returned as it is
         raise await _unasked(ctx, task_id)
     value = given.data.model_dump() if isinstance(given.data, Answer) else given.data

@@ -11,7 +11,10 @@ from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
 from server.views import problems_view
 
-DESCRIPTION = "Save a new workflow as a draft (revision 1). Refused with all problems at once when the definition has errors. Nothing runs until publish_workflow."
+DESCRIPTION = (
+    "Save a new workflow as a draft (revision 1). Refused with all problems at once when the definition has errors."
+    " Nothing runs until publish_workflow."
+)
 ANNOTATIONS = hints(read_only=False, idempotent=False)
 SCOPE = Scope.AUTHOR
 CORE = True

@@ -14,13 +14,20 @@ from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
 from server.views import problems_view
 
-DESCRIPTION = "Change a workflow's draft by JSON Patch, all or nothing; refused when the result has errors or when somebody changed the draft after base_revision. Published versions stay as they are."
+DESCRIPTION = (
+    "Change a workflow's draft by JSON Patch, all or nothing; refused when the result has errors or when somebody "
+    "changed the draft after base_revision. Published versions stay as they are."
+)
 ANNOTATIONS = hints(read_only=False, idempotent=False)
 SCOPE = Scope.AUTHOR
 
 Patch = Annotated[
     list[dict[str, Any]],
-    Field(min_length=1, max_length=500, description='e.g. [{"op":"replace","path":"/nodes/0/config/url","value":"https://…"}]; "/nodes/-" appends'),
+    Field(
+        min_length=1,
+        max_length=500,
+        description='e.g. [{"op":"replace","path":"/nodes/0/config/url","value":"https://…"}]; "/nodes/-" appends',
+    ),
 ]
 
 

@@ -16,7 +16,9 @@ from server.schemas import lean
 from server.tools import Ctx, hints
 from store.errors import NotFound
 
-DESCRIPTION = "Find node types (steps) for a workflow. Without arguments it lists all; `type` gives one with its config schema, output and examples."
+DESCRIPTION = (
+    "Find node types (steps) for a workflow. Without arguments it lists all; `type` gives one with its config schema, output and examples."
+)
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 
@@ -27,7 +29,9 @@ async def run(
     ctx: Ctx,
     query: Annotated[str | None, Field(max_length=200, description='words, e.g. "ask a person"')] = None,
     type: Annotated[str | None, Field(max_length=64, description='one type, e.g. "http"')] = None,
-    detail: Annotated[Literal["summary", "full"], Field(description="full adds schemas and examples to what query finds (first 3)")] = "summary",
+    detail: Annotated[
+        Literal["summary", "full"], Field(description="full adds schemas and examples to what query finds (first 3)")
+    ] = "summary",
 ) -> CallToolResult:
     if type is not None:
         return answer(described(_known(type)), next='validate_workflow(definition=…) · get_guide("definition")')
@@ -80,4 +84,10 @@ def described(kind: NodeType) -> dict[str, Any]:
 def _without_bodies(schema: dict[str, Any]) -> dict[str, Any]:
     """A group's body is a definition within the definition: naming it says more than 3,000 characters of schema."""
     definitions = schema.get("$defs", {})
-    return {**schema, "$defs": {**{name: child for name, child in definitions.items() if name not in ("Node", "Edge", "Retry", "Position")}, "Body": BODY}}
+    return {
+        **schema,
+        "$defs": {
+            **{name: child for name, child in definitions.items() if name not in ("Node", "Edge", "Retry", "Position")},
+            "Body": BODY,
+        },
+    }

@@ -12,7 +12,10 @@ from server.auth import Scope
 from server.guide import section_text
 from server.tools import Ctx, hints
 
-DESCRIPTION = "How to write, test and run workflows. Read `start` and `definition` before the first create_workflow; each section is one short page with examples to copy."
+DESCRIPTION = (
+    "How to write, test and run workflows. Read `start` and `definition` before the first create_workflow; each "
+    "section is one short page with examples to copy."
+)
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 CORE = True

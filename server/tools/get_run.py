@@ -13,11 +13,14 @@ from server.arguments import Offset, RunId
 from server.auth import Caller, Scope
 from server.pages import fitting
 from server.tools import Ctx, caller_of, hints
-from server.views import event_view, next_for, run_view, step_line, step_view
+from server.views import event_view, next_for, step_line, step_view
 from server.waiting import answer_run, settle
 from store.errors import Invalid
 
-DESCRIPTION = "Read a run: status and output, trace of its steps, one node in full, or its events. With wait_seconds it answers as soon as the run finishes or needs somebody."
+DESCRIPTION = (
+    "Read a run: status and output, trace of its steps, one node in full, or its events. With wait_seconds it "
+    "answers as soon as the run finishes or needs somebody."
+)
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 CORE = True

@@ -16,7 +16,10 @@ from server.auth import Caller, Scope
 from server.tools import Ctx, caller_of, hints
 from server.views import version_view, workflow_view
 
-DESCRIPTION = "Read one workflow: summary, definition, Mermaid diagram, diff of two versions, or the list of versions. Without `version` it is the draft."
+DESCRIPTION = (
+    "Read one workflow: summary, definition, Mermaid diagram, diff of two versions, or the list of versions. "
+    "Without `version` it is the draft."
+)
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 

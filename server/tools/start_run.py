@@ -13,7 +13,10 @@ from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
 from server.waiting import answer_run, settle
 
-DESCRIPTION = "Start a published workflow; answers at once with a run_id and the run goes on durably, for months if it must. With wait_seconds the answer may already hold the output."
+DESCRIPTION = (
+    "Start a published workflow; answers at once with a run_id and the run goes on durably, for months if it must. "
+    "With wait_seconds the answer may already hold the output."
+)
 ANNOTATIONS = hints(read_only=False, idempotent=False, open_world=True)
 SCOPE = Scope.RUN
 CORE = True

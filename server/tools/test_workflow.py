@@ -17,7 +17,10 @@ from server.views import next_for, problems_view, run_view, step_line
 from server.waiting import settle
 from store.errors import Invalid
 
-DESCRIPTION = "Run a draft or a definition as a test: nothing is published, `mocks` and pins stand in for steps, and steps with side effects are not done. Answers with output and trace."
+DESCRIPTION = (
+    "Run a draft or a definition as a test: nothing is published, `mocks` and pins stand in for steps, and steps "
+    "with side effects are not done. Answers with output and trace."
+)
 ANNOTATIONS = hints(read_only=False, idempotent=False, open_world=True)
 SCOPE = Scope.AUTHOR
 
@@ -30,7 +33,9 @@ async def run(
     workflow: Annotated[str | None, Field(min_length=1, max_length=64, description="a saved workflow: its draft is tested")] = None,
     definition: Document | None = None,
     input: Input = None,
-    mocks: Annotated[dict[str, Any] | None, Field(description='node id -> output to use instead of doing the step, e.g. {"ask": {"approved": true}}')] = None,
+    mocks: Annotated[
+        dict[str, Any] | None, Field(description='node id -> output to use instead of doing the step, e.g. {"ask": {"approved": true}}')
+    ] = None,
 ) -> CallToolResult:
     caller = caller_of(ctx)
     if (definition is None) == (workflow is None):

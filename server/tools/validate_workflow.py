@@ -15,7 +15,10 @@ from server.tools import Ctx, caller_of, hints
 from server.views import problems_view
 from store.errors import Invalid
 
-DESCRIPTION = "Check a definition, or the draft of a saved workflow, without saving or running anything. All problems come at once, each with a JSON Pointer and, where there is one, a JSON Patch that fixes it."
+DESCRIPTION = (
+    "Check a definition, or the draft of a saved workflow, without saving or running anything. All problems come at"
+    " once, each with a JSON Pointer and, where there is one, a JSON Patch that fixes it."
+)
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.AUTHOR
 CORE = True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphs.outbound.transport import Resolver, resolve
 
@@ -37,7 +38,7 @@ class Origin:
         return f"127.0.0.1:{self.port}"
 
 
-def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
+def answer(status: int = 200, body: bytes = b"", **headers: Any) -> bytes:
     """A whole answer; header names are written with underscores."""
     fields = {"content-length": str(len(body))} | {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items())]
@@ -64,7 +65,7 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
 
 
 @asynccontextmanager
-async def origin(reply: Reply, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
+async def origin(reply: Reply, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Origin]:
     """Serves until the block ends; connections still open then are cut."""
     here = Origin()
     tasks: set[asyncio.Task[None]] = set()

@@ -164,13 +164,13 @@ async def test_an_allowed_network_is_reached_by_any_name() -> None:
 
 async def test_a_pattern_covers_subdomains_and_never_the_metadata_address() -> None:
     resolver = names(a_corp_example=("127.0.0.1",), evil_corp_example=("169.254.169.254",), notcorp_example=("127.0.0.1",))
-    async with origin(always(answer(body=b"in"))) as here:
-        async with Outbound(Policy(allow_hosts=("*.corp.example",)), resolver=resolver) as outbound:
-            assert (await outbound.request("GET", f"http://a.corp.example:{here.port}/")).body == b"in"
-            with pytest.raises(Failure, match="no allowed name may reach"):
-                await outbound.request("GET", "http://evil.corp.example/")
-            with pytest.raises(Failure, match=r"notcorp\.example resolves to a loopback address"):
-                await outbound.request("GET", f"http://notcorp.example:{here.port}/")
+    policy = Policy(allow_hosts=("*.corp.example",))
+    async with origin(always(answer(body=b"in"))) as here, Outbound(policy, resolver=resolver) as outbound:
+        assert (await outbound.request("GET", f"http://a.corp.example:{here.port}/")).body == b"in"
+        with pytest.raises(Failure, match="no allowed name may reach"):
+            await outbound.request("GET", "http://evil.corp.example/")
+        with pytest.raises(Failure, match=r"notcorp\.example resolves to a loopback address"):
+            await outbound.request("GET", f"http://notcorp.example:{here.port}/")
 
 
 async def test_a_name_that_changes_its_address_between_two_looks_is_judged_by_the_one_connected_to() -> None:
@@ -198,19 +198,18 @@ async def test_proxies_from_the_environment_are_ignored(monkeypatch: pytest.Monk
 
 
 async def test_the_hosts_of_a_client_for_an_sdk_are_its_own_exception_only() -> None:
-    async with origin(always(answer(body=b"model"))) as model, origin(always(answer())) as other:
-        async with Outbound(Policy()) as outbound:
-            client = outbound.client(model.url + "/v1")
-            assert (await client.get(model.url + "/v1/models")).content == b"model"
-            for act in (client.get(other.url), outbound.request("GET", model.url)):
-                with pytest.raises(Failure) as refused:
-                    await act
-                assert refused.value.code == "blocked_address"
+    async with origin(always(answer(body=b"model"))) as model, origin(always(answer())) as other, Outbound(Policy()) as outbound:
+        client = outbound.client(model.url + "/v1")
+        assert (await client.get(model.url + "/v1/models")).content == b"model"
+        for act in (client.get(other.url), outbound.request("GET", model.url)):
+            with pytest.raises(Failure) as refused:
+                await act
+            assert refused.value.code == "blocked_address"
 
 
 @pytest.mark.parametrize("entry", ["", "*", "http://a.example", "a.example/x", "a.example:", "a.example:99999", "a.*.example"])
 def test_an_unreadable_allowed_host_stops_the_start_with_a_sentence(entry: str) -> None:
-    with pytest.raises(Misconfigured, match="WEFT_ALLOW_HOSTS: .* is not a host; write for example"):
+    with pytest.raises(Misconfigured, match=r"WEFT_ALLOW_HOSTS: .* is not a host; write for example"):
         Rules.of(Policy(allow_hosts=(entry,)))
 
 

@@ -138,9 +138,11 @@ async def served(app: Any) -> AsyncGenerator[str]:
 @asynccontextmanager
 async def connected(url: str, key: str, mode: Any = "auto", **options: Any) -> AsyncGenerator[Client]:
     """An MCP client over streamable HTTP."""
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
-        async with Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode, **options) as client:
-            yield client
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode, **options) as client,
+    ):
+        yield client
 
 
 def http(url: str, key: str | None) -> httpx2.AsyncClient:

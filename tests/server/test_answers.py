@@ -12,7 +12,9 @@ from server.answers import MAX_ANSWER, MAX_ERROR, answer, compact, explain, port
 from store.errors import Invalid
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3_000)
-values = st.recursive(plain, lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=200), inner, max_size=30), max_leaves=60)
+values = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=200), inner, max_size=30), max_leaves=60
+)
 
 
 @given(values, st.integers(300, 4_000))

@@ -118,7 +118,11 @@ async def test_unknown_arguments_are_refused_with_the_nearest_name(house: House)
 
 async def test_unknown_tools_and_prompts_are_protocol_errors_with_the_nearest_name(house: House) -> None:
     async with Client(house.server()) as client:
-        for call in (client.call_tool("start_runn", {}), client.call_tool("run_helo", {}), client.get_prompt("debug_runs", {"run_id": "x"})):
+        for call in (
+            client.call_tool("start_runn", {}),
+            client.call_tool("run_helo", {}),
+            client.get_prompt("debug_runs", {"run_id": "x"}),
+        ):
             with pytest.raises(MCPError) as failure:
                 await call
             assert failure.value.error.code == -32602

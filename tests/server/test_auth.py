@@ -17,7 +17,15 @@ from tests.server.samples import HELLO
 
 pytestmark = pytest.mark.anyio
 ADDRESSES = [(operation.method, operation.path.replace("{node:path}", "x").replace("{", "").replace("}", "")) for operation in OPERATIONS]
-EVERYTHING = [*ADDRESSES, ("POST", "/mcp"), ("GET", "/mcp"), ("DELETE", "/mcp"), ("GET", "/nowhere"), ("OPTIONS", "/api/v1/runs"), ("GET", "/")]
+EVERYTHING = [
+    *ADDRESSES,
+    ("POST", "/mcp"),
+    ("GET", "/mcp"),
+    ("DELETE", "/mcp"),
+    ("GET", "/nowhere"),
+    ("OPTIONS", "/api/v1/runs"),
+    ("GET", "/"),
+]
 
 
 def wrong_keys(house: House) -> list[str]:
@@ -127,7 +135,9 @@ async def test_roles_reach_exactly_the_tools_of_their_scopes(house: House) -> No
                 assert (f"needs the scope '{file.scope.value}'" in text) == (file.scope not in scopes), (role, name, text)
 
 
-async def test_a_role_that_was_taken_away_is_gone_in_the_middle_of_a_session(house: House, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_role_that_was_taken_away_is_gone_in_the_middle_of_a_session(
+    house: House, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(identities, "CACHE_SECONDS", 0.0)
     async with connected(url, house.keys["builder"], mode="legacy") as client:
         assert not (await client.call_tool("validate_workflow", {"definition": HELLO})).is_error

@@ -18,7 +18,9 @@ from server.tools import tool_files
 
 pytestmark = pytest.mark.anyio
 TEXTS = [*(section_text(section) for section in SECTIONS), INSTRUCTIONS, AUTHOR, DEBUG]
-SNIPPETS = [(section, json.loads(text)) for section in SECTIONS for text in re.findall(r"```json\n(.*?)```", section_text(section), re.DOTALL)]
+SNIPPETS = [
+    (section, json.loads(text)) for section in SECTIONS for text in re.findall(r"```json\n(.*?)```", section_text(section), re.DOTALL)
+]
 
 
 def whole(snippet: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,9 @@ class Checked:
         self._client, self._promised = client, promised
         self.seen: set[str] = set()
 
-    async def ask(self, name: str, body: Any = None, /, *, status: int | None = None, headers: dict[str, str] | None = None, **where: Any) -> Any:
+    async def ask(
+        self, name: str, body: Any = None, /, *, status: int | None = None, headers: dict[str, str] | None = None, **where: Any
+    ) -> Any:
         """Calls an operation by its name; `where` fills the path, and the rest of it the query."""
         [operation] = [item for item in OPERATIONS if item.name == name]
         path = operation.path.replace(":path", "")
@@ -161,7 +163,16 @@ async def test_requests_that_are_not_right_are_told_why(api: Checked, house: Hou
 
 async def test_bodies_that_are_not_json_are_refused_with_a_sentence(house: House, url: str) -> None:
     async with http(url, house.keys["owner"]) as client:
-        for content in (b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"workflow": NaN}', b"[" * 100_000, b'{"workflow": ' + b"1" * 5_000 + b"}"):
+        for content in (
+            b"",
+            b"{",
+            b"[]",
+            b'"x"',
+            b"\xff\xfe",
+            b'{"workflow": NaN}',
+            b"[" * 100_000,
+            b'{"workflow": ' + b"1" * 5_000 + b"}",
+        ):
             answer = await client.post("/api/v1/runs", content=content, headers={"Content-Type": "application/json"})
             assert answer.status_code == 422, content[:20]
             assert answer.json()["error"]["code"] == "invalid"
@@ -176,7 +187,11 @@ async def test_bodies_that_are_not_json_are_refused_with_a_sentence(house: House
 
 
 async def test_whatever_json_says_comes_back_the_same(house: House, url: str) -> None:
-    echo = {"name": "echo", "nodes": [{"id": "a", "type": "set", "config": {"values": {"v": "{{ input.v }}"}}}], "output": "{{ nodes.a.v }}"}
+    echo = {
+        "name": "echo",
+        "nodes": [{"id": "a", "type": "set", "config": {"values": {"v": "{{ input.v }}"}}}],
+        "output": "{{ nodes.a.v }}",
+    }
     await house.publish(echo)
     async with http(url, house.keys["owner"]) as client:
         values = [None, True, 0, -0.5, 1e300, 12345678901234567890, "\ud800", "\0", "é\u2028", [], {"": {"lc": 1, "type": "constructor"}}]

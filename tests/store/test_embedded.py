@@ -16,10 +16,10 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from store.cluster import Cluster
 from store.embedded import Embedded, embedded
 from store.errors import Misconfigured
-
 from tests.conftest import FAST
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +131,16 @@ async def test_processes_share_one_server_and_the_last_to_leave_stops_it(home: H
                 process.communicate()
                 assert ask(server.admin_url) == (1,)
         assert not home.cluster.listening
+
+
+async def test_of_processes_that_start_at_once_one_makes_the_server_and_all_use_it(home: Home) -> None:
+    with home.process() as first, home.process() as second, home.process() as third:
+        urls = {process.stdout.readline() for process in (first, second, third) if process.stdout}
+        assert len(urls) == 1
+        assert ask(urls.pop().strip()) == (1,)
+        for process in (first, second, third):
+            process.communicate()
+    assert not home.cluster.listening
 
 
 async def test_a_killed_user_is_forgotten(home: Home) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from store import identities, workflows
 from store.errors import Conflict, Denied, WeftError
 from store.postgres import Database, Tenant
 from store.queries import Query
-
 from tests.conftest import Server
 
 pytestmark = pytest.mark.anyio
@@ -211,9 +211,7 @@ async def test_asking_for_row_security_to_be_off_fails_instead_of_showing_rows(s
             await connection.execute("SELECT * FROM weft.users")
 
 
-async def test_no_connection_keeps_an_organization_after_a_call_an_error_or_a_cancellation(
-    database: Database, tenant: Tenant
-) -> None:
+async def test_no_connection_keeps_an_organization_after_a_call_an_error_or_a_cancellation(database: Database, tenant: Tenant) -> None:
     import anyio
 
     async def sleeper() -> None:

@@ -1,5 +1,7 @@
 """The tenant scope: what a call, a transaction and a batch promise, and what a user reads when Postgres says no or nothing."""
 
+# ruff: noqa: PT012  # what raises here is a whole transaction
+
 from __future__ import annotations
 
 import time
@@ -9,6 +11,7 @@ from datetime import datetime
 import anyio
 import psycopg
 import pytest
+
 from store.errors import Conflict, Denied, Invalid, Misconfigured, Unavailable, WeftError
 from store.jsontext import Json
 from store.postgres import Database, Session, Tenant
@@ -74,9 +77,7 @@ async def test_an_error_of_ours_in_the_middle_undoes_a_transaction(tenant: Tenan
 
 
 @pytest.mark.parametrize("waiting", [True, False])
-async def test_a_violated_constraint_undoes_a_transaction_even_if_its_error_is_swallowed(
-    tenant: Tenant, waiting: bool
-) -> None:
+async def test_a_violated_constraint_undoes_a_transaction_even_if_its_error_is_swallowed(tenant: Tenant, waiting: bool) -> None:
     with pytest.raises(Conflict) as caught:
         async with tenant.transaction() as transaction:
             await transaction.execute(INSERT, name="Ann", role="viewer")
@@ -115,9 +116,7 @@ async def test_a_batch_writes_for_several_organizations_at_once_and_each_sees_it
     assert [await answer.rows() for answer in counts] == [["Ann", "Cid"], ["Bob"]]
 
 
-async def test_one_refused_statement_undoes_the_whole_batch(
-    database: Database, tenant: Tenant, other_tenant: Tenant
-) -> None:
+async def test_one_refused_statement_undoes_the_whole_batch(database: Database, tenant: Tenant, other_tenant: Tenant) -> None:
     with pytest.raises(Invalid):
         async with database.batch() as batch:
             await batch.send(tenant.org_id, INSERT, dict, name="Ann", role="viewer")
@@ -159,9 +158,7 @@ async def test_many_callers_share_few_connections_without_mixing_organizations(
         ("DO $$ BEGIN RAISE too_many_connections USING MESSAGE = 'too many'; END $$", Unavailable, "does not answer"),
     ],
 )
-async def test_what_postgres_refuses_is_a_sentence(
-    tenant: Tenant, query: str, error: type[WeftError], words: str
-) -> None:
+async def test_what_postgres_refuses_is_a_sentence(tenant: Tenant, query: str, error: type[WeftError], words: str) -> None:
     with pytest.raises(error, match=words) as caught:
         await tenant.execute(statement(query))
     assert "\n" not in str(caught.value)
@@ -178,13 +175,12 @@ async def test_a_query_is_cut_off_by_the_server_because_the_login_says_so(tenant
     assert await tenant.one(statement("SELECT current_setting('idle_in_transaction_session_timeout')"), str) == "1min"
 
 
-async def test_calls_work_after_the_server_has_closed_every_connection(
-    database: Database, tenant: Tenant, admin_url: str
-) -> None:
+async def test_calls_work_after_the_server_has_closed_every_connection(database: Database, tenant: Tenant, admin_url: str) -> None:
     await tenant.all(NAMES, str)
     with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'weft_app'"
-                      " AND datname = current_database()")
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'weft_app' AND datname = current_database()"
+        )
     for _ in range(3):
         assert await tenant.all(NAMES, str) == []
 
@@ -197,10 +193,9 @@ async def test_a_connection_lost_in_mid_statement_is_unavailable(tenant: Tenant)
 
 async def test_a_full_pool_is_unavailable_after_a_bounded_wait(app_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.postgres.POOL_SECONDS", 0.2)
-    async with Database.open(app_url, max_connections=1) as database:
-        async with database.connection():
-            with pytest.raises(Unavailable, match="all connections to it are busy"):
-                await database.system(statement("SELECT 1 AS x"), int)
+    async with Database.open(app_url, max_connections=1) as database, database.connection():
+        with pytest.raises(Unavailable, match="all connections to it are busy"):
+            await database.system(statement("SELECT 1 AS x"), int)
 
 
 @pytest.mark.parametrize(

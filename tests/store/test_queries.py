@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from store import queries
 from store.queries import Query
-
 from tests.conftest import Server
 
 ROOT = Path(__file__).parents[2]
@@ -89,17 +89,13 @@ def test_a_query_prepares_and_its_columns_are_the_fields_of_its_row_class(
 
 
 @pytest.mark.parametrize(("module_name", "query_name"), found())
-def test_a_query_needs_no_right_that_weft_app_has_not(
-    connection: psycopg.Connection, module_name: str, query_name: str
-) -> None:
+def test_a_query_needs_no_right_that_weft_app_has_not(connection: psycopg.Connection, module_name: str, query_name: str) -> None:
     _, query = load(module_name, query_name)
     connection.execute(f"EXPLAIN (GENERIC_PLAN) {numbered(query)}".encode())
 
 
 @pytest.mark.parametrize(("module_name", "query_name"), found())
-def test_a_query_names_the_organization_itself_and_does_not_leave_it_to_row_security(
-    module_name: str, query_name: str
-) -> None:
+def test_a_query_names_the_organization_itself_and_does_not_leave_it_to_row_security(module_name: str, query_name: str) -> None:
     _, query = load(module_name, query_name)
     assert "org_id" in query.parameters or CROSSING.search(query.text.decode())
 

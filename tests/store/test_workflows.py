@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from store import workflows
 from store.errors import Conflict, Invalid, NotFound
 from store.postgres import Tenant
@@ -58,9 +59,7 @@ async def test_of_many_edits_at_once_one_wins(tenant: Tenant, workflow: Workflow
 
     async def edit(number: int) -> None:
         try:
-            await workflows.save_draft(
-                tenant, workflow.id, revision=1, name="a", description="", definition={"n": number}
-            )
+            await workflows.save_draft(tenant, workflow.id, revision=1, name="a", description="", definition={"n": number})
             outcomes.append("saved")
         except Conflict:
             outcomes.append("conflict")
@@ -71,9 +70,7 @@ async def test_of_many_edits_at_once_one_wins(tenant: Tenant, workflow: Workflow
     assert sorted(outcomes) == ["conflict"] * 7 + ["saved"]
 
 
-async def test_publishing_makes_the_next_version_and_leaves_the_earlier_ones(
-    tenant: Tenant, owner: str, workflow: Workflow
-) -> None:
+async def test_publishing_makes_the_next_version_and_leaves_the_earlier_ones(tenant: Tenant, owner: str, workflow: Workflow) -> None:
     first = await workflows.publish(tenant, workflow.id, user_id=owner, note="go")
     await workflows.save_draft(tenant, workflow.id, revision=1, name="a", description="", definition=V2)
     second = await workflows.publish(tenant, workflow.id, user_id=owner, revision=2)
@@ -85,17 +82,13 @@ async def test_publishing_makes_the_next_version_and_leaves_the_earlier_ones(
         await workflows.get_version(tenant, workflow.id, 3)
 
 
-async def test_publishing_another_revision_than_the_one_that_was_read_is_refused(
-    tenant: Tenant, owner: str, workflow: Workflow
-) -> None:
+async def test_publishing_another_revision_than_the_one_that_was_read_is_refused(tenant: Tenant, owner: str, workflow: Workflow) -> None:
     with pytest.raises(Conflict):
         await workflows.publish(tenant, workflow.id, user_id=owner, revision=7)
     assert await workflows.list_versions(tenant, workflow.id) == []
 
 
-async def test_publishing_at_once_gives_every_version_a_number_of_its_own(
-    tenant: Tenant, owner: str, workflow: Workflow
-) -> None:
+async def test_publishing_at_once_gives_every_version_a_number_of_its_own(tenant: Tenant, owner: str, workflow: Workflow) -> None:
     numbers: list[int] = []
 
     async def publish() -> None:
@@ -147,7 +140,13 @@ async def test_a_list_is_walked_page_by_page_with_its_total(tenant: Tenant, othe
 async def test_a_search_looks_in_names_and_descriptions_and_takes_no_wildcards(tenant: Tenant, owner: str) -> None:
     await workflows.create(tenant, name="refund", description="Gives MONEY back", definition=V1, user_id=owner)
     await workflows.create(tenant, name="report", description="100% of it", definition=V1, user_id=owner)
-    for search, expected in (("money", ["refund"]), ("RE", ["refund", "report"]), ("0%", ["report"]), ("_", []), ("", ["refund", "report"])):
+    for search, expected in (
+        ("money", ["refund"]),
+        ("RE", ["refund", "report"]),
+        ("0%", ["report"]),
+        ("_", []),
+        ("", ["refund", "report"]),
+    ):
         page = await workflows.list_page(tenant, search=search, limit=1)
         assert (page.total, [item.name for item in page.items]) == (len(expected), expected[:1])
 

@@ -1,0 +1,8 @@
+"""Checks of a definition: everything that is wrong with it, where, and how to repair it."""
+
+from __future__ import annotations
+
+from graphs.checks.check import check
+from graphs.checks.diagnostic import Diagnostic, Report
+
+__all__ = ["Diagnostic", "Report", "check"]

@@ -1,0 +1,56 @@
+"""The whole check: every concern over one view of the document, all problems at once, causes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from graphs.checks.diagnostic import Diagnostic, Report
+from graphs.checks.edges import check_connections, check_edges
+from graphs.checks.expressions import compile_sites, parse_sites
+from graphs.checks.nodes import check_nodes, check_schemas
+from graphs.checks.references import check_references
+from graphs.checks.sites import find_sites
+from graphs.checks.structure import check_structure
+from graphs.checks.values import check_values
+from graphs.checks.view import view
+from graphs.definition import Definition, Json, Schema
+from graphs.documents import is_object
+from graphs.expressions import Evaluator
+
+MAX_SHOWN = 200
+
+
+async def check(
+    document: Json, evaluator: Evaluator, *, workflows: Mapping[str, Schema | None] | None = None
+) -> Report:
+    """Checks a definition without running anything of it. `workflows`: input schemas of the published workflows by name; None leaves
+    subflows unchecked. What is accepted compiles and runs."""
+    unfit = list(check_values(document))
+    if unfit:
+        return Report(diagnostics=tuple(unfit[:MAX_SHOWN]))
+    if not is_object(document):
+        message = "a workflow is an object with `name`, `nodes` and `edges`"
+        return Report(diagnostics=(Diagnostic(code="wrong_type", pointer="", message=message, expected="an object"),))
+    parsed = view(document)
+    found = list(check_structure(parsed))
+    sites, broken = find_sites(parsed)
+    found.extend(check_nodes(parsed, sites, workflows))
+    found.extend(check_schemas(parsed))
+    found.extend(check_edges(parsed))
+    found.extend(broken)
+    good, bad = parse_sites(sites)
+    found.extend(bad)
+    found.extend(await compile_sites(good, evaluator))
+    found.extend(check_references(parsed, good))
+    found.extend(check_connections(parsed))
+    return _report(parsed.definition, found)
+
+
+def _report(definition: Definition | None, found: Iterable[Diagnostic]) -> Report:
+    unique = {(diagnostic.pointer, diagnostic.code, diagnostic.message): diagnostic for diagnostic in found}
+    ordered = sorted(unique.values(), key=lambda diagnostic: diagnostic.severity != "error")
+    refused = bool(ordered) and ordered[0].severity == "error"
+    if not refused and definition is None:  # a rule of the models that no check knows of
+        message = "the definition does not fit its model"
+        ordered, refused = [Diagnostic(code="bad_value", pointer="", message=message)], True
+    return Report(diagnostics=tuple(ordered[:MAX_SHOWN]), definition=None if refused else definition)

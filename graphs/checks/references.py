@@ -1,0 +1,328 @@
+"""What code refers to: names in scope, nodes that come before, fields that can exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, quoted, replace
+from graphs.checks.edges import missing_edge
+from graphs.checks.expressions import measured
+from graphs.checks.repairs import ROOTS, meant
+from graphs.checks.schemas import absent
+from graphs.checks.sites import Site
+from graphs.checks.view import GroupView, NodeView, View
+from graphs.definition import Json, Schema
+from graphs.documents import is_object
+from graphs.expressions.paths import FOREIGN, nearest, spelled
+from graphs.expressions.syntax import BUILTINS, MODULES, Code, Reference
+
+RUN: Schema = {
+    "type": "object",
+    "properties": {name: {} for name in ("id", "workflow", "version", "mode", "started_at")},
+    "additionalProperties": False,
+}
+ERROR: Schema = {
+    "type": "object",
+    "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "position": {"type": "string"}, "details": {}},
+    "additionalProperties": False,
+}
+ALIASES = {
+    **dict.fromkeys(("node", "steps", "step", "outputs", "tasks", "results"), "nodes"),
+    **dict.fromkeys(("inputs", "params", "parameters", "args", "payload", "trigger", "data", "ctx"), "input"),
+    **dict.fromkeys(("variables", "var", "state", "context"), "vars"),
+    **dict.fromkeys(("environment", "secrets", "process"), "env"),
+    **dict.fromkeys(("workflow", "execution"), "run"),
+}
+
+
+def check_references(view: View, good: list[tuple[Site, Code]]) -> Iterator[Diagnostic]:
+    """Every chain of every piece of code, in the document's order."""
+    scopes: dict[int, dict[str, Schema] | None] = {id(group): group.locals() for group in view.groups}
+    for site, code in good:
+        seen: set[tuple[str, tuple[str | int, ...]]] = set()
+        for reference in code.references:
+            key = (reference.root, reference.steps)
+            if key not in seen:
+                seen.add(key)
+                yield from _check(view, site, reference, scopes[id(site.group)])
+
+
+def _check(view: View, site: Site, reference: Reference, local: dict[str, Schema] | None) -> Iterator[Diagnostic]:
+    root, steps = reference.root, reference.steps
+    first = steps[0] if steps else None
+    if local and root in local:
+        yield from _fields(site, reference, root, local[root], steps)
+    elif root in ("nodes", "errors"):
+        if first is not None:
+            yield from _node(view, site, reference, str(first))
+    elif root == "input":
+        yield from _input(view, site, reference)
+    elif root == "vars":
+        yield from _variable(view, site, reference)
+    elif root == "run":
+        yield from _fields(site, reference, "run", RUN, steps)
+    elif root not in ROOTS and root not in BUILTINS and root not in MODULES and local is not None:
+        if site.kind != "code" or not _is_own_name(site, root):
+            yield _unknown_name(view, site, reference, local)
+
+
+def _is_own_name(site: Site, root: str) -> bool:
+    """A script node may hand its code values by name; they are in its config."""
+    config = site.node.raw_config if site.node else {}
+    return root in config or any(is_object(value) and root in value for value in config.values())
+
+
+# -- names ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _unknown_name(view: View, site: Site, reference: Reference, local: dict[str, Schema]) -> Diagnostic:
+    root = reference.root
+    known = [*ROOTS, *local]
+    properties = view.input_schema.get("properties") if is_object(view.input_schema) else None
+    message = f"there is no name {root!r} here"
+    better: str | None = None
+    if root in FOREIGN:
+        better = FOREIGN[root]
+    elif root in view.by_id and _visible(view.by_id[root], site.group):
+        better = f"nodes.{root}"
+    elif is_object(properties) and root in properties:
+        better = f"input.{root}"
+    elif root in view.variables:
+        better = f"vars.{root}"
+    elif owner := _local_elsewhere(view, root):
+        message = f"{root!r} exists only inside the body of node {owner!r}"
+    else:
+        close = nearest(root, known) or [name for name in (ALIASES.get(root.lower()),) if name]
+        close = close or nearest(root, BUILTINS, limit=1)
+        better = close[0] if close else None
+    hint = f"; did you mean {better}?" if better else f"; the names here are {', '.join(known)}"
+    return Diagnostic(
+        code="unknown_name",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: {message}{hint}",
+        suggestions=(better,) if better else tuple(known[:8]),
+        patch=_swapped(site, root, (), better) if better else (),
+    )
+
+
+def _local_elsewhere(view: View, name: str) -> str | None:
+    for group in view.groups:
+        owner = group.owner
+        if owner and owner.kind and owner.config is not None and name in owner.kind.scope(owner.config, group.key):
+            return owner.id
+    return None
+
+
+# -- nodes ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _node(view: View, site: Site, reference: Reference, id: str) -> Iterator[Diagnostic]:
+    target = view.by_id.get(id)
+    if target is None:
+        yield _unknown_node(view, site, reference, id)
+    elif not _visible(target, site.group):
+        yield _hidden(site, reference, target)
+    elif site.early:
+        message = f"{quoted(site.text.strip())}: the first values of `vars` are worked out before any node has run"
+        yield Diagnostic(code="not_upstream", pointer=site.pointer, message=message)
+    elif not _is_before(target, site):
+        if not _has_loose_ends(target.group):  # an edge that leads nowhere is the cause, and reported
+            yield _not_before(site, target)
+    elif reference.root == "errors":
+        yield from _fields(site, reference, f"errors.{id}", ERROR, reference.steps[1:], skip=1)
+    elif len(reference.steps) > 1:
+        yield from _fields(site, reference, f"nodes.{id}", target.output, reference.steps[1:], skip=1)
+
+
+def _visible(target: NodeView, group: GroupView) -> bool:
+    return target.group is group or any(owner.group is target.group for owner in group.around())
+
+
+def _anchor(target: NodeView, site: Site) -> NodeView | None:
+    """The node of the target's body that the code is in."""
+    if target.group is site.group:
+        return site.node
+    return next(owner for owner in site.group.around() if owner.group is target.group)
+
+
+def _is_before(target: NodeView, site: Site) -> bool:
+    anchor = _anchor(target, site)
+    if anchor is None or anchor.id is None or target.id is None:
+        return True  # the output of the workflow, or a node that is broken anyway
+    upstream = target.group.upstream.get(anchor.id)
+    if upstream is None or target.id in upstream:
+        return True
+    return anchor is target and site.edge is not None and target.group is site.group
+
+
+def _has_loose_ends(group: GroupView) -> bool:
+    return any(edge.source not in group.by_id or edge.target not in group.by_id for edge in group.edges)
+
+
+def _unknown_node(view: View, site: Site, reference: Reference, id: str) -> Diagnostic:
+    visible = [node for node in view.nodes if node.id and _visible(node, site.group)]
+    before = [node.id for node in visible if node.id and _is_before(node, site)]
+    close = meant(id, before) or meant(id, [node.id for node in visible if node.id])
+    if not close and len(before) == 1 and not site.edge:
+        close = before
+    hint = f"did you mean {close[0]!r}?" if close else f"nodes before this are {', '.join(before[:12]) or 'none'}"
+    prefix = reference.steps[:1]
+    return Diagnostic(
+        code="unknown_node",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: there is no node {id!r}; {hint}",
+        suggestions=tuple(close),
+        patch=_swapped(site, reference.root, prefix, f"{reference.root}.{close[0]}") if close else (),
+    )
+
+
+def _hidden(site: Site, reference: Reference, target: NodeView) -> Diagnostic:
+    owners = list(target.group.around())
+    outer = next((owner for owner in owners if _visible(owner, site.group)), owners[-1])
+    names = list(outer.output.get("properties", {}))
+    outputs = ", ".join(f"nodes.{outer.id}.{name}" for name in names) or f"nodes.{outer.id}"
+    message = f"node {target.label} is inside {outer.label}; out here only the output of that is to be seen: {outputs}"
+    return Diagnostic(
+        code="not_visible",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: {message}",
+        suggestions=tuple(f"nodes.{outer.id}.{name}" for name in names),
+        patch=_swapped(site, reference.root, reference.steps, f"nodes.{outer.id}.{names[0]}") if names else (),
+    )
+
+
+def _not_before(site: Site, target: NodeView) -> Diagnostic:
+    anchor = _anchor(target, site)
+    text = quoted(site.text.strip())
+    if anchor is target and target.group is site.group:
+        message = f"{text}: node {target.label} reads its own output, which is not there yet"
+        return Diagnostic(code="not_upstream", pointer=site.pointer, message=message)
+    if anchor is target:
+        message = f"{text}: node {target.label} is the group around this and has no output yet"
+        return Diagnostic(code="not_upstream", pointer=site.pointer, message=message)
+    patch = missing_edge(target, anchor) if anchor else ()
+    name = anchor.label if anchor else "this"
+    hint = "; add an edge" if patch else "; it comes later"
+    message = f"{text}: node {target.label} does not come before {name}: no edges lead from one to the other{hint}"
+    return Diagnostic(code="not_upstream", pointer=site.pointer, message=message, patch=patch)
+
+
+# -- fields --------------------------------------------------------------------------------------------------------------------------
+
+
+def _fields(
+    site: Site, reference: Reference, owner: str, schema: Json, steps: tuple[str | int, ...], *, skip: int = 0
+) -> Iterator[Diagnostic]:
+    """A step that the schema has no place for."""
+    lost = absent(schema, steps)
+    if lost is None:
+        return
+    step = steps[lost.step]
+    place = owner + spelled("", steps[: lost.step])
+    if step == "length" and reference.method is None and (fixed := measured(site.text.strip())):
+        message = f"{quoted(site.text.strip())}: {place} has no field 'length'; write len({place})"
+        yield Diagnostic(code="unknown_field", pointer=site.pointer, message=message, patch=(replace(site.pointer, site.with_code(fixed)),))
+        return
+    close = meant(str(step), lost.names)
+    if not close and step == "output" and len(steps) > lost.step + 1 and str(steps[lost.step + 1]) in lost.names:
+        yield _needless_output(site, reference, owner, steps, lost.step)
+        return
+    if not lost.closed and not close:
+        return
+    hint = f"did you mean {close[0]!r}?" if close else f"its fields are {', '.join(lost.names)}"
+    if lost.kind != "object":
+        hint = f"it is {'a list; take one by index or write [x.… for x in …]' if lost.kind == 'array' else 'of type ' + lost.kind}"
+    end = skip + lost.step + 1
+    better = spelled(reference.root, (*reference.steps[: end - 1], close[0])) if close else None
+    yield Diagnostic(
+        code="unknown_field",
+        severity="error" if lost.closed else "warning",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: {place} has no field {step!r}; {hint}",
+        suggestions=tuple(close or lost.names[:8]),
+        patch=_swapped(site, reference.root, reference.steps[:end], better) if better else (),
+    )
+
+
+def _needless_output(site: Site, reference: Reference, owner: str, steps: tuple[str | int, ...], at: int) -> Diagnostic:
+    """`nodes.a.output.x`, as other tools write it, for `nodes.a.x`."""
+    skip = len(reference.steps) - len(steps)
+    better = spelled(reference.root, reference.steps[: skip + at])
+    return Diagnostic(
+        code="unknown_field",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: {owner} is the output itself; leave out .output",
+        suggestions=(better,),
+        patch=_swapped(site, reference.root, reference.steps[: skip + at + 1], better),
+    )
+
+
+def _input(view: View, site: Site, reference: Reference) -> Iterator[Diagnostic]:
+    schema, steps = view.input_schema, reference.steps
+    if not is_object(schema) or not steps:
+        return
+    properties = schema.get("properties")
+    lost = absent(schema, steps[:1])
+    if lost is None or not isinstance(steps[0], str):
+        yield from _fields(site, reference, "input", schema, steps)
+        return
+    close = meant(steps[0], lost.names)
+    declare: tuple[Operation, ...] = ()
+    if lost.kind == "object":
+        declare = (
+            (add(joined("/input/properties", steps[0]), {}),)
+            if is_object(properties)
+            else (add("/input/properties", {steps[0]: {}}),)
+        )
+    hint = f"did you mean {close[0]!r}?" if close else "declare it there"
+    yield Diagnostic(
+        code="unknown_input",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: the schema in `input` has no property {steps[0]!r}; {hint}",
+        suggestions=tuple(close or lost.names[:8]),
+        patch=_swapped(site, "input", steps[:1], spelled("input", close[:1])) if close else declare,
+    )
+
+
+def _variable(view: View, site: Site, reference: Reference) -> Iterator[Diagnostic]:
+    name = reference.steps[0] if reference.steps else None
+    if not isinstance(name, str) or name in view.variables:
+        return
+    close = meant(name, view.variables)
+    hint = f"did you mean {close[0]!r}?" if close else "declare it in `vars` of the workflow"
+    yield Diagnostic(
+        code="undeclared_variable",
+        pointer=site.pointer,
+        message=f"{quoted(site.text.strip())}: there is no variable {name!r}; {hint}",
+        suggestions=tuple(close),
+        patch=_swapped(site, "vars", (name,), f"vars.{close[0]}") if close else declared(view, name),
+    )
+
+
+def declared(view: View, name: str) -> tuple[Operation, ...]:
+    """The patch that declares a run variable."""
+    if is_object(view.document.get("vars")):
+        return (add(joined("/vars", name), None),)
+    return (add("/vars", {name: None}),)
+
+
+# -- patches -------------------------------------------------------------------------------------------------------------------------
+
+
+def chain(root: str, steps: tuple[str | int, ...]) -> re.Pattern[str]:
+    """Finds a chain in code, however its steps are written."""
+    pattern = rf"(?<![\w.'\"]){re.escape(root)}"
+    for step in steps:
+        if isinstance(step, int):
+            pattern += rf"\s*\[\s*{step}\s*\]"
+        else:
+            name = re.escape(step)
+            pattern += rf"(?:\s*\.\s*{name}(?!\w)|\s*\[\s*(?:'{name}'|\"{name}\")\s*\])"
+    return re.compile(pattern + r"(?!\w)")
+
+
+def _swapped(site: Site, root: str, steps: tuple[str | int, ...], better: str) -> tuple[Operation, ...]:
+    """The patch that writes something better for a chain, wherever it occurs in this piece of code."""
+    fixed = chain(root, steps).sub(lambda _: better, site.text.strip() if site.kind != "code" else site.text)
+    return (replace(site.pointer, site.with_code(fixed)),) if fixed != site.text else ()

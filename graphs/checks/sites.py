@@ -1,0 +1,164 @@
+"""Every place of a document where text is code: expressions, the holes of templates, scripts and the conditions of edges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from graphs.checks.diagnostic import Diagnostic, joined, quoted, replace
+from graphs.checks.repairs import path_like
+from graphs.checks.view import EdgeView, GroupView, NodeView, View, parts
+from graphs.definition import Json
+from graphs.documents import is_array, is_object
+from graphs.expressions import ExpressionError
+from graphs.expressions.template import Hole, split
+
+FOREIGN_HOLE = re.compile(r"\$\{\{?\s*((?:input|nodes|vars|run|env|item)\b[^{}]*?)\s*\}\}?")
+SINGLE_HOLE = re.compile(r"(?<![{$])\{\s*((?:input|nodes|vars)\.[\w.\[\]'\"]+)\s*\}(?!\})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A piece of code, and where it stands."""
+
+    kind: Literal["expression", "hole", "code"]
+    text: str  # the code
+    whole: str  # the string it stands in; the same but for holes
+    pointer: str  # of that string
+    group: GroupView
+    node: NodeView | None = None  # None in the workflow's output and its first variables
+    edge: EdgeView | None = None
+    hole: Hole | None = None
+    early: bool = False  # evaluated before any node has run
+
+    def with_code(self, code: str) -> str:
+        """The whole string with other code in this place."""
+        if self.hole is None:
+            return code
+        return f"{self.whole[: self.hole.start]}{{{{ {code} }}}}{self.whole[self.hole.end :]}"
+
+
+def find_sites(view: View) -> tuple[list[Site], list[Diagnostic]]:
+    """All places, and what is wrong with the templates themselves."""
+    sites: list[Site] = []
+    problems: list[Diagnostic] = []
+    for group in view.groups:
+        for node in group.nodes:
+            _in_node(node, sites, problems)
+        for edge in group.edges:
+            when = edge.raw.get("when")
+            if isinstance(when, str):
+                source = group.by_id.get(edge.source or "")
+                sites.append(
+                    Site(
+                        kind="expression",
+                        text=when,
+                        whole=when,
+                        pointer=f"{edge.pointer}/when",
+                        group=group,
+                        node=source,
+                        edge=edge,
+                    )
+                )
+    for name, early in (("output", False), ("vars", True)):
+        if name in view.document:
+            place = _Place(group=view.root, node=None, early=early)
+            _in_template(view.document[name], f"/{name}", place, sites, problems)
+    return sites, problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    group: GroupView
+    node: NodeView | None
+    early: bool = False
+
+
+def _in_node(node: NodeView, sites: list[Site], problems: list[Diagnostic]) -> None:
+    if node.kind is None:
+        return
+    place = _Place(node.group, node)
+    for part in parts(node.kind.config, node.raw_config):
+        pointer = f"{node.pointer}/config{part.pointer}"
+        if part.kind == "template":
+            _in_template(part.value, pointer, place, sites, problems)
+        elif part.kind in ("expression", "code") and isinstance(part.value, str):
+            kind: Literal["expression", "code"] = "expression" if part.kind == "expression" else "code"
+            text = part.value
+            sites.append(Site(kind=kind, text=text, whole=text, pointer=pointer, group=node.group, node=node))
+
+
+def _in_template(value: Json, pointer: str, place: _Place, sites: list[Site], problems: list[Diagnostic]) -> None:
+    if is_object(value):
+        for key, inner in value.items():
+            if "{{" in key:
+                message = f"the key {quoted(key)} is not rendered: only values are templates"
+                problems.append(Diagnostic(code="bad_template", severity="warning", pointer=pointer, message=message))
+            _in_template(inner, joined(pointer, key), place, sites, problems)
+    elif is_array(value):
+        for number, inner in enumerate(value):
+            _in_template(inner, f"{pointer}/{number}", place, sites, problems)
+    elif isinstance(value, str):
+        if "{{" in value and not ("${" in value and FOREIGN_HOLE.search(value)):
+            _in_text(value, pointer, place, sites, problems)
+        elif "{" in value or "." in value or "[" in value:
+            problems.extend(_forgotten(value, pointer))
+
+
+def _in_text(text: str, pointer: str, place: _Place, sites: list[Site], problems: list[Diagnostic]) -> None:
+    try:
+        holes = [part for part in split(text) if isinstance(part, Hole)]
+    except ExpressionError as error:
+        fixed = _closed(text)
+        patch = (replace(pointer, fixed),) if fixed else ()
+        problems.append(
+            Diagnostic(code="bad_template", pointer=pointer, message=f"{error.message}: {quoted(text)}", patch=patch)
+        )
+        return
+    for hole in holes:
+        sites.append(
+            Site(
+                kind="hole",
+                text=hole.text,
+                whole=text,
+                pointer=pointer,
+                group=place.group,
+                node=place.node,
+                hole=hole,
+                early=place.early,
+            )
+        )
+
+
+def _closed(text: str) -> str | None:
+    """The template with the braces that were meant: `{{ x }` and `{{ x` closed, an empty hole dropped."""
+    for tried in (
+        re.sub(r"\{\{([^{}]*)\}(?!\})", r"{{\1}}", text),
+        text.rstrip() + ("}" if text.rstrip().endswith("}") else " }}"),
+        re.sub(r"\{\{\s*\}\}", "", text),
+    ):
+        try:
+            if tried != text and split(tried):
+                return tried
+        except ExpressionError:
+            continue
+    return None
+
+
+def _forgotten(text: str, pointer: str) -> Iterator[Diagnostic]:
+    """A text that looks as if a hole was meant."""
+    if path_like(text):
+        yield _was_meant(pointer, text, "{{ " + text.strip() + " }}", severity="warning")
+    elif FOREIGN_HOLE.search(text):
+        yield _was_meant(pointer, text, FOREIGN_HOLE.sub(r"{{ \1 }}", text), severity="error")
+    elif SINGLE_HOLE.search(text):
+        yield _was_meant(pointer, text, SINGLE_HOLE.sub(r"{{ \1 }}", text), severity="warning")
+
+
+def _was_meant(pointer: str, text: str, fixed: str, *, severity: Literal["error", "warning"]) -> Diagnostic:
+    message = f"{quoted(text)} is plain text; a value is put in with {{{{ … }}}}"
+    return Diagnostic(
+        code="bad_template", severity=severity, pointer=pointer, message=message, patch=(replace(pointer, fixed),)
+    )

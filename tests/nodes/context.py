@@ -1,0 +1,67 @@
+"""A step's surroundings without an engine: the real evaluator, HTTP client and models, and nothing that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from graphs.catalogue import node_types
+from graphs.definition import Json
+from graphs.expressions import Evaluator
+from graphs.models import Models, ModelSettings
+from graphs.nodetype import Context, Failure, Resolution, Wait
+from graphs.outbound import Outbound, Policy
+
+
+@dataclass(kw_only=True)
+class FakeContext:
+    outbound: Outbound
+    models: Models
+    evaluator: Evaluator | None = None
+    scope: dict[str, Json] = field(default_factory=dict[str, Json])
+    shown: list[str] = field(default_factory=list[str])
+    run_id: str = "run-1"
+    mode: Literal["production", "test"] = "production"
+    node_id: str = "step"
+    position: str = "step"
+    attempt: int = 1
+    idempotency_key: str = "run-1/step"
+
+    async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
+        assert self.evaluator
+        return await self.evaluator.evaluate(expression, {**self.scope, **(local or {})})
+
+    async def script(self, code: str, values: Mapping[str, Json] | None = None) -> Json:
+        assert self.evaluator
+        return await self.evaluator.script(code, {**self.scope, **(values or {})})
+
+    async def body(self, key: str, *, index: int | None = None, local: Mapping[str, Json] | None = None) -> Json:
+        raise AssertionError("this step has no body")
+
+    async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
+        raise AssertionError("this step does not wait")
+
+    async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
+        self.shown.append(message)
+
+
+async def perform(kind: str, config: dict[str, Json], context: Context) -> Json:
+    """Runs one step with a config whose templates are rendered already."""
+    node = node_types()[kind]
+    return await node.run(node.config.model_validate(config, context={"rendered": True}), context)
+
+
+async def http(config: dict[str, Json], policy: Policy | None = None) -> Any:
+    """One http step against loopback servers."""
+    async with Outbound(policy or Policy(allow_nets=("127.0.0.0/8",))) as outbound:
+        return await perform("http", config, FakeContext(outbound=outbound, models=Models(ModelSettings(), outbound)))
+
+
+async def failing(config: dict[str, Json], policy: Policy | None = None) -> Failure:
+    """The Failure of one http step."""
+    try:
+        output = await http(config, policy)
+    except Failure as failure:
+        return failure
+    raise AssertionError(f"it did not fail but gave {output!r}")

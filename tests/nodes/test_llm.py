@@ -1,0 +1,92 @@
+"""The llm step: against a model server on loopback, and scripted when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from graphs.catalogue import node_types
+from graphs.models import Models, ModelSettings
+from graphs.nodetype import Effect, Failure
+from graphs.outbound import Outbound, Policy
+from tests.models.loopback import ModelServer, Turn, model_server
+from tests.nodes.context import FakeContext, perform
+
+pytestmark = pytest.mark.anyio
+LLM = node_types()["llm"]
+KIND: dict[str, Any] = {"type": "object", "properties": {"kind": {"enum": ["refund", "other"]}}, "required": ["kind"]}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with model_server() as running:
+        yield running
+
+
+@asynccontextmanager
+async def surroundings(settings: ModelSettings) -> AsyncGenerator[FakeContext]:
+    async with Outbound(Policy()) as outbound:
+        yield FakeContext(outbound=outbound, models=Models(settings, outbound))
+
+
+async def test_text_comes_with_the_model_and_what_it_cost(server: ModelServer) -> None:
+    server.turns.append(Turn(text="Done."))
+    async with surroundings(server.openai()) as context:
+        output = await perform("llm", {"prompt": "Do it", "system": "Be brief"}, context)
+    assert output == {"text": "Done.", "model": "openai:tiny", "usage": {"input_tokens": 11, "output_tokens": 7}}
+    assert [message["role"] for message in server.asked[-1]["messages"]] == ["system", "user"]
+    assert context.shown == ["answered by openai:tiny, tokens: 11 in, 7 out"]
+
+
+async def test_with_a_schema_the_output_is_the_object_itself(server: ModelServer) -> None:
+    server.turns.extend([Turn(text="it is a refund"), Turn(text='{"kind": "refund"}')])
+    async with surroundings(server.openai()) as context:
+        assert await perform("llm", {"prompt": "Which?", "output_schema": KIND}, context) == {"kind": "refund"}
+    assert LLM.output(LLM.config.model_validate({"prompt": "Which?", "output_schema": KIND})) == KIND
+
+
+async def test_an_answer_that_never_fits_fails_and_may_be_tried_again(server: ModelServer) -> None:
+    server.turns.extend([Turn(text="no"), Turn(text="no")])
+    async with surroundings(server.openai()) as context:
+        with pytest.raises(Failure) as failed:
+            await perform("llm", {"prompt": "Which?", "output_schema": KIND}, context)
+    assert (failed.value.code, failed.value.retryable) == ("model_output", True)
+
+
+async def test_without_a_key_the_step_runs_scripted_and_says_so() -> None:
+    async with surroundings(ModelSettings()) as context:
+        assert (await perform("llm", {"prompt": "Hello"}, context))["model"] == "scripted"
+        assert await perform("llm", {"prompt": "Which?", "output_schema": KIND}, context) == {"kind": "refund"}
+    assert all(line.startswith("answered by scripted") for line in context.shown)
+
+
+def test_asking_is_a_read_that_is_tried_three_times() -> None:
+    assert LLM.effect(LLM.config.model_validate({"prompt": "x"})) is Effect.READ
+    assert LLM.retry
+    assert LLM.retry.max_attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"prompt": ""}, "at least 1 character"),
+        ({"prompt": "x" * 400_001}, "at most 400000 characters"),
+        ({"prompt": "x", "model": "gpt-5"}, "write vendor:name with a vendor of anthropic, openai, scripted"),
+        ({"prompt": "x", "model": "openia:gpt-5"}, "is not a model"),
+        ({"prompt": "x", "temperature": 3}, "less than or equal to 2"),
+        ({"prompt": "x", "max_tokens": 0}, "greater than or equal to 1"),
+        ({"prompt": "x", "output_schema": {"type": "objekt"}}, "not a JSON Schema, at type"),
+        ({"prompt": "x", "output_schema": {"items": {"$ref": "http://inside/"}}}, "points outside of the schema"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused(config: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        LLM.config.model_validate(config)
+
+
+def test_model_and_numbers_may_be_templates() -> None:
+    LLM.config.model_validate({"prompt": "x", "model": "{{ input.model }}", "temperature": "{{ input.t }}", "max_tokens": "{{ input.n }}"})

@@ -1,0 +1,161 @@
+"""Somebody else's ids answer, byte for byte, like ids that do not exist: at every argument of every tool and every route."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from mcp import Client, MCPError
+
+from graphs import signals
+from server.app import OPERATIONS
+from server.tools import tool_files
+from store.ids import new_id
+from tests.server.conftest import House, http, text_of
+from tests.server.samples import ASK, HELLO, LISTEN
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Ids and names of one organization, or made-up ones of the same form."""
+
+    workflow: str
+    workflow_id: str
+    run_id: str
+    task_id: str
+
+    def masked(self, text: str) -> str:
+        """The text with our own ids and names taken out."""
+        for value in (self.workflow_id, self.run_id, self.task_id, self.workflow, self.workflow.replace("-", "_")):
+            text = text.replace(value, "?")
+        return re.sub(r'"now":"[^"]*"', "", text)
+
+
+NOBODY = Names(workflow="ask-these", workflow_id=new_id(), run_id=new_id(), task_id=new_id())
+
+
+@pytest.fixture
+async def theirs(stranger: House) -> Names:
+    """What another organization has."""
+    from graphs import authoring
+
+    name = await stranger.publish(ASK)
+    await stranger.publish(LISTEN)
+    run = await stranger.run(name, {"what": "it"})
+    workflow = await authoring.get(stranger.runtime, stranger.actor(), name)
+    return Names(workflow=name, workflow_id=workflow.id, run_id=run.id, task_id=run.waiting_for[0]["task_id"])
+
+
+def calls(names: Names) -> list[tuple[str, dict[str, Any]]]:
+    """Every tool with every argument that can name something."""
+    patch = [{"op": "add", "path": "/description", "value": "x"}]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for workflow in (names.workflow, names.workflow_id):
+        found += [
+            ("validate_workflow", {"name": workflow}),
+            ("edit_workflow", {"workflow": workflow, "patch": patch, "base_revision": 1}),
+            *(("get_workflow", {"workflow": workflow, "view": view}) for view in ("summary", "definition", "diagram", "diff", "versions")),
+            ("get_workflow", {"workflow": workflow, "version": 1, "view": "definition"}),
+            ("test_workflow", {"workflow": workflow, "input": {"what": "it"}}),
+            ("publish_workflow", {"workflow": workflow}),
+            ("start_run", {"workflow": workflow, "input": {"what": "it"}, "wait_seconds": 1}),
+            ("start_run", {"workflow": workflow, "input": {"what": "it"}, "version": 1, "idempotency_key": "k"}),
+            ("list_runs", {"workflow": workflow}),
+        ]
+    return [
+        *found,
+        ("list_workflows", {"search": names.workflow}),
+        *(("get_run", {"run_id": names.run_id, "view": view}) for view in ("status", "trace", "events")),
+        ("get_run", {"run_id": names.run_id, "view": "node", "node": "ok"}),
+        ("get_run", {"run_id": names.run_id, "wait_seconds": 0.1}),
+        ("get_run", {"run_id": names.run_id, "view": "trace", "after": "ok@1"}),
+        *(("control_run", {"run_id": names.run_id, "action": action}) for action in ("cancel", "pause", "resume", "retry")),
+        ("list_tasks", {"run_id": names.run_id}),
+        ("answer_task", {"task_id": names.task_id}),
+        ("answer_task", {"task_id": names.task_id, "answer": {"approved": True}}),
+        ("run_" + names.workflow.replace("-", "_"), {"what": "it"}),
+    ]
+
+
+async def answered(client: Client, name: str, arguments: dict[str, Any]) -> str:
+    try:
+        return text_of(await client.call_tool(name, arguments))
+    except MCPError as error:
+        return f"{error.error.code} {error.error.message}"
+
+
+async def test_every_tool_tells_nothing_of_another_organization(house: House, theirs: Names) -> None:
+    await house.publish(HELLO)
+    assert {name for name, _ in calls(NOBODY) if name in tool_files()} == {
+        name for name, file in tool_files().items() if {"workflow", "name", "run_id", "task_id", "search"} & set(file.run.__annotations__)
+    } - {"send_event"}
+    async with Client(house.server()) as client:
+        for (name, foreign), (same, absent) in zip(calls(theirs), calls(NOBODY), strict=True):
+            told = theirs.masked(await answered(client, name, foreign))
+            assert told == NOBODY.masked(await answered(client, same, absent)), (name, foreign)
+
+
+async def test_every_route_tells_nothing_of_another_organization(house: House, theirs: Names, url: str) -> None:
+    bodies: dict[str, Any] = {
+        "editWorkflow": {"patch": [{"op": "add", "path": "/description", "value": "x"}], "base_revision": 1},
+        "publishWorkflow": {},
+        "controlRun": {"action": "cancel"},
+        "answerTask": {"answer": {"approved": True}},
+    }
+    async with http(url, house.keys["owner"]) as client:
+
+        async def told(names: Names, operation: Any) -> tuple[int, str]:
+            path = operation.path.replace(":path", "").format(name=names.workflow_id, run_id=names.run_id, task_id=names.task_id, node="ok")
+            answer = await client.request(operation.method, path, json=bodies.get(operation.name))
+            return answer.status_code, names.masked(answer.text)
+
+        probed = [operation for operation in OPERATIONS if "{" in operation.path]
+        for operation in probed:
+            found = await told(theirs, operation)
+            assert found == await told(NOBODY, operation), operation.name
+            assert found[0] == 404, operation.name
+        for names in (theirs, NOBODY):
+            for workflow in (names.workflow, names.workflow_id):
+                answer = await client.post("/api/v1/runs", json={"workflow": workflow, "input": {"what": "it"}})
+                assert answer.status_code == 404
+
+
+async def test_resources_prompts_and_completions_tell_nothing_either(house: House, theirs: Names) -> None:
+    from mcp.types import ResourceTemplateReference
+
+    async with Client(house.server()) as client:
+        for path in ("workflows/{workflow}", "workflows/{workflow_id}/diagram", "runs/{run_id}", "runs/{run_id}/trace"):
+            told: list[str] = []
+            for names in (theirs, NOBODY):
+                values = {"workflow": names.workflow, "workflow_id": names.workflow_id, "run_id": names.run_id}
+                with pytest.raises(MCPError) as failure:
+                    await client.read_resource(f"weft://{path.format(**values)}")
+                told.append(names.masked(failure.value.error.model_dump_json()))
+            assert told[0] == told[1]
+            assert '"code":-32602' in told[0]
+        for uri, argument, value in (
+            ("weft://workflows/{name}", "name", theirs.workflow[:3]),
+            ("weft://runs/{run_id}", "run_id", theirs.run_id[:8]),
+        ):
+            found = await client.complete(ResourceTemplateReference(type="ref/resource", uri=uri), {"name": argument, "value": value})
+            assert found.completion.values == []
+        assert not [item for item in (await client.list_resources()).resources if theirs.workflow in str(item.uri)]
+
+
+async def test_an_event_wakes_nobody_elsewhere_and_keys_do_not_meet(house: House, stranger: House) -> None:
+    await stranger.publish(LISTEN)
+    run = await stranger.run("listen", {"order": "A-1"})
+    arguments = {"name": "paid", "correlation": "A-1", "payload": {"amount": 1}, "idempotency_key": "same"}
+    await signals.send(stranger.runtime, stranger.actor(), name="other", idempotency_key="same")
+    async with Client(house.server()) as client:
+        result = await client.call_tool("send_event", arguments)
+        assert result.structured_content is not None
+        assert (result.structured_content["runs_woken"], result.structured_content["duplicate"]) == (0, False)
+    async with Client(stranger.server()) as client:
+        status = await client.call_tool("get_run", {"run_id": run.id})
+        assert status.structured_content is not None
+        assert status.structured_content["state"] == "waiting"
