@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import jsonpatch
 import jsonpointer
@@ -42,6 +42,19 @@ class Line(Protocol):
     def active_version(self) -> int | None: ...
     @property
     def updated_at(self) -> datetime: ...
+
+
+class VersionLine(Protocol):
+    """What a list of versions shows of each."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def published_by(self) -> str: ...
+    @property
+    def published_at(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +195,7 @@ async def publish(runtime: Runtime, actor: Actor, name_or_id: str, note: str = "
 
 def diff(before: Json, after: Json) -> builtins.list[dict[str, Any]]:
     """The JSON Patch that makes one definition of the other."""
-    return cast("builtins.list[dict[str, Any]]", jsonpatch.make_patch(before, after).patch)
+    return jsonpatch.make_patch(before, after).patch
 
 
 async def published(runtime: Runtime, actor: Actor, *, limit: int | None = None) -> builtins.list[Published]:

@@ -6,17 +6,23 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from graphs.definition import Json, Schema
 from store.errors import Invalid
 
 SHOWN = 10
+OFFLINE: Registry[Any] = Registry()  # without it, jsonschema would fetch a remote $ref past the outbound policy
 
 
 def problems(schema: Schema, value: Json) -> list[dict[str, str]]:
     """[{pointer, message}] of what does not fit; references to other documents are never followed."""
-    found = Draft202012Validator(schema).iter_errors(value)
-    return [{"pointer": _pointer(error), "message": error.message[:300]} for error in sorted(found, key=_place)][:SHOWN]
+    found = Draft202012Validator(schema, registry=OFFLINE).iter_errors(value)
+    try:
+        return [{"pointer": _pointer(error), "message": error.message[:300]} for error in sorted(found, key=_place)][:SHOWN]
+    except Unresolvable as error:
+        raise Invalid(f"the schema refers to {error.ref!r}, which is not part of it; only references inside a schema are followed") from error
 
 
 def check_input(schema: Schema, value: Json, *, what: str = "input") -> None:

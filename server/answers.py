@@ -8,6 +8,7 @@ from typing import Any
 from mcp.types import CallToolResult, TextContent
 
 from graphs.definition import Json
+from graphs.documents import is_array, is_object
 from store.errors import WeftError
 
 MAX_ANSWER = 8_000  # characters of one answer
@@ -18,6 +19,10 @@ PORTION = 6_000  # characters of a long value that one call hands over
 def compact(value: Json) -> str:
     """One line of JSON. Characters that no UTF-8 text can carry become question marks."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _readable(text)
+
+
+def _readable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -39,9 +44,9 @@ def preview(value: Json, room: int, rest: str) -> Json:
     """`value` if its JSON fits into `room` characters; else as much of it as fits, with notes saying what was cut and how to get it."""
     if len(compact(value)) <= room:
         return value
-    if isinstance(value, dict):
+    if is_object(value):
         return _preview_object(value, room, rest)
-    if isinstance(value, list):
+    if is_array(value):
         return _preview_list(value, room, rest)
     text = value if isinstance(value, str) else compact(value)
     kept = max(0, room - len(rest) - 60)
@@ -80,9 +85,10 @@ def _preview_list(value: list[Json], room: int, rest: str) -> Json:
 
 
 def portion(value: Json, offset: int, call: str) -> dict[str, Json]:
-    """A long value in parts: {"value": …} when it fits, else {"text", "offset", "total_chars"} and, while more follows, "more": `call`."""
-    text = compact(value)
-    if offset == 0 and len(text) <= PORTION:
+    """A value in parts: {"value": …} when it fits; else a part of its text (or of its JSON) as {"text", "offset", "total_chars"} and,
+    while more follows, "more": the `call` that gets it."""
+    text = _readable(value) if isinstance(value, str) else compact(value)
+    if offset == 0 and len(compact(text)) <= PORTION:
         return {"value": value}
     part = text[offset : offset + PORTION]
     while len(compact(part)) > PORTION + 1_000:  # quotes and line ends count twice once they stand inside a JSON string

@@ -17,14 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from graphs.definition import Json
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
 from server.http import events, health, runs, tasks, workflows
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
-from server.http.operations import Call, Operation, Query, incident, problem, route
+from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
 from server.http.shapes import OpenApiDocument
 from server.mcp import build_server
 from server.settings import Settings
@@ -36,12 +35,12 @@ SESSION_IDLE = 1_800.0  # seconds
 
 
 @cache
-def _document() -> Json:
-    return document(OPERATIONS, version("weft"))
+def _document() -> bytes:
+    return encode(document(OPERATIONS, version("weft")))
 
 
-async def _openapi(call: Call[None, Query]) -> Json:
-    return _document()
+async def _openapi(call: Call[None, Query]) -> Response:
+    return Response(_document(), media_type=JSON_TYPE)
 
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -12,7 +12,7 @@ from typing import Any
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer, RequestStateSecurity
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError, UnexpectedResourceError, UnexpectedToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError, UnexpectedResourceError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
@@ -27,7 +27,7 @@ from server.auth import Caller, Scope, current
 from server.subscriptions import OrganizationBus
 from server.toolbox import build_tool
 from server.tools import tool_files
-from store.errors import NotFound, WeftError
+from store.errors import NotFound, Unavailable, WeftError
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,10 @@ class WeftServer(MCPServer[Any]):
         found = [tool for tool in await super().list_tools() if tool.name in self.scopes and caller.may(self.scopes[tool.name])]
         found.sort(key=lambda tool: tool.name)
         if self._publish and caller.may(published.SCOPE):
-            found += await published.listed(caller)
+            try:
+                found += await published.listed(caller)
+            except Unavailable as error:  # without the database there are still the fixed tools, whose calls say what is wrong
+                logger.warning("published workflows are not listed: %s", error.message)
         return found
 
     async def call_tool(
@@ -142,8 +145,11 @@ class WeftServer(MCPServer[Any]):
         try:
             return await super().read_resource(uri, context)
         except UnexpectedResourceError as error:
-            if isinstance(error.__cause__, NotFound):
-                raise ResourceNotFoundError(error.__cause__.message) from error
+            cause = error.__cause__
+            if isinstance(cause, NotFound):
+                raise ResourceNotFoundError(cause.message) from error
+            if isinstance(cause, WeftError):
+                raise ResourceError(explain(cause)) from error
             raise
 
 

@@ -31,8 +31,8 @@ class Line:
     name: str
     kind: str = ""
     state: str = "running"
-    note: str = ""
     inner: dict[str, str] = field(default_factory=dict[str, str])
+    printed: str = ""  # the row as it was last left on the screen
 
 
 class Progress:
@@ -52,20 +52,30 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
-            self._console.print(self)
+            self._leave(set(MARKS))
 
-    def step(self, position: str, state: str, *, kind: str = "", note: str = "") -> None:
+    def step(self, position: str, state: str, *, kind: str = "") -> None:
         """Takes in the state of the step at `position` ("ship", "each[3]/ship")."""
         head, _, rest = position.partition("/")
         name = head.partition("[")[0]
         line = self._lines.setdefault(name, Line(name=name))
         if rest:
             line.inner[position] = state
-            return
-        changed = (state, note) != (line.state, line.note) or not line.kind
-        line.kind, line.state, line.note = kind or line.kind, state, note
-        if changed and self._live is None and (state in DONE or state == "waiting"):
-            self._console.print(self._row(line))
+        else:
+            line.kind, line.state = kind or line.kind, state
+
+    def show(self) -> None:
+        """Brings what was taken in to the screen; a terminal does that by itself."""
+        if self._live is None:
+            self._leave({*DONE, "waiting"})
+
+    def _leave(self, states: set[str]) -> None:
+        """Prints the rows that have changed since they were last printed, and stay."""
+        for line in self._lines.values():
+            row = f"{line.state} {self._tail(line)}"
+            if line.state in states and row != line.printed:
+                line.printed = row
+                self._console.print(self._row(line))
 
     def __rich__(self) -> Group:
         return Group(*(self._row(line) for line in self._lines.values()))
@@ -83,7 +93,7 @@ class Progress:
 
     def _tail(self, line: Line) -> Text:
         if not line.inner:
-            return Text(line.note)
+            return Text()
         states = list(line.inner.values())
         done = sum(state in DONE for state in states)
         text = Text()
@@ -92,5 +102,4 @@ class Progress:
                 glyph, style = MARKS.get(state, ("?", ""))
                 text.append(glyph, style)
             text.append(" ")
-        text.append(f"{done}/{len(states)} steps", "dim")
-        return text.append(f"  {line.note}") if line.note else text
+        return text.append(f"{done}/{len(states)} steps", "dim")

@@ -61,10 +61,10 @@ def closed(schema: Schema) -> Schema:
     return found
 
 
-def annotations(effects: frozenset[Effect]) -> ToolAnnotations:
+def annotations_of(effects: frozenset[Effect]) -> ToolAnnotations:
     """What running the workflow may do to the world is what its worst step may do."""
     harmless = effects <= {Effect.PURE, Effect.READ}
-    return hints(read_only=harmless, destructive=Effect.WRITE_ONCE in effects, idempotent=harmless, open_world=effects != {Effect.PURE})
+    return hints(read_only=harmless, destructive=Effect.WRITE_ONCE in effects, idempotent=harmless, open_world=not effects <= {Effect.PURE})
 
 
 def _tool(name: str, item: Published) -> Tool:
@@ -73,7 +73,7 @@ def _tool(name: str, item: Published) -> Tool:
         name=name,
         description=f"{about} (published workflow {item.name}, version {item.version})",
         input_schema=closed(item.input),
-        annotations=annotations(frozenset(item.effects)),
+        annotations=annotations_of(item.effects),
     )
 
 

@@ -21,7 +21,7 @@ def _lean(node: Any, definitions: dict[str, Any], inside: frozenset[str]) -> Any
     schema = cast(dict[str, Any], node)
     if isinstance(reference := schema.get("$ref"), str):
         name = reference.rsplit("/", 1)[-1]
-        target = {} if name in inside else definitions.get(name, {})
+        target: dict[str, Any] = {} if name in inside else definitions.get(name, {})
         return _lean({**target, **{key: value for key, value in schema.items() if key != "$ref"}}, definitions, inside | {name})
     found = {key: _child(key, value, definitions, inside) for key, value in schema.items() if key not in NOISE and (key, value) != OPEN}
     return _without_null(found)

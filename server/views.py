@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from graphs.authoring import Version, Workflow
+from graphs.authoring import Line, VersionLine, Workflow
 from graphs.checks import Report
 from graphs.definition import Json
 from graphs.runs import Run
@@ -39,7 +39,7 @@ def problems_view(report: Report) -> View:
     }
 
 
-def workflow_line(workflow: Workflow) -> View:
+def workflow_line(workflow: Line) -> View:
     """One line of a list."""
     return _without_nothing(
         {
@@ -74,7 +74,7 @@ def _edge_line(edge: View) -> str:
     return f"{edge['from']} -> {edge['to']}" + (f" [{condition}]" if condition else "")
 
 
-def version_view(version: Version) -> View:
+def version_view(version: VersionLine) -> View:
     return {
         "version": version.number,
         "note": preview(version.note, LINE, "…"),
@@ -85,7 +85,7 @@ def version_view(version: Version) -> View:
 
 def run_line(run: Any) -> View:
     """One line of a list of runs."""
-    error = run.error.get("message") if isinstance(run.error, dict) else None
+    error: Any = run.error["message"] if run.error else None
     return _without_nothing(
         {
             "run_id": run.id,

@@ -35,7 +35,9 @@ async def check(
     found = list(check_structure(parsed))
     sites, broken = find_sites(parsed)
     found.extend(check_nodes(parsed, sites, workflows))
-    found.extend(check_schemas(parsed))
+    schemas = list(check_schemas(parsed))
+    found = [one for one in found if one.code != "bad_value" or not any(_within(two, one) for two in schemas)]
+    found.extend(schemas)
     found.extend(check_edges(parsed))
     found.extend(broken)
     good, bad = parse_sites(sites)
@@ -43,7 +45,16 @@ async def check(
     found.extend(await compile_sites(good, evaluator))
     found.extend(check_references(parsed, good))
     found.extend(check_connections(parsed))
+    if all(one.severity == "warning" for one in found) and any(node.config is None for node in parsed.nodes):  # a rule of a model that no check knows of
+        broken_node = next(node for node in parsed.nodes if node.config is None)
+        message = f"the config of node {broken_node.label} does not fit its type"
+        found.append(Diagnostic(code="bad_value", pointer=broken_node.pointer, message=message))
     return _report(parsed.definition, found)
+
+
+def _within(inner: Diagnostic, outer: Diagnostic) -> bool:
+    """A node type also looks at its schemas, and says less."""
+    return inner.pointer == outer.pointer or inner.pointer.startswith(outer.pointer + "/")
 
 
 def _report(definition: Definition | None, found: Iterable[Diagnostic]) -> Report:

@@ -111,7 +111,8 @@ def _check_cycles(group: GroupView) -> Iterator[Diagnostic]:
     for edge in group.links:
         leaving.setdefault(str(edge.source), []).append(edge)
     state: dict[str, int] = {}  # 1 on the way, 2 done
-    for start in [*(id for id in group.by_id if not any(edge.target == id for edge in leaving.get(id, []))), *group.by_id]:
+    entered = {edge.target for edge in group.links}
+    for start in [*(id for id in group.by_id if id not in entered), *group.by_id]:
         if start in state:
             continue
         state[start] = 1

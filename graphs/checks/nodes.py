@@ -118,7 +118,9 @@ def _check_id(view: View, node: NodeView, known: list[str], sites: list[Site]) -
             message = f"the id of a node must be text, not {quoted(node.raw['id'])}"
             yield Diagnostic(code="bad_id", pointer=f"{node.pointer}/id", message=message, patch=(replace(f"{node.pointer}/id", new),))
         elif not given:
-            new = unused(slug(str(node.raw.get("name") or node.type or "node")[:40]), known)
+            ends = (end for edge in node.group.edges for end in (edge.source, edge.target))
+            called = next((end for end in ends if end and end not in known and ID.fullmatch(end)), None)
+            new = called or unused(slug(str(node.raw.get("name") or node.type or "node")[:40]), known)
             message = f"node {node.label} needs an `id`"
             yield Diagnostic(code="missing_field", pointer=node.pointer, message=message, expected="id", patch=(add(f"{node.pointer}/id", new),))
         return

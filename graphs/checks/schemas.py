@@ -325,7 +325,8 @@ def _alternatives(schema: Json, root: Json, depth: int = 0) -> list[Json]:
 
 def _child(schema: Json, step: str | int, number: int) -> Json | Absent:
     types = schema.get("type", [])
-    kinds = {types} if isinstance(types, str) else {kind for kind in types if isinstance(kind, str)} - {"null"}
+    names = types if is_array(types) else [types]
+    kinds = {kind for kind in names if isinstance(kind, str)} - {"null"}
     if isinstance(step, int):
         if kinds and not kinds & {"array", "string"}:
             return Absent(step=number, names=(), closed=True, kind=" or ".join(sorted(kinds)))

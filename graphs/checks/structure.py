@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from graphs.checks import repairs
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, remove, replace
-from graphs.checks.view import GroupView, NodeView, View, field_names, is_model
+from graphs.checks.view import GroupView, NodeView, View, aliases, field_names, is_model
 from graphs.definition import Body, Definition, Edge, Json, Node
 from graphs.documents import is_array, is_object
 from graphs.nodetype import NodeType
@@ -50,6 +50,12 @@ class Piece:
 
 def check_structure(view: View) -> Iterator[Diagnostic]:
     """All pieces in the document's order. Configs that are valid are kept in the view, and the definition if all of it is."""
+    wrapped = [(key, inner) for key, inner in view.document.items() if is_object(inner) and "nodes" in inner]
+    if "nodes" not in view.document and len(wrapped) == 1:
+        (key, inner) = wrapped[0]
+        message = f"the workflow stands inside {key!r}; it must be the document itself"
+        yield Diagnostic(code="unknown_field", pointer=joined("", key), message=message, patch=(replace("", inner),))
+        return
     try:
         view.definition = Definition.model_validate(view.document)
     except ValidationError:
@@ -61,9 +67,32 @@ def check_structure(view: View) -> Iterator[Diagnostic]:
     for group in view.groups:
         if not (_fits(Body, group.raw) if group.owner else view.definition):
             yield from _check_group(group)
+        edges = [(edge.raw, edge.pointer) for edge in group.edges]
+        yield from _inner_names(Edge, edges, "the edge")
         for node in group.nodes:
+            if node.kind:
+                name = f"the config of node {node.label} ({node.type})"
+                yield from _inner_names(node.kind.config, [(node.raw_config, f"{node.pointer}/config")], name)
             if node.kind and (is_object(node.raw.get("config")) or "config" not in node.raw):
                 yield from _check_config(node, node.kind)
+
+
+def _inner_names(model: type[BaseModel], values: list[tuple[dict[str, Json], str]], name: str) -> Iterator[Diagnostic]:
+    """Models let their Python names pass (`source` for `from`); a document has one spelling. The first patch repairs them all."""
+    wrong = {inner: alias for inner, alias in aliases(model).items() if inner not in field_names(model)}
+    found = [(value, pointer, inner) for value, pointer in values for inner in wrong if inner in value]
+    patch: list[Operation] = []
+    for value, pointer, inner in found:
+        place, target = joined(pointer, inner), joined(pointer, wrong[inner])
+        patch.append(remove(place) if wrong[inner] in value else move(place, target))
+    for number, (_, pointer, inner) in enumerate(found):
+        yield Diagnostic(
+            code="unknown_field",
+            pointer=joined(pointer, inner),
+            message=f"{name} has no field {inner!r}; did you mean {wrong[inner]!r}?",
+            suggestions=(wrong[inner],),
+            patch=() if number else tuple(patch),
+        )
 
 
 def _fits(model: type[BaseModel], value: dict[str, Json]) -> bool:
@@ -97,7 +126,8 @@ def _check_list(group: GroupView, name: str) -> Iterator[Diagnostic]:
     """`nodes` must be a list of objects with something in it, `edges` may be missing."""
     pointer, found = f"{group.pointer}/{name}", group.raw.get(name)
     if name not in group.raw:
-        given = [other for other in group.raw if repairs.meant(other, ["nodes"])]
+        known = field_names(Definition)
+        given = [other for other in group.raw if other not in known and repairs.meant(other, ["nodes"])]
         if name == "nodes" and not given:
             message = "`nodes` is missing: a workflow, and a body, is an object with a list of nodes and a list of edges"
             patch = (add(pointer, [{"id": "first", "type": "set", "config": {"values": {}}}]),)
@@ -148,7 +178,7 @@ def _check_config(node: NodeView, kind: NodeType) -> Iterator[Diagnostic]:
     try:
         node.config = kind.config.model_validate(node.raw_config)
         return
-    except ValidationError:
+    except (ValidationError, TypeError):  # TypeError: pydantic's, for a template in a field whose limits stand outside Templated
         pass
     coming = frozenset(name for name in node.raw if name in _misplaced_in_node(node))
     up = set(field_names(Node)) - set(node.raw) - set(field_names(kind.config))
@@ -182,6 +212,10 @@ def _fit(piece: Piece) -> Iterator[Diagnostic]:
         return
     except ValidationError as error:
         problems = error.errors(include_url=False)
+    except TypeError as error:
+        message = f"{piece.name} has a template where none is possible: {error}"
+        yield Diagnostic(code="bad_value", pointer=piece.pointer, message=message[:300])
+        return
     unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
     found: list[Diagnostic] = []
     covered: set[tuple[int | str, ...]] = set()  # missing fields that an unknown one stands for

@@ -192,7 +192,9 @@ def _fill(group: GroupView) -> None:
             _add_bodies(node, kind)
     for number, raw in enumerate(edges if is_array(edges) else []):
         if is_object(raw):
-            source, target, branch = (_text(raw.get(name)) for name in ("from", "to", "branch"))
+            source = _text(raw.get("from", raw.get("source")))
+            target = _text(raw.get("to", raw.get("target")))
+            branch = _text(raw.get("branch"))
             pointer = f"{group.pointer}/edges/{number}"
             group.edges.append(
                 EdgeView(pointer=pointer, index=number, raw=raw, group=group, source=source, target=target, branch=branch)
@@ -291,6 +293,12 @@ def holds_bodies(hint: Any) -> bool:
 def field_names(model: type[BaseModel]) -> tuple[str, ...]:
     """The fields of a model as authors write them."""
     return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+@lru_cache(maxsize=1024)
+def aliases(model: type[BaseModel]) -> dict[str, str]:
+    """Python name -> name as authors write it, where they differ."""
+    return {name: field.alias for name, field in model.model_fields.items() if field.alias and field.alias != name}
 
 
 def _text(value: Json) -> str | None:

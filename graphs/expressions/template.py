@@ -18,6 +18,7 @@ from graphs.expressions.syntax import Code, ExpressionError, parse
 from graphs.nodetype import ScriptBody
 
 MAX_TEXT = 1_000_000  # characters of one rendered string
+PAIRS = {"(": ")", "[": "]", "{": "}"}
 SPECIAL = re.compile(r"""['"()\[\]{}]""")
 
 
@@ -50,17 +51,20 @@ def split(text: str) -> list[str | Hole]:
 
 
 def _end_of_hole(text: str, position: int) -> int:
-    """Index of the `}}` that closes a hole: outside of string literals and brackets. -1 when there is none."""
-    depth = 0
+    """Index of the `}}` that closes a hole: outside of string literals and of braces. -1 when there is none."""
+    waiting: list[str] = []  # brackets that are open
     while found := SPECIAL.search(text, position):
         position = found.start()
         character = text[position]
         if character in "'\"":
             position = _end_of_string(text, position)
             continue
-        if depth == 0 and text.startswith("}}", position):
-            return position
-        depth += 1 if character in "([{" else -1
+        if character in PAIRS:
+            waiting.append(PAIRS[character])
+        elif waiting and waiting[-1] == character:
+            waiting.pop()
+        elif text.startswith("}}", position):
+            return position  # also where a ( or [ is still open: that is then an error of the expression
         position += 1
     return -1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ EXAMPLES: tuple[dict[str, Any], ...] = ({"seconds": 30}, {"duration": "3d"}, {"u
 
 class Config(Closed):
     duration: Templated[Duration] | None = None
-    seconds: Templated[float] | None = Field(default=None, ge=0, le=315_360_000)
+    seconds: Templated[Annotated[float, Field(ge=0, le=315_360_000)]] | None = None
     until: str | None = Field(default=None, description="ISO 8601 instant with a zone, e.g. 2027-01-31T09:00:00Z")
 
     @model_validator(mode="after")

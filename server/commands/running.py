@@ -158,6 +158,7 @@ async def _show(runtime: Runtime, actor: Actor, run_id: str) -> None:
             kind, _, state = event.type.partition(".")
             if kind == "step" and event.position:
                 progress.step(event.position, "running" if state == "started" else state)
+                progress.show()
 
 
 def _finish(run: Run) -> int:

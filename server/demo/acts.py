@@ -32,7 +32,7 @@ class Acts:
     def __init__(self, screen: Screen, shop: Shop, served: Served) -> None:
         self._screen, self._shop, self._served = screen, shop, served
         self._progress = Progress(screen.console)
-        self._name = workflow.NAME
+        self.name = workflow.NAME
         self._steps: list[Answer] = []  # the trace as last read
 
     async def play(self) -> None:
@@ -42,9 +42,10 @@ class Acts:
         await self._try_out()
         await self._publish()
         run_id = await self._run_until_mid_step()
-        await self._crash("in the middle of three calls to the shop")
+        await self._restart()
         await self._run_until_waiting(run_id)
-        await self._crash("while the run waits for a person")
+        await self._kill("while the run waits for a person")
+        await self._restart()
         await self._approve(run_id)
         await self._look_back(run_id)
 
@@ -61,14 +62,14 @@ class Acts:
     async def _author(self) -> None:
         self._screen.act("Author a workflow as data, with two slips in it")
         async with self._session() as call:
-            self._name = await self._free_name(call)
-            document = workflow.with_slips(self._name)
+            self.name = await self._free_name(call)
+            document = workflow.with_slips(self.name)
             for _ in range(5):
                 answer = await call("validate_workflow", definition=document)
                 if answer["valid"]:
                     break
                 document = self._repaired(document, answer["problems"])
-            self._claim(answer["valid"] and document == workflow.named(self._name), "the offered patches repair the definition")
+            self._claim(answer["valid"] and document == workflow.named(self.name), "the offered patches repair the definition")
             created = await call("create_workflow", definition=document)
         self._screen.good(f"valid now; saved as {created['workflow']}, revision {created['revision']}")
 
@@ -87,7 +88,7 @@ class Acts:
     async def _try_out(self) -> None:
         self._screen.act("Test it: mocks for the shop and the person, no side effects")
         async with self._session() as call:
-            answer = await call("test_workflow", workflow=self._name, input={"percent": 10}, mocks=workflow.MOCKS)
+            answer = await call("test_workflow", workflow=self.name, input={"percent": 10}, mocks=workflow.MOCKS)
         self._claim(answer["state"] == "succeeded", f"the test run succeeds (it {answer['state']}: {answer.get('error')})")
         self._claim(not self._shop.requests, "a test run does not call the shop")
         self._screen.good(f"test run succeeded in {self._screen.took()}; requests that reached the shop: {self._shop.requests.total()}")
@@ -95,9 +96,9 @@ class Acts:
     async def _publish(self) -> None:
         self._screen.act("Publish: an immutable version, and a tool of its own")
         async with self._session() as call:
-            answer = await call("publish_workflow", workflow=self._name)
+            answer = await call("publish_workflow", workflow=self.name)
             tools = {tool.name for tool in (await call.client.list_tools()).tools}
-        own = f"run_{self._name.replace('-', '_')}"
+        own = f"run_{self.name.replace('-', '_')}"
         self._claim(own in tools, f"{own} is among the tools")
         self._screen.good(f"version {answer['version']} is active; clients now also see the tool {own}")
 
@@ -105,19 +106,20 @@ class Acts:
         self._screen.act("Run it on the real shop, and kill -9 the server mid-step")
         async with self._session() as call:
             key = f"demo-{time.time_ns()}"
-            started = await call("start_run", workflow=self._name, input={"percent": 10}, idempotency_key=key)
+            started = await call("start_run", workflow=self.name, input={"percent": 10}, idempotency_key=key)
             run_id = started["run_id"]
-            again = await call("start_run", workflow=self._name, input={"percent": 10}, idempotency_key=key)
+            again = await call("start_run", workflow=self.name, input={"percent": 10}, idempotency_key=key)
             self._claim(again["run_id"] == run_id, "the same idempotency key gives the same run")
             await self._watch(call, run_id, lambda run: self._parcels() >= 3 and self._shop.in_flight > 0)
+            await self._kill(f"with {self._shop.in_flight} calls to the shop in flight")  # before the session says goodbye
         return run_id
 
-    async def _crash(self, when: str) -> None:
-        """Kills the server and starts it again."""
-        in_flight, pid = self._shop.in_flight, self._served.pid
+    async def _kill(self, when: str) -> None:
+        pid = self._served.pid
         await self._served.kill()
-        calls = f"; {in_flight} calls were in flight" if in_flight else ""
-        self._screen.crash(f"kill -9 {pid} {when}{calls}")
+        self._screen.crash(f"kill -9 {pid} {when}")
+
+    async def _restart(self) -> None:
         began = time.monotonic()
         await self._served.start()
         self._screen.good(f"restarted as pid {self._served.pid}, ready after {time.monotonic() - began:.1f} s")
@@ -148,6 +150,9 @@ class Acts:
         async with self._session() as call:
             run = await call("get_run", run_id=run_id)
         self._screen.trace(self._steps)
+        states = {step["position"]: step["state"] for step in self._steps}
+        self._claim(states.pop("nothing", None) == "skipped", "the branch not taken is skipped")
+        self._claim(len(states) == 13 and set(states.values()) == {"succeeded"}, f"every other step succeeded ({states})")
         self._check_ledger()
         self._tell_model(run["output"])
         self._screen.good(f"killed twice, 0 steps lost, 0 effects doubled; the whole demo took {self._screen.total:.0f} s")
@@ -167,7 +172,12 @@ class Acts:
 
     def _tell_model(self, output: Answer) -> None:
         note = output["note"]
-        self._screen.good(f"llm step by {note.get('model')}: {note}")
+        if note is None:
+            self._screen.bad("llm step: the model did not answer; the workflow goes on without its note, as its author chose")
+        elif note["model"] == "scripted":
+            self._screen.say("llm step: no model is configured, so the scripted provider stood in (set OPENAI_API_KEY or ANTHROPIC_API_KEY)")
+        else:
+            self._screen.good(f"llm step by {note['model']}: {note['text']}")
 
     def _claim(self, holds: bool, what: str) -> None:
         if not holds:
@@ -196,6 +206,7 @@ class Acts:
                 self._steps = trace["steps"]
                 for step in self._steps:
                     progress.step(step["position"], step["state"], kind=step["type"])
+                progress.show()
                 if until(run):
                     return run
                 await asyncio.sleep(LOOK_SECONDS)

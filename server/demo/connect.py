@@ -10,7 +10,6 @@ from dataclasses import dataclass
 class Way:
     title: str
     text: str
-    language: str
 
 
 def how_to_connect(url: str, key: str) -> tuple[Way, ...]:
@@ -20,7 +19,7 @@ def how_to_connect(url: str, key: str) -> tuple[Way, ...]:
     cursor = {"mcpServers": {"weft": {"url": url, "headers": bearer}}}
     code = {"servers": {"weft": {"type": "http", "url": url, "headers": bearer}}}
     return (
-        Way(title="Claude Code", text=claude, language="bash"),
-        Way(title="Cursor: ~/.cursor/mcp.json", text=json.dumps(cursor, indent=2), language="json"),
-        Way(title="VS Code: .vscode/mcp.json", text=json.dumps(code, indent=2), language="json"),
+        Way(title="Claude Code", text=claude),
+        Way(title="Cursor: ~/.cursor/mcp.json", text=json.dumps(cursor, indent=2)),
+        Way(title="VS Code: .vscode/mcp.json", text=json.dumps(code, indent=2)),
     )

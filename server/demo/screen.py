@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -74,9 +73,7 @@ class Screen:
             table.add_row(step["position"], step["type"], Text(f"{glyph} {step['state']}", style), str(step.get("attempt", 1)), took)
         self.console.print(Padding(table, (0, 0, 0, 5)))
 
-    def code(self, text: str, language: str) -> None:
-        """Something to copy: never wrapped, and plain where there is no terminal."""
-        if self.console.is_terminal:
-            self.console.print(Padding(Syntax(text, language, theme="ansi_dark", background_color="default"), (0, 0, 0, 5)), soft_wrap=True)
-        else:
-            self.console.print("\n".join(f"     {line}" for line in text.splitlines()), markup=False, soft_wrap=True)
+    def code(self, text: str) -> None:
+        """Something to copy: whole lines, however long."""
+        for line in text.splitlines():
+            self.console.print(Text(f"     {line}", "cyan"), soft_wrap=True)

@@ -40,7 +40,8 @@ async def tell(*, once: bool, port: int | None) -> int:
 
 
 async def _told(screen: Screen, shop: Shop, served: Served, stop: asyncio.Event, *, once: bool) -> int:
-    acts = asyncio.create_task(Acts(screen, shop, served).play())
+    story = Acts(screen, shop, served)
+    acts = asyncio.create_task(story.play())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({acts, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not acts.done():
@@ -55,19 +56,19 @@ async def _told(screen: Screen, shop: Shop, served: Served, stop: asyncio.Event,
         screen.bad(f"{wrong.message} (server log: {served.log})")
         return 1
     if not once:
-        await _linger(screen, served, stop)
+        await _linger(screen, served, story.name, stop)
     return 0
 
 
-async def _linger(screen: Screen, served: Served, stop: asyncio.Event) -> None:
+async def _linger(screen: Screen, served: Served, workflow: str, stop: asyncio.Event) -> None:
     screen.act("Your turn: connect a client")
     for way in how_to_connect(f"{served.url}/mcp", served.key()):
         screen.say(way.title)
-        screen.code(way.text, way.language)
-    screen.say('Then ask for example: "Use weft. Run evening-orders and tell me how it went."')
-    screen.say("The server and the shop stay up until Ctrl-C. A server of your own: make serve")
+        screen.code(way.text)
+    screen.say(f'Then ask, for example: "Run {workflow} and tell me how it went."')
+    screen.say("Server and shop stay up until Ctrl-C. For a server of your own: make serve")
     await stop.wait()
-    screen.say("Stopping.")
+    screen.console.print("\n     Stopping.")
 
 
 def _port(port: int | None, once: bool) -> int:

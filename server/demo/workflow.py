@@ -11,7 +11,7 @@ NAME = "evening-orders"
 PARCEL: Document = {
     "id": "parcel",
     "type": "http",
-    "config": {"method": "POST", "url": "{{ env.SHOP_URL }}/parcels", "json": {"order": "{{ order.id }}"}},
+    "config": {"method": "POST", "url": "{{ env.SHOP_URL }}/parcels", "json": {"order": "{{ order.id }}"}, "idempotent": True},
     "retry": {"max_attempts": 3},
 }
 DEFINITION: Document = {
@@ -37,13 +37,12 @@ DEFINITION: Document = {
             "type": "llm",
             "config": {
                 "prompt": "One short friendly sentence to customers whose parcels leave late tonight: "
-                "{{ [o.item for o in nodes.orders.body.orders if o.late] }}",
-                "output_schema": {
-                    "type": "object",
-                    "properties": {"sentence": {"type": "string"}},
-                    "required": ["sentence"],
-                },
+                "{{ ', '.join([o.item for o in nodes.orders.body.orders if o.late]) }}",
+                "max_tokens": 2000,
+                "timeout": "20s",
             },
+            "retry": {"max_attempts": 1},
+            "on_error": "continue",
         },
         {
             "id": "sums",
@@ -63,7 +62,7 @@ DEFINITION: Document = {
         {
             "id": "refund",
             "type": "http",
-            "config": {"method": "POST", "url": "{{ env.SHOP_URL }}/refunds", "json": {"amount": "{{ nodes.sums.refund }}"}},
+            "config": {"method": "POST", "url": "{{ env.SHOP_URL }}/refunds", "json": {"amount": "{{ nodes.sums.refund }}"}, "idempotent": True},
         },
     ],
     "edges": [

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.runtime import Runtime
 from server.auth import Caller, Scope, actor_of
 from store.errors import Invalid, Unauthenticated, WeftError
@@ -112,10 +113,10 @@ def _body(model: type[Body], raw: bytes, content_type: str) -> Body:
     if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
         raise Invalid(f"Send the body as JSON, with Content-Type: {JSON_TYPE}.")
     try:
-        found = json.loads(raw, parse_constant=_no_constant)
+        found: Json = _decode(raw.decode())
     except (ValueError, RecursionError) as wrong:
         raise Invalid(f"The body is not JSON: {str(wrong)[:200]}.") from None
-    if not isinstance(found, dict):
+    if not is_object(found):
         raise Invalid("The body must be a JSON object.")
     return _validated(model, found, "field")
 
@@ -147,9 +148,13 @@ def _problem(model: type[BaseModel], error: Any, what: str) -> dict[str, str]:
     return {"pointer": pointer, "message": f"{what.capitalize()} {name!r}: {error['msg']}."}
 
 
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
 def encode(value: Json) -> bytes:
     """Compact JSON in ASCII: whatever a workflow says fits, half surrogate pairs included."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def answer(value: Json, status: int = 200) -> Response:

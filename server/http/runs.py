@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from pydantic import Field
-from sse_starlette.sse import EventSourceResponse, ServerSentEvent
+from sse_starlette.event import ServerSentEvent
+from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
 from graphs import runs

@@ -52,12 +52,17 @@ async def run(
         return _unanswered(
             task_id, "the person closed the question without answering" if given.action == "cancel" else "the person declined to answer"
         )
-    if given.data is None:  # pyright: ignore[reportUnnecessaryComparison] - what `ask` returned as it is
+    value = _value(given.data, answer)
+    if value is None:
         raise await _unasked(ctx, task_id)
-    value = given.data.model_dump() if isinstance(given.data, Answer) else given.data
     done = await tasks.answer(caller.runtime, caller.actor, task_id, value, comment)
     body = {"answered": True, "task_id": done.id, "run_id": done.run_id, "answer": done.answer}
     return told(body, next=f'get_run(run_id="{done.run_id}", wait_seconds=20)')
+
+
+def _value(asked: object, answer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the person said; else the argument, which `ask` passed on as it is."""
+    return asked.model_dump() if isinstance(asked, Answer) else answer
 
 
 def _unanswered(task_id: str, reason: str) -> CallToolResult:

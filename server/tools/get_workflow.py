@@ -42,12 +42,9 @@ async def run(
     document = await authoring.document(caller.runtime, caller.actor, found, version)
     head: dict[str, Any] = {"workflow": found.name, "revision": found.revision, "version": version, "draft": version is None}
     if view == "definition":
-        more = f'get_workflow(workflow="{found.name}", view="definition"{f", version={version}" if version else ""}, offset={{offset}})'
-        part = portion(document, offset, more)
-        body = {"definition": part["value"]} if "value" in part else part
-        return answer({**head, **body}, next=part.get("more") or _edit(found))
+        return _part("definition", document, head, offset, _edit(found))
     if view == "diagram":
-        return answer({**head, "mermaid": diagrams.mermaid(Definition.model_validate(document))}, next=_edit(found))
+        return _part("mermaid", diagrams.mermaid(Definition.model_validate(document)), head, offset, _edit(found))
     if view == "diff":
         return await _diff(caller, found, head, document, since)
     return answer(workflow_view(found, document, version), next=_edit(found))
@@ -55,6 +52,11 @@ async def run(
 
 def _edit(found: Workflow) -> str:
     return f'edit_workflow(workflow="{found.name}", patch=[…], base_revision={found.revision})'
+
+
+def _part(key: str, value: Any, head: dict[str, Any], offset: int, follow: str) -> CallToolResult:
+    part = portion(value, offset, "the same call with offset={offset}")
+    return answer({**head, **({key: part["value"]} if "value" in part else part)}, next=part.get("more") or follow)
 
 
 async def _versions(caller: Caller, found: Workflow) -> CallToolResult:

@@ -152,7 +152,7 @@ async def test_a_failing_hole_is_named(evaluator: Evaluator) -> None:
     assert caught.value.expression == "1 / 0"
 
 
-@pytest.mark.parametrize("text", ["a {{ input.x", "{{ }}", "{{ 'a }}", "{{ (1 }}"])
+@pytest.mark.parametrize("text", ["a {{ input.x", "{{ }}", "{{ 'a }}", "{{ (1 }}", "{{ {1: 2 }}"])
 async def test_broken_templates_are_refused_when_compiled(text: str) -> None:
     with pytest.raises(ExpressionError):
         Template.compile(text)

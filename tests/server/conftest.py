@@ -123,7 +123,9 @@ async def url(runtime: Runtime, settings: Settings) -> AsyncGenerator[str]:
 @asynccontextmanager
 async def served(app: Any) -> AsyncGenerator[str]:
     door = Door(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named TCP, or asyncio leaves Nagle on
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
     task = asyncio.create_task(door.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(10):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.answers import MAX_ANSWER, MAX_ERROR, answer, compact, explain, portion, preview
 from store.errors import Invalid
+from tests.server.conftest import text_of
 
+pytestmark = pytest.mark.promise("P8")
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3_000)
 values = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=200), inner, max_size=30), max_leaves=60
@@ -30,10 +33,9 @@ def test_a_preview_fits_its_room_or_is_the_value_itself(value: Any, room: int) -
 @given(st.dictionaries(st.text(max_size=50), values, max_size=10))
 def test_text_and_structured_content_say_the_same_within_the_budget(content: dict[str, Any]) -> None:
     result = answer(content, next="get_run()")
-    [block] = result.content
-    assert len(block.text) <= MAX_ANSWER  # pyright: ignore[reportAttributeAccessIssue]
-    assert json.loads(block.text) == result.structured_content  # pyright: ignore[reportAttributeAccessIssue]
-    block.model_dump_json()
+    assert len(text_of(result)) <= MAX_ANSWER
+    assert json.loads(text_of(result)) == result.structured_content
+    result.model_dump_json()
 
 
 @given(values)

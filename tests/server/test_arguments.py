@@ -18,14 +18,15 @@ from tests.server.samples import ASK, HELLO
 
 pytestmark = pytest.mark.anyio
 ROUNDS = 12  # calls of each tool with arguments made from its schema
-SOMETHING: st.SearchStrategy[Any] = st.recursive(
+Values = st.SearchStrategy[Any]
+SOMETHING: Values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=40),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
 
 
-def fitting(schema: dict[str, Any], known: list[str]) -> st.SearchStrategy[Any]:
+def fitting(schema: dict[str, Any], known: list[str]) -> Values:
     """Values that fit a schema of ours; `known` are ids and names that exist."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
@@ -33,8 +34,10 @@ def fitting(schema: dict[str, Any], known: list[str]) -> st.SearchStrategy[Any]:
         return st.one_of(*(fitting(arm, known) for arm in schema["anyOf"]))
     match schema.get("type"):
         case "string":
-            texts = st.text(min_size=schema.get("minLength", 0), max_size=min(schema.get("maxLength", 60), 60))
-            return st.from_regex(schema["pattern"], fullmatch=True) if "pattern" in schema else st.sampled_from(known) | texts
+            if "pattern" in schema:
+                return st.from_regex(schema["pattern"], fullmatch=True)
+            shortest, longest = schema.get("minLength", 0), min(schema.get("maxLength", 60), 60)
+            return st.one_of(st.sampled_from(known), st.text(min_size=shortest, max_size=longest))
         case "integer":
             return st.integers(schema.get("minimum", -5), min(schema.get("maximum", 10**6), 10**6))
         case "number":
@@ -66,7 +69,12 @@ def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
     found: list[Any] = []
 
     @settings(
-        max_examples=count, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None
+        max_examples=count,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
+        deadline=None,
     )
     @given(strategy)
     def draw(example: Any) -> None:

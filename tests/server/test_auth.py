@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 from mcp import Client
@@ -15,7 +15,7 @@ from store import identities
 from tests.server.conftest import House, connected, http, text_of
 from tests.server.samples import HELLO
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P3")]
 ADDRESSES = [(operation.method, operation.path.replace("{node:path}", "x").replace("{", "").replace("}", "")) for operation in OPERATIONS]
 EVERYTHING = [
     *ADDRESSES,
@@ -43,7 +43,7 @@ async def test_nothing_opens_without_a_valid_key(house: House, url: str) -> None
             assert answer.json()["error"]["code"] == "unauthenticated"
         for key in wrong_keys(house):
             for scheme in ("Bearer", "bearer", "Basic"):
-                answer = await client.get("/api/v1/runs", headers={"Authorization": f"{scheme} {key}".strip().encode()})
+                answer = await client.get("/api/v1/runs", headers={b"Authorization": f"{scheme} {key}".strip().encode()})
                 assert answer.status_code == 401, key
         answer = await client.get("/api/v1/runs", headers={"Authorization": f"Basic {house.keys['owner']}"})
         assert answer.status_code == 401
@@ -54,7 +54,7 @@ async def test_every_refusal_of_a_key_looks_the_same(house: House, url: str) -> 
     seen: set[bytes] = set()
     async with http(url, None) as client:
         for key in [*wrong_keys(house), house.keys["viewer"]]:
-            answer = await client.get("/api/v1/runs", headers={"Authorization": f"Bearer {key}".strip().encode()})
+            answer = await client.get("/api/v1/runs", headers={b"Authorization": f"Bearer {key}".strip().encode()})
             assert answer.status_code == 401
             seen.add(answer.content)
     assert len(seen) == 1
@@ -63,7 +63,7 @@ async def test_every_refusal_of_a_key_looks_the_same(house: House, url: str) -> 
 async def test_a_large_body_is_refused_before_it_is_read_and_only_after_the_key(house: House, url: str) -> None:
     big = b"[" + b" " * MAX_BODY + b"]"
 
-    async def chunks() -> Any:
+    async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(big), 50_000):
             yield big[start : start + 50_000]
 

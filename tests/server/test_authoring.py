@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 WRONG = {**HELLO, "nodes": [{"id": "greet", "type": "sett", "config": {"values": {"text": "Hello"}}}]}
 
 
+@pytest.mark.promise("P4")
 async def test_what_has_errors_is_not_saved_and_every_problem_comes_back(house: House) -> None:
     workflow, report = await authoring.create(house.runtime, house.actor(), WRONG)
     assert workflow is None
@@ -90,6 +91,7 @@ def test_a_patch_that_does_not_apply_says_which_operation(operation: dict[str, A
         authoring.patched(HELLO, [operation])
 
 
+@pytest.mark.promise("P8")
 def test_a_patch_of_copies_cannot_fill_the_memory() -> None:
     bomb: list[dict[str, Any]] = [{"op": "add", "path": "/vars", "value": {"a": "x" * 1000}}]
     bomb += [{"op": "copy", "from": "/vars", "path": f"/vars/{n}"} for n in range(40)]
@@ -97,6 +99,7 @@ def test_a_patch_of_copies_cannot_fill_the_memory() -> None:
         authoring.patched(HELLO, bomb)
 
 
+@pytest.mark.promise("P5")
 async def test_a_version_never_changes_and_runs_keep_theirs(house: House) -> None:
     name = await house.publish(HELLO)
     runtime, actor = house.runtime, house.actor()
@@ -136,9 +139,9 @@ async def test_what_a_workflow_may_do_is_read_from_its_steps(house: House) -> No
 
 
 def test_a_diagram_shows_groups_conditions_and_error_ways_and_lets_no_label_out() -> None:
-    evil = {"id": "evil", "type": "set", "name": 'x"] --> y["<script>`;%%', "config": {}}
-    body = {"nodes": [{"id": "one", "type": "set"}, {"id": "two", "type": "set"}], "edges": [{"from": "one", "to": "two"}]}
-    definition = {
+    evil: dict[str, Any] = {"id": "evil", "type": "set", "name": 'x"] --> y["<script>`;%%', "config": {}}
+    body: dict[str, Any] = {"nodes": [{"id": "one", "type": "set"}, {"id": "two", "type": "set"}], "edges": [{"from": "one", "to": "two"}]}
+    definition: dict[str, Any] = {
         **ASK,
         "nodes": [*ASK["nodes"], evil, {"id": "each", "type": "foreach", "config": {"items": [1], "body": body}}],
         "edges": [*ASK["edges"], {"from": "done", "to": "each", "branch": "error"}],

@@ -16,7 +16,7 @@ from server.mcp import INSTRUCTIONS, build_server
 from server.tools import tool_files
 from server.tools.get_guide import Section
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P8")]
 SNAPSHOT = Path(__file__).parent / "tools_list.json"
 
 

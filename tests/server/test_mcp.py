@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
-from mcp.types import ElicitRequestParams, ElicitResult, ResourceTemplateReference
+from mcp.types import ElicitRequestParams, ElicitResult, ResourceTemplateReference, TextResourceContents
 
 from graphs import runs, tasks
 from graphs.nodetype import Effect
@@ -92,9 +93,9 @@ async def test_tools_of_workflows_can_be_switched_off_and_are_bounded(house: Hou
 
 
 def test_annotations_say_the_worst_a_workflow_may_do() -> None:
-    reading = published.annotations(frozenset({Effect.PURE, Effect.READ}))
+    reading = published.annotations_of(frozenset({Effect.PURE, Effect.READ}))
     assert (reading.read_only_hint, reading.destructive_hint, reading.open_world_hint) == (True, False, True)
-    once = published.annotations(frozenset({Effect.PURE, Effect.WRITE_ONCE}))
+    once = published.annotations_of(frozenset({Effect.PURE, Effect.WRITE_ONCE}))
     assert (once.read_only_hint, once.destructive_hint, once.idempotent_hint) == (False, True, False)
 
 
@@ -182,11 +183,11 @@ async def test_progress_is_told_while_a_call_waits(house: House, url: str, mode:
     await house.publish(slow)
     heard: list[float] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        heard.append(done)
+    async def heard_progress(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(progress)
 
     async with connected(url, house.keys["operator"], mode) as client:
-        started = await client.call_tool("start_run", {"workflow": "slow", "wait_seconds": 20}, progress_callback=progress)
+        started = await client.call_tool("start_run", {"workflow": "slow", "wait_seconds": 20}, progress_callback=heard_progress)
         assert told(started)["state"] == "succeeded"
     assert heard
     assert heard == sorted(set(heard)), "progress only grows"
@@ -196,7 +197,7 @@ async def test_a_client_that_hangs_up_does_not_disturb_the_run(house: House, url
     await house.publish(ASK)
     async with connected(url, house.keys["owner"]) as client:
         call = asyncio.create_task(client.call_tool("run_ask_first", {"what": "that"}))
-        started: list[Any] = []
+        started: Sequence[Any] = ()
         async with asyncio.timeout(20):
             while not started:
                 started = (await runs.list(house.runtime, house.actor())).items
@@ -240,7 +241,8 @@ async def test_resources_and_completions_lead_to_workflows_runs_and_the_guide(ho
         assert "weft://guide/start" in listed
         for uri in [*listed, "weft://workflows/hello-world/diagram", f"weft://runs/{run.id}", f"weft://runs/{run.id}/trace"]:
             [content] = (await client.read_resource(uri)).contents
-            assert content.text, uri  # pyright: ignore[reportAttributeAccessIssue]
+            assert isinstance(content, TextResourceContents)
+            assert content.text, uri
         for template, name, value, expected in (
             ("weft://workflows/{name}", "name", "hel", "hello-world"),
             ("weft://runs/{run_id}/trace", "run_id", run.id[:6], run.id),
@@ -259,7 +261,7 @@ async def test_prompts_fill_in_what_was_asked(house: House, url: str, mode: str)
     async with connected(url, house.keys["viewer"], mode) as client:
         assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["author_workflow", "debug_run"]
         prompt = await client.get_prompt("author_workflow", {"goal": "water the {plants}"})
-        assert "water the {plants}" in prompt.messages[0].content.text  # pyright: ignore[reportAttributeAccessIssue]
+        assert "water the {plants}" in prompt.model_dump_json()
         with pytest.raises(MCPError) as failure:
             await client.get_prompt("author_workflow", {})
         assert failure.value.error.code == -32602

@@ -16,7 +16,7 @@ from store.ids import new_id
 from tests.server.conftest import House, http, text_of
 from tests.server.samples import ASK, HELLO, LISTEN
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P3")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

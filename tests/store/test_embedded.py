@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,30 @@ def folder() -> Generator[Path]:
 
 
 @pytest.fixture
-def home(folder: Path) -> Generator[Home]:
-    made = Home(folder)
-    yield made
-    if made.cluster.made:
-        made.cluster.stop()
+def new(folder: Path) -> Generator[Home]:
+    """A folder in which nothing was made yet."""
+    home = Home(folder)
+    yield home
+    if home.cluster.made:
+        home.cluster.stop()
+
+
+@pytest.fixture(scope="module")
+async def made() -> AsyncGenerator[Home]:
+    """A home that was used before and is at rest."""
+    with tempfile.TemporaryDirectory(prefix="weft-embedded-") as path:
+        home = Home(Path(path))
+        async with home.open():
+            pass
+        yield home
+
+
+@pytest.fixture
+def home(new: Home, made: Home) -> Home:
+    """A copy of one that was used before: making one takes a second."""
+    for source, target in ((made.data, new.data), (made.key_file.parent, new.key_file.parent)):
+        subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+    return new
 
 
 def ask(url: str, query: str = "SELECT 1") -> Any:
@@ -81,8 +100,8 @@ def ask(url: str, query: str = "SELECT 1") -> Any:
         return cursor.fetchone() if cursor.description else None
 
 
-async def test_nobody_gets_in_without_a_password(home: Home) -> None:
-    async with home.open() as server:
+async def test_nobody_gets_in_without_a_password(new: Home) -> None:
+    async with new.open() as server:
         for user in ("postgres", "weft_app", "weft_owner", "nobody"):
             for database in ("postgres", "weft", "template1"):
                 for password in ("", "postgres", server.passwords.app[::-1]):
@@ -91,18 +110,18 @@ async def test_nobody_gets_in_without_a_password(home: Home) -> None:
         assert ask(server.admin_url, "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'") == (0,)
         assert ask(server.admin_url, "SELECT left(rolpassword, 13) FROM pg_authid WHERE rolname = 'postgres'") == ("SCRAM-SHA-256",)
         assert ask(server.admin_url, "SHOW listen_addresses") == ("",)
-        assert "trust" not in (home.cluster.home / "pg_hba.conf").read_text()
+        assert "trust" not in (new.cluster.home / "pg_hba.conf").read_text()
 
 
-async def test_its_folder_and_its_key_file_are_private_and_apart(home: Home) -> None:
-    async with home.open():
-        assert stat.S_IMODE(home.data.stat().st_mode) == 0o700
-        assert stat.S_IMODE(home.key_file.stat().st_mode) == 0o600
-        assert stat.S_IMODE(home.key_file.parent.stat().st_mode) == 0o700
-        socket = home.cluster.sockets / ".s.PGSQL.5432"
+async def test_its_folder_and_its_key_file_are_private_and_apart(new: Home) -> None:
+    async with new.open():
+        assert stat.S_IMODE(new.data.stat().st_mode) == 0o700
+        assert stat.S_IMODE(new.key_file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(new.key_file.parent.stat().st_mode) == 0o700
+        socket = new.cluster.sockets / ".s.PGSQL.5432"
         assert stat.S_IMODE(socket.stat().st_mode) == 0o700
-        secrets = {password.encode() for password in (home.key_file.read_text().split('"')[3::4])}
-        files = [path for path in home.data.rglob("*") if path.is_file() and path.stat().st_size < 1_000_000]
+        secrets = {password.encode() for password in (new.key_file.read_text().split('"')[3::4])}
+        files = [path for path in new.data.rglob("*") if path.is_file() and path.stat().st_size < 1_000_000]
         assert secrets
         assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
 
@@ -133,14 +152,14 @@ async def test_processes_share_one_server_and_the_last_to_leave_stops_it(home: H
         assert not home.cluster.listening
 
 
-async def test_of_processes_that_start_at_once_one_makes_the_server_and_all_use_it(home: Home) -> None:
-    with home.process() as first, home.process() as second, home.process() as third:
+async def test_of_processes_that_start_at_once_one_makes_the_server_and_all_use_it(new: Home) -> None:
+    with new.process() as first, new.process() as second, new.process() as third:
         urls = {process.stdout.readline() for process in (first, second, third) if process.stdout}
         assert len(urls) == 1
         assert ask(urls.pop().strip()) == (1,)
         for process in (first, second, third):
             process.communicate()
-    assert not home.cluster.listening
+    assert not new.cluster.listening
 
 
 async def test_a_killed_user_is_forgotten(home: Home) -> None:
@@ -185,13 +204,13 @@ async def test_a_pid_file_whose_number_is_another_programs_by_now_does_not_stop_
         assert ask(server.admin_url) == (1,)
 
 
-async def test_a_making_that_was_killed_is_begun_again(home: Home) -> None:
-    (home.data / "pg18.new").mkdir(parents=True)
-    (home.data / "pg18.new" / "PG_VERSION").write_text("18\n")
-    (home.data / "initdb.password").write_text("x")
-    async with home.open() as server:
+async def test_a_making_that_was_killed_is_begun_again(new: Home) -> None:
+    (new.data / "pg18.new").mkdir(parents=True)
+    (new.data / "pg18.new" / "PG_VERSION").write_text("18\n")
+    (new.data / "initdb.password").write_text("x")
+    async with new.open() as server:
         assert ask(server.admin_url) == (1,)
-    assert not (home.data / "initdb.password").exists()
+    assert not (new.data / "initdb.password").exists()
 
 
 @pytest.mark.parametrize("name", ["with space, comma", "quote'\"ü", "deep/" * 30 + "data"])
@@ -210,24 +229,24 @@ async def test_a_folder_that_cannot_be_written_is_a_sentence(folder: Path) -> No
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_read_only_folder_is_a_sentence(home: Home) -> None:
-    home.data.mkdir()
-    home.data.parent.chmod(0o500)
-    home.data.chmod(0o500)
+async def test_a_read_only_folder_is_a_sentence(new: Home) -> None:
+    new.data.mkdir()
+    new.data.parent.chmod(0o500)
+    new.data.chmod(0o500)
     try:
         with pytest.raises(Misconfigured, match="Make it writable"):
-            await start(home.data, home.key_file)
+            await start(new.data, new.key_file)
     finally:
-        home.data.parent.chmod(0o700)
+        new.data.parent.chmod(0o700)
 
 
-async def test_a_full_disk_is_a_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_a_sentence(new: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Cluster, "secure", full)
     with pytest.raises(Misconfigured, match=r"disk .* is full; make room"):
-        await start(home.data, home.key_file)
+        await start(new.data, new.key_file)
 
 
 @pytest.mark.parametrize("damage", ["version", "control", "gone"])

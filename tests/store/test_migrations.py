@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def empty(server: Server) -> Generator[str]:
     """The admin URL of a database with nothing in it."""
-    with server.clone("template0") as name:
+    with server.blank() as name:
         yield server.admin_url(name)
 
 
@@ -73,7 +73,7 @@ async def test_appliers_at_once_apply_each_migration_once(empty: str) -> None:
 
 
 async def test_appliers_at_once_on_databases_of_one_cluster_do_not_trip_over_the_roles(server: Server) -> None:
-    with server.clone("template0") as first, server.clone("template0") as second:
+    with server.blank() as first, server.blank() as second:
         urls = [server.admin_url(name) for name in (first, second) * 3]
         await asyncio.gather(*(apply(url, app_password=server.postgres.app_password) for url in urls))
         assert schema(urls[0]) == schema(urls[1])
@@ -81,7 +81,7 @@ async def test_appliers_at_once_on_databases_of_one_cluster_do_not_trip_over_the
 
 async def test_the_app_may_ask_whether_the_schema_is_current(server: Server, app_url: str) -> None:
     assert (await status(app_url)).current
-    with server.clone("template0") as name:
+    with server.blank() as name:
         assert (await status(server.app_url(name))).pending
 
 
