@@ -67,11 +67,11 @@ clean:
 
 .venv/.ready: requirements.lock pyproject.toml .venv/.build
 	@echo "Installing $$(grep -c == requirements.lock) packages from requirements.lock, each checked against its hash ..."
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.ready-dev: requirements-dev.lock .venv/.ready
 	@echo "Installing the tools of requirements-dev.lock ..."
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
+import re
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import graphs.nodes
+from graphs.definition import Json
 from graphs.nodetype import Effect, NodeType
+
+# What other tools and people call a node type: for searching, and for repairing a type that does not exist.
+ALSO_CALLED: dict[str, tuple[str, ...]] = {
+    "http": ("http_request", "request", "api", "api_call", "rest", "fetch", "webhook", "web_request", "curl", "get", "post"),
+    "if": ("condition", "conditional", "decision", "ifelse", "if_else", "gateway", "check"),
+    "switch": ("case", "router", "route", "match"),
+    "foreach": ("for_each", "loop", "for", "map", "iterate", "each", "iterator", "for_loop"),
+    "while": ("repeat", "until", "do_while", "while_loop"),
+    "wait": ("delay", "sleep", "timer", "pause"),
+    "wait_event": ("event", "wait_for_event", "signal", "receive", "listen"),
+    "emit_event": ("emit", "send_event", "publish"),
+    "script": ("code", "python", "function", "javascript", "js", "py", "exec", "lambda"),
+    "llm": ("ai", "openai", "gpt", "chat", "completion", "anthropic", "claude", "prompt", "llm_call", "generate", "classify"),
+    "approval": ("approve", "human", "human_approval", "manual_approval", "human_in_the_loop", "confirm"),
+    "input": ("form", "human_input", "user_input", "ask", "question"),
+    "join": ("merge", "sync", "gather", "wait_all"),
+    "stop": ("end", "terminate", "fail", "exit", "finish", "return"),
+    "subflow": ("subworkflow", "sub_workflow", "workflow", "call_workflow", "execute_workflow", "child"),
+    "set": ("assign", "transform", "set_variable", "variable", "edit_fields", "compute", "data", "start", "noop"),
+    "try": ("try_catch", "catch", "error_handler"),
+    "parallel": ("fork", "concurrent", "fan_out", "split"),
+    "email": ("send_email", "mail", "smtp"),
+}
+MAX_DESCRIPTION = 3000  # characters of JSON
+BODY = {"type": "object", "description": "group body {nodes: […], edges: […]}, written like the top level of a workflow"}
 
 
 def _describe(name: str, module: ModuleType) -> NodeType:
@@ -44,3 +72,78 @@ def node_types() -> Mapping[str, NodeType]:
 def effect_of(kind: NodeType, config: Any) -> Effect:
     """The effect class of a node with this (validated) config."""
     return kind.effect(config)
+
+
+def find(query: str, limit: int = 10) -> list[NodeType]:
+    """Node types that share words with the query, best first; all of them for an empty query."""
+    words = [word for word in re.findall(r"[a-z0-9]+", query.lower()) if len(word) > 1 and word not in STOP_WORDS]
+    if not words:
+        return list(node_types().values())[:limit]
+    ranked = [(_score(kind, words), kind) for kind in node_types().values()]
+    return [kind for score, kind in sorted(ranked, key=lambda item: (-item[0], item[1].name)) if score][:limit]
+
+
+STOP_WORDS = frozenset(re.findall(r"\w+", "an and at by do for from how in into is it of on or the then this to what when with"))
+
+
+def _score(kind: NodeType, words: list[str]) -> int:
+    called = f"{kind.name} {' '.join(ALSO_CALLED.get(kind.name, ()))}".replace("_", " ").split()
+    summary = re.findall(r"[a-z0-9]+", f"{kind.family} {kind.summary}".lower())
+    rest = re.findall(r"[a-z0-9]+", json.dumps([kind.examples, *kind.config.model_fields]).lower())
+    score = 0
+    for word in words:
+        stem = word.removesuffix("s") if len(word) > 3 else word
+        score += 8 * (word == kind.name) + 5 * (stem in called or word in called)
+        score += 3 * any(other.startswith(stem) for other in summary) + (stem in rest or word in rest)
+    return score
+
+
+def describe(kind: NodeType, detail: Literal["summary", "full"] = "full") -> dict[str, Json]:
+    """What an author needs to use a node type; at most 3,000 characters as JSON. Raises nothing."""
+    found: dict[str, Json] = {"type": kind.name, "family": kind.family, "summary": kind.summary}
+    if detail == "summary":
+        return found
+    first = kind.config.model_validate(kind.examples[0])
+    found["effect"] = str(kind.effect(first))
+    if branches := kind.branches(first):
+        found["branches"] = [*branches, "error"]
+    if kind.waits:
+        found["waits"] = True
+    if kind.labels:
+        found["labels"] = sorted(kind.labels)
+    found["config"] = _lean(kind.config.model_json_schema(by_alias=True))
+    found["output"] = kind.output(first)
+    examples: list[Json] = []
+    for example in kind.examples:  # the first always, more while there is room
+        found["examples"] = [*examples, example]
+        if examples and len(json.dumps(found, ensure_ascii=False)) > MAX_DESCRIPTION:
+            break
+        examples.append(example)
+    return {**found, "examples": examples}
+
+
+def _lean(schema: dict[str, Any]) -> dict[str, Any]:
+    """A model's JSON Schema without what says nothing to an author: titles, null as a type of what may be left out, bodies in full."""
+    definitions: dict[str, Any] = schema.get("$defs", {})
+
+    def lean(part: Any, depth: int = 0) -> Any:
+        if isinstance(part, list):
+            return [lean(inner, depth) for inner in part]  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(part, dict):
+            return part
+        reference = str(part.get("$ref", "")).removeprefix("#/$defs/")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        if reference:
+            return BODY if reference == "Body" or depth > 6 else lean(definitions[reference], depth + 1)
+        kept: dict[str, Any] = {}
+        for key, value in part.items():  # pyright: ignore[reportUnknownVariableType]
+            if key == "properties":
+                kept[key] = {name: lean(inner, depth + 1) for name, inner in value.items()}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            elif key not in ("title", "$defs") and not (key == "default" and value in (None, {}, "")):
+                kept[str(key)] = lean(value, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
+        options = [option for option in kept.get("anyOf", []) if option != {"type": "null"}]
+        if "anyOf" in kept and len(options) == 1:
+            del kept["anyOf"]
+            kept = {**options[0], **kept}
+        return kept
+
+    return lean(schema)

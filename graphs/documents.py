@@ -52,8 +52,8 @@ def parse(text: str) -> Json:
 
 
 def to_yaml(document: Json) -> str:
-    """The document as YAML that `parse` reads back to the same value; as JSON, which is YAML too, when it holds half characters."""
-    if re.search("[\ud800-\udfff]", json.dumps(document, ensure_ascii=False)):
+    """The document as YAML that `parse` reads back to the same value; as JSON, which is YAML too, when it holds odd characters."""
+    if re.search("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]", json.dumps(document, ensure_ascii=False)):
         return json.dumps(document, indent=2)
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
@@ -151,8 +151,7 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     words = {"yes", "no", "on", "off", "y", "n"}
     block = "\n" in text and text.isprintable() is False and not text.startswith((" ", "\n", "\t"))
     style = "|" if block else '"' if text.lower() in words else None
-    represent: Any = dumper.represent_scalar
-    return represent("tag:yaml.org,2002:str", text, style=style)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)  # pyright: ignore[reportUnknownMemberType]
 
 
 _Dumper.add_representer(str, _represent_text)

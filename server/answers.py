@@ -98,10 +98,16 @@ def portion(value: Json, offset: int, call: str) -> dict[str, Json]:
     return {**found, "more": call.replace("{offset}", str(end))} if end < len(text) else found
 
 
+def _is_told(detail: Json, message: str) -> bool:
+    """Whether the message itself lists these problems, or names this value."""
+    if is_array(detail):
+        return bool(detail) and all(is_object(item) and str(item.get("message")) in message for item in detail)
+    return str(detail) in message
+
+
 def explain(error: WeftError) -> str:
     """An error as a model reads it: what failed, why, what to do; then the details that fit."""
-    if not error.details:
-        return error.message[:MAX_ERROR]
+    untold = {key: value for key, value in error.details.items() if not _is_told(value, error.message)}
     room = MAX_ERROR - len(error.message) - 1
-    details: Any = preview(error.details, room, "…") if room > 120 else None
+    details: Any = preview(untold, room, "…") if untold and room > 120 else None
     return f"{error.message} {compact(details)}"[:MAX_ERROR] if details else error.message[:MAX_ERROR]

@@ -17,14 +17,21 @@ import typer
 from store.errors import Invalid, Misconfigured, WeftError
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Durable AI workflows over MCP."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Durable AI workflows over MCP.",
 )
 key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of this installation.")
 app.add_typer(key_app, name="key")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="where data and keys live (WEFT_DATA_DIR)", show_default=False)]
 Host = Annotated[str | None, typer.Option("--host", help="address to listen on (WEFT_HOST, 127.0.0.1)", show_default=False)]
-Port = Annotated[int | None, typer.Option("--port", "-p", help="port to listen on (WEFT_PORT, 7337); 0 takes a free one", show_default=False)]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", "-p", help="port to listen on (WEFT_PORT, 7337); 0 takes a free one", show_default=False),
+]
 
 
 def main() -> None:

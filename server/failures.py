@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from store.errors import WeftError
 
 
 def first(error: BaseException) -> BaseException:
     """The error inside the groups that task groups wrap around it; one of ours where there are several."""
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        inner: tuple[BaseException, ...] = error.exceptions
-        error = next((each for each in inner if isinstance(first(each), WeftError)), inner[0])
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    inner = [first(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+    return next((each for each in inner if isinstance(each, WeftError)), inner[0])

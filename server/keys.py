@@ -61,7 +61,9 @@ def write(path: Path, secret: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise Misconfigured(f"Weft cannot write its keys to {path.parent} ({error.strerror}); make it writable or set WEFT_DATA_DIR.") from None
+        raise Misconfigured(
+            f"Weft cannot write its keys to {path.parent} ({error.strerror}); make it writable or set WEFT_DATA_DIR."
+        ) from None
     return True
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,7 @@ from mcp.server.mcpserver import Context, MCPServer, RequestStateSecurity
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError, UnexpectedResourceError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 from mcp.types import Resource as ListedResource
 from mcp.types import Tool as ListedTool
 from pydantic import AnyUrl, ValidationError
@@ -84,13 +85,21 @@ class WeftServer(MCPServer[Any]):
         """Who sent the message being handled. Raises Unauthenticated."""
         return current(self.runtime, self._local)
 
+    def permitted(self, scope: Scope | None = None) -> Caller:
+        """The caller, if it has the scope. Raises MCPError otherwise."""
+        with _spoken():
+            caller = self.caller()
+            if scope is not None:
+                caller.need(scope)
+            return caller
+
     def adopt(self) -> None:
         """Gives tools added by hand (the conformance fixtures) the smallest scope; a tool without a scope is neither listed nor called."""
         for tool in self._tool_manager.list_tools():
             self.scopes.setdefault(tool.name, Scope.READ)
 
     async def list_tools(self) -> list[ListedTool]:
-        caller = _authenticated(self.caller)
+        caller = self.permitted()
         found = [tool for tool in await super().list_tools() if tool.name in self.scopes and caller.may(self.scopes[tool.name])]
         found.sort(key=lambda tool: tool.name)
         if self._publish and caller.may(published.SCOPE):
@@ -103,7 +112,7 @@ class WeftServer(MCPServer[Any]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        caller = _authenticated(self.caller)
+        caller = self.permitted()
         ctx = context or Context(mcp_server=self)
         try:
             if name in self.scopes:
@@ -112,18 +121,20 @@ class WeftServer(MCPServer[Any]):
             if self._publish and name.startswith(published.PREFIX):
                 caller.need(published.SCOPE)
                 return await published.call(ctx, caller, name, arguments)
-        except WeftError as error:
-            raise ToolError(explain(error)) from error
+        except MCPError:
+            raise
         except UnexpectedToolError as error:
-            raise _unexpected(name, error) from error
+            raise _told(name, error.__cause__ or error) from error
         except ToolError as error:
             raise _readable(name, error, self._tool_manager.get_tool(name)) from error
+        except Exception as error:
+            raise _told(name, error) from error
         raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}.{_did_you_mean(name, self.scopes)}")
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        _authenticated(self.caller).need(Scope.READ)
+        self.permitted(Scope.READ)
         known = [prompt.name for prompt in await self.list_prompts()]
         if name not in known:
             raise MCPError(INVALID_PARAMS, f"There is no prompt {name!r}.{_did_you_mean(name, known)}")
@@ -134,14 +145,14 @@ class WeftServer(MCPServer[Any]):
             raise MCPError(INVALID_PARAMS, explain(cause) if isinstance(cause, WeftError) else str(error)) from error
 
     async def list_resources(self) -> list[ListedResource]:
-        caller = _authenticated(self.caller)
-        caller.need(Scope.READ)
-        return [*await super().list_resources(), *await resources.listed(caller)]
+        caller = self.permitted(Scope.READ)
+        with _spoken():
+            return [*await super().list_resources(), *await resources.listed(caller)]
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        _authenticated(self.caller).need(Scope.READ)
+        self.permitted(Scope.READ)
         try:
             return await super().read_resource(uri, context)
         except UnexpectedResourceError as error:
@@ -153,19 +164,21 @@ class WeftServer(MCPServer[Any]):
             raise
 
 
-def _authenticated(caller: Callable[[], Caller]) -> Caller:
+@contextmanager
+def _spoken() -> Generator[None]:
+    """Outside of tools, an error of ours is a protocol error with its own words."""
     try:
-        return caller()
+        yield
     except WeftError as error:
-        raise MCPError(INVALID_PARAMS, error.message) from error
+        raise MCPError(INTERNAL_ERROR if isinstance(error, Unavailable) else INVALID_PARAMS, explain(error)) from error
 
 
-def _unexpected(name: str, error: UnexpectedToolError) -> ToolError:
-    """A domain error raised inside the tool keeps its words; anything else is logged under an id, and only the id goes out."""
-    if isinstance(error.__cause__, WeftError):
-        return ToolError(explain(error.__cause__))
+def _told(name: str, error: BaseException) -> ToolError:
+    """A domain error keeps its words; anything else is logged under an id, and only the id goes out."""
+    if isinstance(error, WeftError):
+        return ToolError(explain(error))
     number = secrets.token_hex(4)
-    logger.error("tool %s failed unexpectedly, incident %s", name, number, exc_info=error.__cause__ or error)
+    logger.error("tool %s failed unexpectedly, incident %s", name, number, exc_info=error)
     return ToolError(
         f"{name} failed inside Weft; nothing you sent is known to be wrong. Try again, and report incident {number} if it happens again."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ class Address:
 
 
 @asynccontextmanager
-async def house(settings: Settings, *, drive: bool = False) -> AsyncIterator[Runtime]:
+async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Runtime]:
     """Everything a door or a worker needs; with `drive` its engine also drives runs during the block, and finishes the steps under way
     at its end. Raises Misconfigured or Unavailable, saying what to do, when something is missing."""
     keys = open_keys(settings.keys_dir)
@@ -111,7 +111,7 @@ async def _connect(stack: AsyncExitStack, engine: Engine, url: str, *, drive: bo
 
 
 @asynccontextmanager
-async def archive(settings: Settings) -> AsyncIterator[tuple[Database, Keys]]:
+async def archive(settings: Settings) -> AsyncGenerator[tuple[Database, Keys]]:
     """The database and the keys without sandbox, models and engine: enough for administration."""
     keys = open_keys(settings.keys_dir)
     async with postgres(settings) as address:
@@ -122,7 +122,7 @@ async def archive(settings: Settings) -> AsyncIterator[tuple[Database, Keys]]:
 
 
 @asynccontextmanager
-async def postgres(settings: Settings) -> AsyncIterator[Address]:
+async def postgres(settings: Settings) -> AsyncGenerator[Address]:
     """The operator's Postgres, or the embedded one, started or joined."""
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()

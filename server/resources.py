@@ -36,7 +36,7 @@ MAX_LISTED = 100
 class Registry(Protocol):
     """The parts of MCPServer that resources are registered with."""
 
-    def caller(self) -> Caller: ...
+    def permitted(self, scope: Scope) -> Caller: ...
     def resource(self, uri: str, *, title: str, description: str, mime_type: str) -> Callable[[Any], Any]: ...
     def completion(self) -> Callable[[Any], Any]: ...
 
@@ -97,8 +97,7 @@ def register(server: Registry) -> None:
     async def complete(
         ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
     ) -> Completion:
-        caller = server.caller()
-        caller.need(Scope.READ)
+        caller = server.permitted(Scope.READ)
         values = await _values(caller, argument.name, argument.value)
         return Completion(values=values[:100], total=len(values), has_more=len(values) > 100)
 

@@ -37,13 +37,19 @@ class Settings(BaseSettings):
     """What the operator chose. Frozen; secrets do not show in its repr."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=7337, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("weft", appauthor=False)), description="where data and keys live"
+        default_factory=lambda: Path(platformdirs.user_data_dir("weft", appauthor=False)),
+        description="where data and keys live",
     )
     database_url: SecretStr | None = Field(default=None, description="an external Postgres; without it the embedded one is used")
     admin_database_url: SecretStr | None = Field(default=None, description="the same Postgres as an owner, for migrations only")

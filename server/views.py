@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from graphs.authoring import Line, VersionLine, Workflow
@@ -19,12 +19,18 @@ PROBLEMS_ROOM = 6_500  # characters
 LINE = 160  # characters of a description in a list
 
 
-def _at(moment: datetime | str | None) -> str | None:
-    return moment.isoformat() if isinstance(moment, datetime) else moment
+def _at(moment: datetime | None) -> str | None:
+    """Milliseconds are enough for people and models."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
 def _without_nothing(view: View) -> View:
     return {key: value for key, value in view.items() if value is not None}
+
+
+def remarks_view(report: Report) -> View:
+    """What there is to say about a definition that was saved: nothing, or warnings."""
+    return problems_view(report) if report.diagnostics else {}
 
 
 def problems_view(report: Report) -> View:
@@ -126,7 +132,7 @@ def next_for(run: Run) -> str:
     if run.state == "paused":
         return f'control_run(run_id="{run.id}", action="resume")'
     if task := by_kind.get("task"):
-        return f'answer_task(task_id="{task.get("task_id")}", answer={{…}})'
+        return f'answer_task(task_id="{task.get("task_id")}")'
     if event := by_kind.get("event"):
         return f'send_event(name="{event["event_name"]}", correlation={event.get("correlation")!r}, payload=…)'
     return f'get_run(run_id="{run.id}", wait_seconds=20)'

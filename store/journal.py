@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from store.errors import LeaseLost, Unavailable, WeftError
-from store.jsontext import Json
+from store.jsontext import Json, text
 from store.postgres import Database
 from store.queries import load
 
 SQL = load(__file__)
 LISTS = ("node_runs", "events", "waits", "tasks", "children", "checkpoints")
+VALUES = frozenset({"input", "output", "error", "taken", "vars", "data", "form", "assign_to", "metadata"})  # columns that hold JSON
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no text column of Postgres can hold
 FINAL = ("succeeded", "failed", "cancelled")
 MAX_BATCH = 256  # entries; one commit of a few hundred rows stays well under 50 ms here
 
@@ -135,7 +138,22 @@ def _parameters(entries: list[Entry]) -> dict[str, Any]:
     fences = {(e.run_id, e.fence) for e in entries}
     rows["fences"] = [{"run_id": run_id, "fence": fence} for run_id, fence in fences]
     rows["settles"] = [{"run_id": e.run_id, "fence": e.fence, **e.settle} for e in entries if e.settle]
-    return {name: Json(value) for name, value in rows.items()}
+    return {name: Json([_storable(row) for row in value]) for name, value in rows.items()}
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON values as their text, and no character in a text that Postgres cannot hold."""
+    return {name: _column(name, value) for name, value in row.items()}
+
+
+def _column(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "assign_to":  # is looked into by queries
+        return text({key: UNSTORABLE.sub("\ufffd", part) for key, part in value.items()})
+    if name in VALUES:
+        return text(value)
+    return UNSTORABLE.sub("\ufffd", value) if type(value) is str else value
 
 
 def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

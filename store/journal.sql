@@ -1,24 +1,26 @@
 -- name: append
 -- Everything that transitions of many runs leave behind, in one statement and one commit, for the runs whose fence still is the one
--- their driver was given. Answers with every run accepted, and whether its state change was made.
+-- their driver was given. Answers with every run accepted, and whether its state change was made. JSON values travel as text inside the
+-- lists: json_to_recordset reads every escape in what it is given, and would refuse a NUL or half a surrogate pair in somebody's data.
 WITH driven AS (      -- FOR SHARE: a claim that would raise the fence waits until we are done, or we see its fence
     SELECT r.org_id, r.id FROM json_to_recordset(%(fences)s::json) AS f(run_id uuid, fence bigint)
     JOIN weft.runs r ON r.org_id = %(org_id)s::uuid AND r.id = f.run_id AND r.fence = f.fence AND r.state = 'running' FOR SHARE OF r),
   steps AS (
     INSERT INTO weft.node_runs AS n (org_id, run_id, position, attempt, node_id, node_type, state, seq, input, output, error, taken, vars,
                                      started_at, finished_at, retry_at)
-    SELECT d.org_id, x.run_id, x.position, x.attempt, x.node_id, x.node_type, x.state, x.seq, x.input, x.output, x.error, x.taken, x.vars,
+    SELECT d.org_id, x.run_id, x.position, x.attempt, x.node_id, x.node_type, x.state, x.seq, x.input::json, x.output::json, x.error::json,
+           x.taken::json, x.vars::json,
            x.started_at, x.finished_at, x.retry_at
     FROM json_to_recordset(%(node_runs)s::json) AS x(run_id uuid, position text, attempt int, node_id text, node_type text, state text, seq bigint,
-         input json, output json, error json, taken json, vars json, started_at timestamptz, finished_at timestamptz, retry_at timestamptz)
+         input text, output text, error text, taken text, vars text, started_at timestamptz, finished_at timestamptz, retry_at timestamptz)
     JOIN driven d ON d.id = x.run_id
     ON CONFLICT (org_id, run_id, position, attempt) DO UPDATE SET state = excluded.state, seq = excluded.seq,
       input = coalesce(excluded.input, n.input), output = excluded.output, error = excluded.error, taken = excluded.taken, vars = excluded.vars,
       finished_at = excluded.finished_at, retry_at = excluded.retry_at),
   happenings AS (
     INSERT INTO weft.events (org_id, run_id, type, level, position, message, data)
-    SELECT d.org_id, x.run_id, x.type, x.level, x.position, x.message, x.data
-    FROM json_to_recordset(%(events)s::json) AS x(n int, run_id uuid, type text, level text, position text, message text, data json)
+    SELECT d.org_id, x.run_id, x.type, x.level, x.position, x.message, x.data::json
+    FROM json_to_recordset(%(events)s::json) AS x(n int, run_id uuid, type text, level text, position text, message text, data text)
     JOIN driven d ON d.id = x.run_id ORDER BY x.n),
   waiting AS (        -- a wait is recorded once; replaying the step finds it
     INSERT INTO weft.waits (org_id, run_id, position, kind, due_at, event_name, correlation)
@@ -27,32 +29,32 @@ WITH driven AS (      -- FOR SHARE: a claim that would raise the fence waits unt
     JOIN driven d ON d.id = x.run_id ON CONFLICT DO NOTHING),
   asked AS (
     INSERT INTO weft.tasks (org_id, id, run_id, position, kind, title, description, form, assign_to, priority, due_at)
-    SELECT d.org_id, x.id, x.run_id, x.position, x.kind, x.title, x.description, x.form, x.assign_to, x.priority, x.due_at
-    FROM json_to_recordset(%(tasks)s::json) AS x(id uuid, run_id uuid, position text, kind text, title text, description text, form json,
-         assign_to json, priority text, due_at timestamptz)
+    SELECT d.org_id, x.id, x.run_id, x.position, x.kind, x.title, x.description, x.form::json, x.assign_to::json, x.priority, x.due_at
+    FROM json_to_recordset(%(tasks)s::json) AS x(id uuid, run_id uuid, position text, kind text, title text, description text, form text,
+         assign_to text, priority text, due_at timestamptz)
     JOIN driven d ON d.id = x.run_id ON CONFLICT DO NOTHING),
   born AS (
     INSERT INTO weft.runs (org_id, id, workflow_id, version, digest, name, mode, input, parent_run_id, parent_position, depth, priority,
                            deadline_at, created_by, wake_at)
-    SELECT d.org_id, x.id, x.workflow_id, x.version, decode(x.digest, 'hex'), x.name, x.mode, x.input, x.run_id, x.parent_position, x.depth,
+    SELECT d.org_id, x.id, x.workflow_id, x.version, decode(x.digest, 'hex'), x.name, x.mode, x.input::json, x.run_id, x.parent_position, x.depth,
            x.priority, clock_timestamp() + make_interval(secs => x.timeout), x.created_by, clock_timestamp()
     FROM json_to_recordset(%(children)s::json) AS x(id uuid, run_id uuid, workflow_id uuid, version int, digest text, name text, mode text,
-         input json, parent_position text, depth int, priority int, timeout double precision, created_by uuid)
+         input text, parent_position text, depth int, priority int, timeout double precision, created_by uuid)
     JOIN driven d ON d.id = x.run_id ON CONFLICT DO NOTHING),
   saved AS (
     INSERT INTO weft.checkpoints AS c (org_id, thread_id, ns, id, parent_id, kind, body, metadata)
-    SELECT d.org_id, x.thread_id, x.ns, x.id, x.parent_id, x.kind, decode(x.body, 'base64'), x.metadata
-    FROM json_to_recordset(%(checkpoints)s::json) AS x(run_id uuid, thread_id text, ns text, id text, parent_id text, kind text, body text, metadata json)
+    SELECT d.org_id, x.thread_id, x.ns, x.id, x.parent_id, x.kind, decode(x.body, 'base64'), x.metadata::json
+    FROM json_to_recordset(%(checkpoints)s::json) AS x(run_id uuid, thread_id text, ns text, id text, parent_id text, kind text, body text, metadata text)
     JOIN driven d ON d.id = x.run_id
     ON CONFLICT (org_id, thread_id, ns, id) DO UPDATE SET kind = excluded.kind, body = excluded.body, metadata = excluded.metadata),
   locked AS (         -- all of `driven` is read before the first run changes: a row that this statement has changed could not be locked any more
     SELECT count(*) AS n FROM driven),
   settled AS (        -- parking names the signal it has seen: if another came meanwhile the run stays with its driver
-    UPDATE weft.runs r SET state = x.state, output = x.output, error = x.error, worker = NULL, lease_until = NULL, claims = 0,
+    UPDATE weft.runs r SET state = x.state, output = x.output::json, error = x.error::json, worker = NULL, lease_until = NULL, claims = 0,
       wake_at = CASE WHEN x.wake_now THEN clock_timestamp() WHEN x.wake_at IS NULL THEN r.deadline_at ELSE least(x.wake_at, r.deadline_at) END,
       request = CASE WHEN x.state = 'waiting' THEN r.request END,
       finished_at = CASE WHEN x.state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END
-    FROM json_to_recordset(%(settles)s::json) AS x(run_id uuid, fence bigint, state text, output json, error json, wake_at timestamptz,
+    FROM json_to_recordset(%(settles)s::json) AS x(run_id uuid, fence bigint, state text, output text, error text, wake_at timestamptz,
          wake_now boolean, signal bigint), locked
     WHERE locked.n > 0 AND r.org_id = %(org_id)s::uuid AND r.id = x.run_id AND r.fence = x.fence AND r.state = 'running'
       AND (x.signal IS NULL OR r.signal = x.signal)

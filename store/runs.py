@@ -19,7 +19,7 @@ SQL = load(__file__)
 class Started:
     run_id: str
     created: bool
-    same_input: bool
+    input: Any
     now: datetime
 
 
@@ -162,7 +162,7 @@ async def start(session: Session, new: NewRun) -> Started:
         started = await session.one(SQL.start, Started, id=new_id(), **parameters)
     if started is None:
         raise Conflict("another start with this idempotency_key is under way; try again")
-    if not started.same_input:
+    if not started.created and started.input != new.input:
         raise Conflict(f"idempotency_key {new.idempotency_key!r} was already used with another input, for run {started.run_id}", run_id=started.run_id)
     return started
 

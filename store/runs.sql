@@ -15,9 +15,9 @@ WITH started AS (
   told AS (
     INSERT INTO weft.events (org_id, run_id, type, level, message)
     SELECT %(org_id)s::uuid, id, 'run.created', 'business', 'Started by ' || %(actor)s::text FROM started)
-SELECT id::text AS run_id, true AS created, true AS same_input, clock_timestamp() AS now FROM started
+SELECT id::text AS run_id, true AS created, input, clock_timestamp() AS now FROM started
 UNION ALL
-SELECT r.id::text, false, r.input::jsonb = %(input)s::jsonb, clock_timestamp() FROM weft.runs r
+SELECT r.id::text, false, r.input, clock_timestamp() FROM weft.runs r
 WHERE NOT EXISTS (SELECT FROM started) AND r.org_id = %(org_id)s::uuid AND r.workflow_id = %(workflow_id)s::uuid
   AND r.idempotency_key = %(idempotency_key)s::text;
 

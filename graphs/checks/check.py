@@ -20,9 +20,7 @@ from graphs.expressions import Evaluator
 MAX_SHOWN = 200
 
 
-async def check(
-    document: Json, evaluator: Evaluator, *, workflows: Mapping[str, Schema | None] | None = None
-) -> Report:
+async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str, Schema | None] | None = None) -> Report:
     """Checks a definition without running anything of it. `workflows`: input schemas of the published workflows by name; None leaves
     subflows unchecked. What is accepted compiles and runs."""
     unfit = list(check_values(document))
@@ -45,7 +43,9 @@ async def check(
     found.extend(await compile_sites(good, evaluator))
     found.extend(check_references(parsed, good))
     found.extend(check_connections(parsed))
-    if all(one.severity == "warning" for one in found) and any(node.config is None for node in parsed.nodes):  # a rule of a model that no check knows of
+    if all(one.severity == "warning" for one in found) and any(
+        node.config is None for node in parsed.nodes
+    ):  # a rule of a model that no check knows of
         broken_node = next(node for node in parsed.nodes if node.config is None)
         message = f"the config of node {broken_node.label} does not fit its type"
         found.append(Diagnostic(code="bad_value", pointer=broken_node.pointer, message=message))

@@ -80,5 +80,7 @@ def joined(pointer: str, *parts: str | int) -> str:
 
 def quoted(value: Json, limit: int = 60) -> str:
     """A short form of a value for a message."""
+    if isinstance(value, int) and not -(10**300) < value < 10**300:
+        return "a number of hundreds of digits"
     text = repr(value) if isinstance(value, (str, int, float, bool, type(None))) else f"a value of {len(value)} parts"
     return text if len(text) <= limit else text[: limit - 1] + "…"

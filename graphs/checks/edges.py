@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from graphs.checks.diagnostic import Diagnostic, Operation, add, quoted, remove, replace
@@ -155,7 +156,9 @@ def check_connections(view: View) -> Iterator[Diagnostic]:
 def _lead_to(node: NodeView) -> tuple[Operation, ...]:
     """The edge that was probably forgotten: from a branch that leads nowhere, or from the node before this in the list."""
     group = node.group
-    before = [other for other in group.nodes[: node.index] if other.id and other.id in group.by_id and node.id not in group.upstream[other.id]]
+    before = [
+        other for other in group.nodes[: node.index] if other.id and other.id in group.by_id and node.id not in group.upstream[other.id]
+    ]
     if not before:
         return ()
     for other in reversed(before):
@@ -180,7 +183,7 @@ def missing_edge(before: NodeView, after: NodeView) -> tuple[Operation, ...]:
         return ()
     ids = [node.id for node in group.nodes if node.id]
     if not group.edges and before.index < after.index and len(set(ids)) == len(ids):
-        chain = [{"from": source, "to": target} for source, target in zip(ids, ids[1:], strict=False)]
+        chain = [{"from": source, "to": target} for source, target in itertools.pairwise(ids)]
         return add_edges(group, chain)
     entered = {edge.target for edge in group.links}
     behind = {*group.upstream.get(after.id, ()), after.id}

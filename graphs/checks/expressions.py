@@ -18,7 +18,7 @@ TOKEN = re.compile(
     re.DOTALL,
 )
 OPERATORS = {"===": "==", "!==": "!=", "&&": "and", "||": "or", "??": "or", "?.": ".", "!": "not ", "<>": "!="}
-WORDS = {**FOREIGN, "AND": "and", "OR": "or", "NOT": "not", "typeof": "type", "new": "", "const": "", "let": "", "var": ""}
+WORDS: dict[str, str] = {**FOREIGN, "AND": "and", "OR": "or", "NOT": "not", "typeof": "type", "new": "", "const": "", "let": "", "var": ""}
 METHODS = {
     "toUpperCase": "upper",
     "toLowerCase": "lower",
@@ -37,13 +37,15 @@ METHODS = {
     "includes": "",
     "length": "",
 }
-KNOWN_METHODS = frozenset(
+KNOWN_METHODS = {
     name
     for kind in (str, list, dict, tuple, set, frozenset, int, float, bytes, datetime.datetime, datetime.timedelta, re.Match, re.Pattern)
     for name in dir(kind)
     if not name.startswith("_")
+}
+KNOWN_METHODS.difference_update(  # the sandbox has them not
+    ("format_map", "maketrans", "translate", "is_integer", "as_integer_ratio", "fromhex")
 )
-KNOWN_METHODS -= {"format_map", "maketrans", "translate", "is_integer", "as_integer_ratio", "fromhex"}  # the sandbox has them not
 CALL = re.compile(r"([A-Za-z_][\w.]*(?:\[[^\[\]]*\][\w.]*)*)\.(includes|toString|length)(\(([^()]*)\))?")
 
 
@@ -76,9 +78,7 @@ async def compile_sites(good: list[tuple[Site, Code]], evaluator: Evaluator) -> 
         return []
     refused = await evaluator.syntax(expressions, scripts)
     return [
-        _bad(site, refused[text], None)
-        for site, _ in good
-        if (text := site.text if site.kind == "code" else site.text.strip()) in refused
+        _bad(site, refused[text], None) for site, _ in good if (text := site.text if site.kind == "code" else site.text.strip()) in refused
     ]
 
 
@@ -86,9 +86,7 @@ def _bad(site: Site, message: str, fixed: str | None) -> Diagnostic:
     patch = (replace(site.pointer, site.with_code(fixed)),) if fixed else ()
     name = "the script" if site.kind == "code" else quoted(site.text.strip(), 100)
     suggestions = (fixed,) if fixed else ()
-    return Diagnostic(
-        code="bad_expression", pointer=site.pointer, message=f"{name}: {message}", suggestions=suggestions, patch=patch
-    )
+    return Diagnostic(code="bad_expression", pointer=site.pointer, message=f"{name}: {message}", suggestions=suggestions, patch=patch)
 
 
 def _without_braces(site: Site) -> str | None:
@@ -131,10 +129,11 @@ def _tokens(text: str) -> str:
         if token.startswith("`") and len(token) > 1:
             result.append("f" + repr(re.sub(r"\$\{([^{}]*)\}", r"{\1}", token[1:-1])))
         elif token in ("&&", "||", "??"):
-            result.append(f" {OPERATORS[token]} ")
-        else:
-            result.append(OPERATORS.get(token) or WORDS.get(token, token))
-    return re.sub(r"  +", " ", "".join(result))
+            before = "" if result and result[-1].isspace() else " "
+            result.append(f"{before}{OPERATORS[token]} ")
+        elif not (token.isspace() and result and result[-1].endswith(" ")):
+            result.append(OPERATORS.get(token) or WORDS.get(token) or ("" if token in WORDS else token))
+    return "".join(result)
 
 
 def _ternary(text: str) -> str:

@@ -6,40 +6,20 @@ import keyword
 import re
 from collections.abc import Iterator, Mapping
 
-from graphs.catalogue import node_types
+from graphs.catalogue import ALSO_CALLED, node_types
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, replace
 from graphs.checks.edges import add_edges
+from graphs.checks.models import holds_bodies
 from graphs.checks.references import declared
 from graphs.checks.repairs import ROOTS, meant, slug, unused
-from graphs.checks.sites import Site
 from graphs.checks.schemas import check_schema
-from graphs.checks.view import MAX_GROUPS, NodeView, View, holds_bodies
+from graphs.checks.sites import Site
+from graphs.checks.view import MAX_GROUPS, NodeView, View
 from graphs.definition import Json, Schema
-from graphs.documents import is_object
+from graphs.documents import is_array, is_object
 from graphs.inputs import problems
 
 ID = re.compile(r"[a-z][a-z0-9_]{0,47}")
-TYPE_NAMES: dict[str, tuple[str, ...]] = {
-    "http": ("http_request", "request", "api", "api_call", "rest", "fetch", "webhook", "web_request", "curl", "get", "post"),
-    "if": ("condition", "conditional", "decision", "ifelse", "if_else", "gateway", "check"),
-    "switch": ("case", "router", "route", "match"),
-    "foreach": ("for_each", "loop", "for", "map", "iterate", "each", "iterator", "for_loop"),
-    "while": ("repeat", "until", "do_while", "while_loop"),
-    "wait": ("delay", "sleep", "timer", "pause"),
-    "wait_event": ("event", "wait_for_event", "signal", "receive", "listen"),
-    "emit_event": ("emit", "send_event", "publish"),
-    "script": ("code", "python", "function", "javascript", "js", "py", "exec", "lambda"),
-    "llm": ("ai", "openai", "gpt", "chat", "completion", "anthropic", "claude", "prompt", "llm_call", "generate", "classify"),
-    "approval": ("approve", "human", "human_approval", "manual_approval", "human_in_the_loop", "confirm"),
-    "input": ("form", "human_input", "user_input", "ask", "question"),
-    "join": ("merge", "sync", "gather", "wait_all"),
-    "stop": ("end", "terminate", "fail", "exit", "finish", "return"),
-    "subflow": ("subworkflow", "sub_workflow", "workflow", "call_workflow", "execute_workflow", "child"),
-    "set": ("assign", "transform", "set_variable", "variable", "edit_fields", "compute", "data", "start", "noop"),
-    "try": ("try_catch", "catch", "error_handler"),
-    "parallel": ("fork", "concurrent", "fan_out", "split"),
-    "email": ("send_email", "mail", "smtp"),
-}
 
 
 def check_nodes(view: View, sites: list[Site], workflows: Mapping[str, Schema | None] | None) -> Iterator[Diagnostic]:
@@ -78,7 +58,7 @@ def _check_type(node: NodeView) -> Iterator[Diagnostic]:
     if node.kind is None and "type" in node.raw and node.type is not None:
         names = list(node_types())
         plain = re.sub(r"[^a-z0-9]+", "_", node.type.lower()).strip("_")
-        close = meant(plain, names) or [name for name, others in TYPE_NAMES.items() if plain in others and name in names]
+        close = meant(plain, names) or [name for name, others in ALSO_CALLED.items() if plain in others and name in names]
         if not close:
             close = [name for name in names if name in plain.split("_")]
         hint = f"did you mean {close[0]!r}?" if close else f"the node types are {', '.join(names)}"
@@ -105,8 +85,10 @@ def _check_type(node: NodeView) -> Iterator[Diagnostic]:
 def _overlap(node: NodeView, name: str) -> int:
     fields = node_types()[name].config.model_fields
     known = {field.alias or own for own, field in fields.items()}
-    return len(known & set(node.raw_config)) * 10 - len(set(node.raw_config) - known) * 20 - sum(
-        10 for own, field in fields.items() if field.is_required() and (field.alias or own) not in node.raw_config
+    return (
+        len(known & set(node.raw_config)) * 10
+        - len(set(node.raw_config) - known) * 20
+        - sum(10 for own, field in fields.items() if field.is_required() and (field.alias or own) not in node.raw_config)
     )
 
 
@@ -122,7 +104,9 @@ def _check_id(view: View, node: NodeView, known: list[str], sites: list[Site]) -
             called = next((end for end in ends if end and end not in known and ID.fullmatch(end)), None)
             new = called or unused(slug(str(node.raw.get("name") or node.type or "node")[:40]), known)
             message = f"node {node.label} needs an `id`"
-            yield Diagnostic(code="missing_field", pointer=node.pointer, message=message, expected="id", patch=(add(f"{node.pointer}/id", new),))
+            yield Diagnostic(
+                code="missing_field", pointer=node.pointer, message=message, expected="id", patch=(add(f"{node.pointer}/id", new),)
+            )
         return
     if ID.fullmatch(node.id):
         return
@@ -190,7 +174,7 @@ def _check_join(node: NodeView) -> Iterator[Diagnostic]:
     entering = [edge for edge in node.group.links if edge.target == node.id]
     count, mode = config.get("count"), config.get("mode", "all")
     if mode == "count" and count is None:
-        message = f"join {node.label} with mode \"count\" needs `count`: how many branches must arrive"
+        message = f'join {node.label} with mode "count" needs `count`: how many branches must arrive'
         patch = (add(f"{pointer}/count", max(1, len(entering) - 1)),)
         yield Diagnostic(code="join_count", pointer=pointer, message=message, patch=patch)
     elif mode == "count" and isinstance(count, int) and count > len(entering):
@@ -198,7 +182,7 @@ def _check_join(node: NodeView) -> Iterator[Diagnostic]:
         patch = (replace(f"{pointer}/count", len(entering)),) if entering else ()
         yield Diagnostic(code="join_count", pointer=f"{pointer}/count", message=message, patch=patch)
     elif count is not None and mode != "count":
-        message = f"join {node.label} has a `count`, which only mode \"count\" looks at"
+        message = f'join {node.label} has a `count`, which only mode "count" looks at'
         patch = (add(f"{pointer}/mode", "count"),)
         yield Diagnostic(code="join_count", severity="warning", pointer=f"{pointer}/count", message=message, patch=patch)
 
@@ -240,7 +224,7 @@ def _check_child(node: NodeView, workflows: Mapping[str, Schema | None]) -> Iter
 def _templated(value: Json) -> bool:
     if is_object(value):
         return any(_templated(inner) for inner in value.values())
-    if isinstance(value, list):
+    if is_array(value):
         return any(_templated(inner) for inner in value)
     return isinstance(value, str) and "{{" in value
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, quoted, replace
 from graphs.checks.edges import missing_edge
 from graphs.checks.expressions import measured
+from graphs.checks.fields import absent
 from graphs.checks.repairs import ROOTS, meant
-from graphs.checks.schemas import absent
 from graphs.checks.sites import Site
 from graphs.checks.view import GroupView, NodeView, View
 from graphs.definition import Json, Schema
@@ -51,7 +51,10 @@ def check_references(view: View, good: list[tuple[Site, Code]]) -> Iterator[Diag
 def _check(view: View, site: Site, reference: Reference, local: dict[str, Schema] | None) -> Iterator[Diagnostic]:
     root, steps = reference.root, reference.steps
     first = steps[0] if steps else None
-    if local and root in local:
+    if site.early and root in ("vars", "nodes", "errors"):
+        message = f"{quoted(site.text.strip())}: the first values of `vars` are worked out before any node has run"
+        yield Diagnostic(code="not_upstream", pointer=site.pointer, message=f"{message}; only input, run and env are there")
+    elif local and root in local:
         yield from _fields(site, reference, root, local[root], steps)
     elif root in ("nodes", "errors"):
         if first is not None:
@@ -63,8 +66,7 @@ def _check(view: View, site: Site, reference: Reference, local: dict[str, Schema
     elif root == "run":
         yield from _fields(site, reference, "run", RUN, steps)
     elif root not in ROOTS and root not in BUILTINS and root not in MODULES and local is not None:
-        if site.kind != "code" or not _is_own_name(site, root):
-            yield _unknown_name(view, site, reference, local)
+        yield from _unknown_name(view, site, reference, local)
 
 
 def _is_own_name(site: Site, root: str) -> bool:
@@ -76,8 +78,10 @@ def _is_own_name(site: Site, root: str) -> bool:
 # -- names ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _unknown_name(view: View, site: Site, reference: Reference, local: dict[str, Schema]) -> Diagnostic:
+def _unknown_name(view: View, site: Site, reference: Reference, local: dict[str, Schema]) -> Iterator[Diagnostic]:
     root = reference.root
+    if site.kind == "code" and _is_own_name(site, root):
+        return
     known = [*ROOTS, *local]
     properties = view.input_schema.get("properties") if is_object(view.input_schema) else None
     message = f"there is no name {root!r} here"
@@ -97,7 +101,7 @@ def _unknown_name(view: View, site: Site, reference: Reference, local: dict[str,
         close = close or nearest(root, BUILTINS, limit=1)
         better = close[0] if close else None
     hint = f"; did you mean {better}?" if better else f"; the names here are {', '.join(known)}"
-    return Diagnostic(
+    yield Diagnostic(
         code="unknown_name",
         pointer=site.pointer,
         message=f"{quoted(site.text.strip())}: {message}{hint}",
@@ -123,9 +127,6 @@ def _node(view: View, site: Site, reference: Reference, id: str) -> Iterator[Dia
         yield _unknown_node(view, site, reference, id)
     elif not _visible(target, site.group):
         yield _hidden(site, reference, target)
-    elif site.early:
-        message = f"{quoted(site.text.strip())}: the first values of `vars` are worked out before any node has run"
-        yield Diagnostic(code="not_upstream", pointer=site.pointer, message=message)
     elif not _is_before(target, site):
         if not _has_loose_ends(target.group):  # an edge that leads nowhere is the cause, and reported
             yield _not_before(site, target)
@@ -271,9 +272,7 @@ def _input(view: View, site: Site, reference: Reference) -> Iterator[Diagnostic]
     declare: tuple[Operation, ...] = ()
     if lost.kind == "object":
         declare = (
-            (add(joined("/input/properties", steps[0]), {}),)
-            if is_object(properties)
-            else (add("/input/properties", {steps[0]: {}}),)
+            (add(joined("/input/properties", steps[0]), {}),) if is_object(properties) else (add("/input/properties", {steps[0]: {}}),)
         )
     hint = f"did you mean {close[0]!r}?" if close else "declare it there"
     yield Diagnostic(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from graphs.definition import Duration, Json, seconds
+from graphs.definition import Json, seconds
 from graphs.documents import is_array, is_object
 from graphs.expressions import ExpressionError, parse
 from graphs.expressions.paths import nearest
@@ -83,10 +83,23 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "script": ("code",),
     "source_code": ("code",),
 }
-TYPES = {"str": "string", "text": "string", "int": "integer", "float": "number", "double": "number", "decimal": "number"}
-TYPES |= {"bool": "boolean", "dict": "object", "map": "object", "json": "object", "list": "array", "tuple": "array", "none": "null"}
-UNITS = {"ms": "ms", "millisecond": "ms", "s": "s", "sec": "s", "second": "s", "m": "m", "min": "m", "minute": "m"}
-UNITS |= {"h": "h", "hr": "h", "hour": "h", "d": "d", "day": "d", "w": "w", "week": "w"}
+TYPES = {
+    **dict.fromkeys(("str", "text"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("bool", "flag"), "boolean"),
+    **dict.fromkeys(("dict", "map", "json", "record"), "object"),
+    **dict.fromkeys(("list", "tuple", "set"), "array"),
+    **dict.fromkeys(("none", "nil"), "null"),
+}
+UNITS = {
+    **dict.fromkeys(("ms", "millisecond"), "ms"),
+    **dict.fromkeys(("s", "sec", "second"), "s"),
+    **dict.fromkeys(("m", "min", "minute"), "m"),
+    **dict.fromkeys(("h", "hr", "hour"), "h"),
+    **dict.fromkeys(("d", "day"), "d"),
+    **dict.fromkeys(("w", "week"), "w"),
+}
 
 
 def meant(name: str, known: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
@@ -184,11 +197,6 @@ def duration(value: Json) -> str | None:
     if pieces and all(unit in UNITS or f"{unit}s" in UNITS for _, unit in pieces):
         return "".join(number + UNITS.get(unit, UNITS.get(f"{unit}s", "s")) for number, unit in pieces)
     return None
-
-
-def is_duration(hint: Any) -> bool:
-    """Whether a type, or an alternative of it, is a duration."""
-    return hint == Duration or any(is_duration(part) for part in getattr(hint, "__args__", ()))
 
 
 def slug(text: str, *, separator: str = "_", limit: int = 48) -> str:

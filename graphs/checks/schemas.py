@@ -1,16 +1,13 @@
-"""JSON Schemas that authors write: valid draft 2020-12, nothing fetched, nothing endless; and what a schema says about a field."""
+"""JSON Schemas that authors write: valid draft 2020-12, nothing fetched, nothing endless."""
 
 from __future__ import annotations
 
 import re
-import re._constants as regex
-import re._parser as parser
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, quoted, remove, replace
+from graphs.checks.patterns import slow_pattern
 from graphs.checks.repairs import TYPES, meant
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
@@ -18,7 +15,6 @@ from graphs.documents import is_array, is_object
 NAMES = ("null", "boolean", "object", "array", "number", "string", "integer")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 MAX_EXPANSION = 2000  # schemas that apply to one value at once
-MAX_PATTERN = 500
 
 # What each keyword's value must be (JSON Schema 2020-12, the vocabularies that validate or annotate).
 SHAPES: dict[str, str] = {
@@ -120,7 +116,7 @@ def _misshapen(key: str, shape: str, value: Json) -> str | None:
             return "must be a schema"
         case "number" if not isinstance(value, (int, float)) or isinstance(value, bool) or (key == "multipleOf" and value <= 0):
             return "must be a number" + (" above 0" if key == "multipleOf" else "")
-        case "count" if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+        case "count" if not _is_count(value):
             return "must be a whole number, 0 or more"
         case "true or false" if not isinstance(value, bool):
             return "must be true or false"
@@ -135,6 +131,11 @@ def _misshapen(key: str, shape: str, value: Json) -> str | None:
         case _:
             return None
     return None
+
+
+def _is_count(value: Json) -> bool:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and value >= 0
 
 
 def _are_names(value: Json) -> bool:
@@ -169,7 +170,7 @@ def _inside(key: str, shape: str, value: Json, root: Json, place: str, seen: set
         yield from _check(value, root, place, seen)
     elif shape == "schemas" and is_object(value):
         for name, inner in value.items():
-            if key == "patternProperties" and (problem := _slow_pattern(name)):
+            if key == "patternProperties" and (problem := slow_pattern(name)):
                 yield Diagnostic(code="bad_schema", pointer=place, message=f"the pattern {quoted(name)} {problem}")
             yield from _check(inner, root, joined(place, name), seen)
     elif shape == "schema list" and is_array(value):
@@ -178,7 +179,7 @@ def _inside(key: str, shape: str, value: Json, root: Json, place: str, seen: set
     elif key == "$ref" and resolved(root, str(value)) is None:
         message = f"{quoted(value)} leads nowhere in this schema; only references such as #/$defs/name are followed"
         yield Diagnostic(code="bad_schema", pointer=place, message=message, patch=(remove(place),))
-    elif key == "pattern" and (problem := _slow_pattern(str(value))):
+    elif key == "pattern" and (problem := slow_pattern(str(value))):
         yield Diagnostic(code="bad_schema", pointer=place, message=f"the pattern {problem}", patch=(remove(place),))
     elif key == "$schema" and str(value).rstrip("#") != DRAFT:
         message = "schemas are read as draft 2020-12, whatever $schema says"
@@ -246,100 +247,3 @@ def _applied(schema: dict[str, Json], root: Json) -> Iterator[Json]:
             yield from value.values()
         elif is_object(value):
             yield value
-
-
-def _slow_pattern(pattern: str) -> str | None:
-    """Why a regular expression is refused: not one, or one whose running time may explode."""
-    if len(pattern) > MAX_PATTERN:
-        return f"has more than {MAX_PATTERN} characters"
-    try:
-        tree = parser.parse(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"is no regular expression: {error}"
-    return "could take forever on some texts: no repetition inside or right after another" if _explodes(tree) else None
-
-
-def _explodes(tree: Any, inside: bool = False) -> bool:
-    loops = 0
-    for operation, argument in tree:
-        if operation in (regex.MAX_REPEAT, regex.MIN_REPEAT):
-            low, high, inner = argument
-            endless = high is regex.MAXREPEAT or high > 50
-            loops += endless
-            if (endless and inside) or loops > 3 or _explodes(inner, inside or endless or high > 1):
-                return True
-            if endless and any(step[0] is regex.BRANCH for step in inner):
-                return True
-        elif operation is regex.SUBPATTERN:
-            if _explodes(argument[-1], inside):
-                return True
-        elif operation is regex.BRANCH:
-            if any(_explodes(branch, inside) for branch in argument[1]):
-                return True
-        elif operation in (regex.ASSERT, regex.ASSERT_NOT):
-            if _explodes(argument[1], inside):
-                return True
-        elif operation in (regex.GROUPREF, regex.GROUPREF_EXISTS):
-            return True
-    return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
-    """A step of a path that a schema does not have."""
-
-    step: int  # number of the step
-    names: tuple[str, ...]  # what there is instead
-    closed: bool  # whether nothing else can be there
-    kind: str = "object"  # what the value is instead of an object or list
-
-
-def absent(schema: Json, steps: tuple[str | int, ...]) -> Absent | None:
-    """The first step that the schema knows nothing of; None when every step may exist."""
-    options = _alternatives(schema, schema)
-    for number, step in enumerate(steps):
-        found: list[Json] = []
-        misses: list[Absent] = []
-        for option in options:
-            inner = _child(option, step, number)
-            (misses if isinstance(inner, Absent) else found).append(inner)
-        if not found and misses:
-            names = tuple(dict.fromkeys(name for miss in misses for name in miss.names))
-            closed = all(miss.closed for miss in misses)
-            return Absent(step=number, names=names, closed=closed, kind=misses[0].kind)
-        options = [option for inner in found for option in _alternatives(inner, schema)]
-    return None
-
-
-def _alternatives(schema: Json, root: Json, depth: int = 0) -> list[Json]:
-    """The schemas a value may have to fit, one of them; [{}] when that cannot be told."""
-    if not is_object(schema) or depth > 8:
-        return [{}]
-    if isinstance(schema.get("$ref"), str):
-        return _alternatives(resolved(root, schema["$ref"]), root, depth + 1)
-    for key in ("anyOf", "oneOf"):
-        if is_array(schema.get(key)) and "properties" not in schema:
-            return [option for inner in schema[key][:50] for option in _alternatives(inner, root, depth + 1)]
-    return [{}] if "allOf" in schema or "if" in schema else [schema]
-
-
-def _child(schema: Json, step: str | int, number: int) -> Json | Absent:
-    types = schema.get("type", [])
-    names = types if is_array(types) else [types]
-    kinds = {kind for kind in names if isinstance(kind, str)} - {"null"}
-    if isinstance(step, int):
-        if kinds and not kinds & {"array", "string"}:
-            return Absent(step=number, names=(), closed=True, kind=" or ".join(sorted(kinds)))
-        items = schema.get("items", {})
-        return items if "prefixItems" not in schema and is_object(items) else {}
-    if kinds and "object" not in kinds:
-        return Absent(step=number, names=(), closed=True, kind=" or ".join(sorted(kinds)))
-    properties = schema.get("properties")
-    if not is_object(properties):
-        return Absent(step=number, names=(), closed=True) if schema.get("additionalProperties") is False else {}
-    if step in properties:
-        return properties[step]
-    more = schema.get("additionalProperties")
-    if more is True or is_object(more) or "patternProperties" in schema:
-        return more if is_object(more) else {}
-    return Absent(step=number, names=tuple(properties), closed=more is False)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graphs.checks.diagnostic import Diagnostic, joined, quoted, replace
+from graphs.checks.models import parts
 from graphs.checks.repairs import path_like
-from graphs.checks.view import EdgeView, GroupView, NodeView, View, parts
+from graphs.checks.view import EdgeView, GroupView, NodeView, View
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.expressions import ExpressionError
@@ -113,9 +114,7 @@ def _in_text(text: str, pointer: str, place: _Place, sites: list[Site], problems
     except ExpressionError as error:
         fixed = _closed(text)
         patch = (replace(pointer, fixed),) if fixed else ()
-        problems.append(
-            Diagnostic(code="bad_template", pointer=pointer, message=f"{error.message}: {quoted(text)}", patch=patch)
-        )
+        problems.append(Diagnostic(code="bad_template", pointer=pointer, message=f"{error.message}: {quoted(text)}", patch=patch))
         return
     for hole in holes:
         sites.append(
@@ -159,6 +158,4 @@ def _forgotten(text: str, pointer: str) -> Iterator[Diagnostic]:
 
 def _was_meant(pointer: str, text: str, fixed: str, *, severity: Literal["error", "warning"]) -> Diagnostic:
     message = f"{quoted(text)} is plain text; a value is put in with {{{{ … }}}}"
-    return Diagnostic(
-        code="bad_template", severity=severity, pointer=pointer, message=message, patch=(replace(pointer, fixed),)
-    )
+    return Diagnostic(code="bad_template", severity=severity, pointer=pointer, message=message, patch=(replace(pointer, fixed),))

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from graphs.checks import repairs
-from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, remove, replace
-from graphs.checks.view import GroupView, NodeView, View, aliases, field_names, is_model
+from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, remove, replace
+from graphs.checks.models import aliases, field_names
+from graphs.checks.view import GroupView, NodeView, View
 from graphs.definition import Body, Definition, Edge, Json, Node
 from graphs.documents import is_array, is_object
 from graphs.nodetype import NodeType
 
 MAX_NODES = 2000
 STUB = {"nodes": [{"id": "stub", "type": "stub"}]}
-WANTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-}
-GIVEN = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A part of the document that has a model of its own."""
-
-    model: type[BaseModel]
-    value: dict[str, Json]  # what is validated; bodies inside are stubs
-    pointer: str
-    name: str  # what to call it
-    elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])  # name that belongs to another place -> pointer there
-    before: tuple[Operation, ...] = ()  # needed before anything can be moved there
-    coming: frozenset[str] = frozenset()  # fields that are not here, but written in another place and reported there
 
 
 def check_structure(view: View) -> Iterator[Diagnostic]:
@@ -60,7 +31,7 @@ def check_structure(view: View) -> Iterator[Diagnostic]:
         view.definition = Definition.model_validate(view.document)
     except ValidationError:
         root = {**view.document, **STUB, "edges": []}
-        yield from _fit(Piece(model=Definition, value=root, pointer="", name="the workflow"))
+        yield from fit(Piece(model=Definition, value=root, pointer="", name="the workflow"))
     if len(view.nodes) > MAX_NODES:
         message = f"the workflow has {len(view.nodes)} nodes, counting those in groups; {MAX_NODES} are allowed"
         yield Diagnostic(code="too_large", pointer="/nodes", message=message)
@@ -113,13 +84,13 @@ def _check_group(group: GroupView) -> Iterator[Diagnostic]:
             return
         value = {**group.raw, **STUB, "edges": []}
         name = f"the body in node {group.owner.label}"
-        yield from _fit(Piece(model=Body, value=value, pointer=group.pointer, name=name))
+        yield from fit(Piece(model=Body, value=value, pointer=group.pointer, name=name))
     yield from _check_list(group, "nodes")
     yield from _check_list(group, "edges")
     for node in group.nodes:
         yield from _check_node(node)
     for edge in group.edges:
-        yield from _fit(Piece(model=Edge, value=edge.raw, pointer=edge.pointer, name="the edge"))
+        yield from fit(Piece(model=Edge, value=edge.raw, pointer=edge.pointer, name="the edge"))
 
 
 def _check_list(group: GroupView, name: str) -> Iterator[Diagnostic]:
@@ -161,7 +132,7 @@ def _check_node(node: NodeView) -> Iterator[Diagnostic]:
         elsewhere=_misplaced_in_node(node),
         before=() if "config" in node.raw else (add(f"{node.pointer}/config", {}),),
     )
-    for diagnostic in _fit(piece):
+    for diagnostic in fit(piece):
         if diagnostic.pointer != f"{node.pointer}/id" and diagnostic.expected not in ("id", "type"):  # checks/nodes.py
             yield diagnostic
 
@@ -190,7 +161,7 @@ def _check_config(node: NodeView, kind: NodeType) -> Iterator[Diagnostic]:
         elsewhere={name: f"{node.pointer}/{name}" for name in up},
         coming=coming,
     )
-    yield from _fit(piece)
+    yield from fit(piece)
 
 
 def _stubbed(config: dict[str, Json], pointers: list[str]) -> dict[str, Json]:
@@ -204,213 +175,3 @@ def _stubbed(config: dict[str, Json], pointers: list[str]) -> dict[str, Json]:
             place = place[key]
         place[int(last) if is_array(place) else last] = STUB
     return result
-
-
-def _fit(piece: Piece) -> Iterator[Diagnostic]:
-    try:
-        piece.model.model_validate(piece.value)
-        return
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-    except TypeError as error:
-        message = f"{piece.name} has a template where none is possible: {error}"
-        yield Diagnostic(code="bad_value", pointer=piece.pointer, message=message[:300])
-        return
-    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
-    found: list[Diagnostic] = []
-    covered: set[tuple[int | str, ...]] = set()  # missing fields that an unknown one stands for
-    found.extend(_misplaced(piece, [problem for problem in unknown if _is_misplaced(piece, problem)]))
-    for problem in unknown:
-        if not _is_misplaced(piece, problem):
-            found.append(_unknown_field(piece, problem, covered))
-    for problem in problems:
-        if problem["type"] == "extra_forbidden" or problem["loc"] in covered:
-            continue
-        if not (piece.coming and problem["loc"][:1] in ((), *((name,) for name in piece.coming))):
-            found.append(_missing(piece, problem) if problem["type"] == "missing" else _wrong(piece, problem))
-    seen: set[tuple[str, str]] = set()
-    for diagnostic in found:
-        if (diagnostic.pointer, diagnostic.code) not in seen:  # the alternatives of a union each complain
-            seen.add((diagnostic.pointer, diagnostic.code))
-            yield diagnostic
-
-
-def _is_misplaced(piece: Piece, problem: ErrorDetails) -> bool:
-    return len(problem["loc"]) == 1 and problem["loc"][0] in piece.elsewhere
-
-
-def _misplaced(piece: Piece, problems: list[ErrorDetails]) -> Iterator[Diagnostic]:
-    """Fields of the config written beside it, or the other way round: one finding, one patch for all of them."""
-    if not problems:
-        return
-    names = [str(problem["loc"][0]) for problem in problems]
-    targets = [piece.elsewhere[name] for name in names]
-    down = targets[0].startswith(piece.pointer + "/config/")
-    where = "inside `config`" if down else "beside `config`, not inside it"
-    yield Diagnostic(
-        code="misplaced_field",
-        pointer=joined(piece.pointer, names[0]),
-        message=f"{', '.join(map(repr, names))} of {piece.name} must stand {where}",
-        patch=(*piece.before, *(move(joined(piece.pointer, name), to) for name, to in zip(names, targets, strict=True))),
-    )
-
-
-def _unknown_field(piece: Piece, problem: ErrorDetails, covered: set[tuple[int | str, ...]]) -> Diagnostic:
-    *path, last = problem["loc"]
-    holder = _at(piece.value, path)
-    model = _hint_at(piece.model, path)
-    known = field_names(model) if is_model(model) else []
-    given = list(holder) if is_object(holder) else []
-    close = repairs.meant(str(last), known, given)
-    place = joined(piece.pointer, *path)
-    if close:
-        covered.add((*path, close[0]))
-    hint = f"did you mean {close[0]!r}?" if close else f"its fields are {', '.join(known)}"
-    name = piece.name if not path else f"{'.'.join(map(str, path))} in {piece.name}"
-    return Diagnostic(
-        code="unknown_field",
-        pointer=joined(place, last),
-        message=f"{name} has no field {str(last)!r}; {hint}",
-        expected="one of " + ", ".join(known) if known else None,
-        suggestions=tuple(close),
-        patch=(move(joined(place, last), joined(place, close[0])) if close else remove(joined(place, last)),),
-    )
-
-
-def _missing(piece: Piece, problem: ErrorDetails) -> Diagnostic:
-    *path, last = problem["loc"]
-    path = _existing(piece.value, path)
-    name = piece.name if not path else f"{'.'.join(map(str, path))} in {piece.name}"
-    sample = _sample(piece, path, str(last))
-    place = joined(piece.pointer, *path)
-    patch: tuple[Operation, ...] = ()
-    if sample is not repairs.NOTHING:
-        inside = place if piece.pointer.endswith("/config") or not _is_config(piece) else f"{place}/config"
-        patch = (*([add(inside, {})] if inside != place else []), add(joined(inside, last), sample))
-    message = f"{name} needs the field {str(last)!r}"
-    return Diagnostic(code="missing_field", pointer=place, message=message, expected=str(last), patch=patch)
-
-
-def _is_config(piece: Piece) -> bool:
-    return piece.model not in (Definition, Body, Node, Edge)
-
-
-def _sample(piece: Piece, path: list[int | str], name: str) -> Any:
-    """A value for a missing field: from the examples of the node type, or a neutral one where nothing is at stake."""
-    if piece.model is Definition and name == "name":
-        return repairs.slug(str(piece.value.get("description") or "workflow"), separator="-", limit=40) or "workflow"
-    return _from_examples(piece.model, name) if _is_config(piece) and not path else repairs.NOTHING
-
-
-def _from_examples(model: type[BaseModel], name: str) -> Any:
-    from graphs.catalogue import node_types
-
-    kind = next(kind for kind in node_types().values() if kind.config is model)
-    return next((example[name] for example in kind.examples if name in example), repairs.NOTHING)
-
-
-def _wrong(piece: Piece, problem: ErrorDetails) -> Diagnostic:
-    path = _existing(piece.value, problem["loc"])
-    value = _at(piece.value, path)
-    place = joined(piece.pointer, *path)
-    name = f"{'.'.join(map(str, path))} of {piece.name}" if path else piece.name
-    kind, hint = problem["type"], _hint_at(piece.model, path)
-    if kind in WANTED:
-        wanted = WANTED[kind]
-        if value is None and path and not _required(piece.model, path):
-            fixed: Any = repairs.NOTHING
-            patch: tuple[Operation, ...] = (remove(place),)
-        else:
-            fixed = repairs.converted(kind, value, duration=repairs.is_duration(hint), body=_is_body(hint))
-            patch = () if fixed is repairs.NOTHING else (replace(place, fixed),)
-        message = f"{name} must be {wanted}, not {_given(value)}"
-        return Diagnostic(code="wrong_type", pointer=place, message=message, expected=wanted, patch=patch)
-    return _bad_value(piece, problem, place, name, value)
-
-
-def _bad_value(piece: Piece, problem: ErrorDetails, place: str, name: str, value: Json) -> Diagnostic:
-    """A value of the right kind that is not allowed."""
-    context = problem.get("ctx", {})
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
-    fixed: Any = repairs.NOTHING
-    expected, suggestions = None, ()
-    match problem["type"]:
-        case "literal_error":
-            allowed = [word.strip("'\"") for word in re.findall(r"'[^']*'|\d+", str(context.get("expected", "")))]
-            close = repairs.meant(str(value), allowed)
-            expected, suggestions = "one of " + ", ".join(allowed), tuple(close)
-            fixed = (close or allowed or [repairs.NOTHING])[0]
-            message = f"must be one of {', '.join(allowed)}, not {quoted(value)}"
-        case "string_pattern_mismatch":
-            expected = str(context.get("pattern"))
-            dashes = "_-" in expected
-            tried = repairs.slug(str(value), separator="-" if dashes else "_", limit=40 if dashes else 48)
-            fixed = tried if re.search(expected, tried) else repairs.NOTHING
-            message = f"{quoted(value)} may hold only small letters, digits and {'- or _' if dashes else '_'}"
-        case "greater_than_equal" | "less_than_equal":
-            fixed = context.get("ge", context.get("le", repairs.NOTHING))
-        case "value_error" if (found := repairs.duration(value)) and "duration" in message:
-            fixed = found
-        case _:
-            pass
-    patch = () if fixed is repairs.NOTHING else (replace(place, fixed),)
-    text = f"{name}: {message}"
-    return Diagnostic(
-        code="bad_value", pointer=place, message=text[:500], expected=expected, suggestions=suggestions, patch=patch
-    )
-
-
-def _at(value: Json, path: list[int | str]) -> Json:
-    for step in path:
-        value = value[step]
-    return value
-
-
-def _existing(value: Json, path: tuple[int | str, ...] | list[int | str]) -> list[int | str]:
-    """The part of a pydantic location that is in the document; labels of union alternatives are not."""
-    found: list[int | str] = []
-    for step in path:
-        if (is_object(value) and step in value) or (is_array(value) and isinstance(step, int) and step < len(value)):
-            value = value[step]
-            found.append(step)
-    return found
-
-
-def _given(value: Json) -> str:
-    return GIVEN.get(type(value), "an object")
-
-
-def _hint_at(model: Any, path: list[int | str]) -> Any:
-    """The type at a location inside a model, as far as it can be told."""
-    hint = model
-    for step in path:
-        hint = _unwrapped(hint)
-        if is_model(hint):
-            name = next((name for name, field in hint.model_fields.items() if step in (name, field.alias)), None)
-            hint = typing.get_type_hints(hint, include_extras=True)[name] if name else None
-        elif typing.get_origin(hint) is dict:
-            hint = typing.get_args(hint)[1]
-        elif typing.get_origin(hint) in (list, tuple):
-            hint = typing.get_args(hint)[0]
-        else:
-            return None
-    return _unwrapped(hint)
-
-
-def _unwrapped(hint: Any) -> Any:
-    """Without Optional and without the marks of Templated."""
-    if typing.get_origin(hint) is typing.Annotated and not repairs.is_duration(hint):
-        return _unwrapped(typing.get_args(hint)[0])
-    rest = [part for part in typing.get_args(hint) if part is not type(None)]
-    return _unwrapped(rest[0]) if type(None) in typing.get_args(hint) and len(rest) == 1 else hint
-
-
-def _is_body(hint: Any) -> bool:
-    return hint is Body
-
-
-def _required(model: type[BaseModel], path: list[int | str]) -> bool:
-    owner = _hint_at(model, path[:-1])
-    if not is_model(owner):
-        return True
-    return any(field.is_required() for name, field in owner.model_fields.items() if path[-1] in (name, field.alias))

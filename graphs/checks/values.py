@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from graphs.checks.diagnostic import Diagnostic, joined
 from graphs.definition import Json
-from graphs.documents import is_array, is_object
+from graphs.documents import is_array, is_object, is_text
 
 MAX_CHARACTERS = 1_000_000
 MAX_STRING = 200_000
@@ -15,7 +16,7 @@ MAX_DEPTH = 150  # 20 groups in one another and a schema in the innermost
 LARGEST = 10**300
 
 
-Link = tuple["Link", str | int] | None  # how a value was reached, from the inside out
+Link: TypeAlias = "tuple[Link, str | int] | None"  # how a value was reached, from the inside out
 
 
 def check_values(document: Json) -> Iterator[Diagnostic]:
@@ -35,9 +36,9 @@ def check_values(document: Json) -> Iterator[Diagnostic]:
                 message = f"a string has {len(value):,} characters; {MAX_STRING:,} are allowed"
                 yield Diagnostic(code="too_large", pointer=_pointer(link), message=message)
         elif is_object(value):
-            odd = next((key for key in value if not isinstance(key, str)), None)
-            if odd is not None:
-                yield Diagnostic(code="not_json", pointer=_pointer(link), message=f"the key {odd!r} is not text")
+            odd = [key for key in value if not is_text(key)]
+            if odd:
+                yield Diagnostic(code="not_json", pointer=_pointer(link), message=f"the key {odd[0]!r} is not text")
                 return
             size += sum(map(len, value))
             stack.extend((inner, (link, key), depth + 1) for key, inner in value.items())
@@ -53,9 +54,9 @@ def check_values(document: Json) -> Iterator[Diagnostic]:
 
 def _pointer(link: Link) -> str:
     steps: list[str | int] = []
-    while link:
-        link, step = link
-        steps.append(step)
+    while link is not None:
+        steps.append(link[1])
+        link = link[0]
     return joined("", *reversed(steps))
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from functools import cached_property
 
 from pydantic import BaseModel
 
 from graphs.catalogue import node_types
-from graphs.checks.diagnostic import joined
-from graphs.definition import Body, Definition, Expression, Json, Schema
+from graphs.checks.models import holds_bodies, parts
+from graphs.definition import Definition, Json, Schema
 from graphs.documents import is_array, is_object
-from graphs.nodetype import NodeType, ScriptBody
+from graphs.nodetype import NodeType
 
 MAX_GROUPS = 20  # in one another
-
-Kind = Literal["body", "expression", "code", "template", "data"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -94,7 +90,7 @@ class GroupView:
     def upstream(self) -> dict[str, set[str]]:
         """Node id -> ids of all nodes before it. In and behind a cycle everything that can lead there counts."""
         before: dict[str, set[str]] = {id: set() for id in self.by_id}
-        entering = {id: 0 for id in before}
+        entering = dict.fromkeys(before, 0)
         leaving: dict[str, list[str]] = {id: [] for id in before}
         for edge in self.links:
             source, target = str(edge.source), str(edge.target)
@@ -196,9 +192,7 @@ def _fill(group: GroupView) -> None:
             target = _text(raw.get("to", raw.get("target")))
             branch = _text(raw.get("branch"))
             pointer = f"{group.pointer}/edges/{number}"
-            group.edges.append(
-                EdgeView(pointer=pointer, index=number, raw=raw, group=group, source=source, target=target, branch=branch)
-            )
+            group.edges.append(EdgeView(pointer=pointer, index=number, raw=raw, group=group, source=source, target=target, branch=branch))
 
 
 def _add_bodies(node: NodeView, kind: NodeType) -> None:
@@ -208,97 +202,7 @@ def _add_bodies(node: NodeView, kind: NodeType) -> None:
         if part.kind == "body" and is_object(part.value):
             pointer = f"{node.pointer}/config{part.pointer}"
             depth = node.group.depth + 1
-            node.bodies[part.pointer] = GroupView(
-                pointer=pointer, raw=part.value, owner=node, key=part.pointer, depth=depth
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a config: a body, an expression, code, a value that is rendered as a template, or one that is not."""
-
-    kind: Kind
-    pointer: str  # inside the config
-    value: Json
-
-
-def parts(model: type[BaseModel], config: dict[str, Json]) -> Iterator[Part]:
-    """Walks a config and its model together."""
-    for name, (hint, raw) in _fields(model).items():
-        if name in config:
-            yield from _parts(hint, joined("", name), config[name], "data" if raw else "template")
-
-
-def _parts(hint: Any, pointer: str, value: Json, rest: Kind) -> Iterator[Part]:
-    own = _kind(hint)
-    if own:
-        yield Part(own, pointer, value)
-    elif rest == "template" or not _holds_raw(hint):
-        yield Part(rest, pointer, value)
-    elif is_model(hint):
-        if is_object(value):
-            for name, (inner, _) in _fields(hint).items():
-                if name in value:
-                    yield from _parts(inner, joined(pointer, name), value[name], rest)
-    elif typing.get_origin(hint) is dict:
-        if is_object(value):
-            for key, inner in value.items():
-                yield from _parts(typing.get_args(hint)[1], joined(pointer, key), inner, rest)
-    elif typing.get_origin(hint) in (list, tuple):
-        if is_array(value):
-            for number, inner in enumerate(value):
-                yield from _parts(typing.get_args(hint)[0], f"{pointer}/{number}", inner, rest)
-    elif value is not None:  # a union: the alternative that holds something raw decides
-        yield from _parts(next(part for part in typing.get_args(hint) if _holds_raw(part)), pointer, value, rest)
-
-
-def is_model(hint: Any) -> typing.TypeGuard[type[BaseModel]]:
-    return isinstance(hint, type) and issubclass(hint, BaseModel)
-
-
-def _kind(hint: Any) -> Kind | None:
-    if hint is Body:
-        return "body"
-    if hint == Expression:
-        return "expression"
-    return "code" if any(isinstance(mark, ScriptBody) for mark in getattr(hint, "__metadata__", ())) else None
-
-
-@lru_cache(maxsize=1024)
-def _fields(model: type[BaseModel]) -> dict[str, tuple[Any, bool]]:
-    """Name as authors write it -> type, and whether it holds anything that is not rendered."""
-    hints = typing.get_type_hints(model, include_extras=True)
-    return {field.alias or name: (hints[name], _holds_raw(hints[name])) for name, field in model.model_fields.items()}
-
-
-def _holds_raw(hint: Any) -> bool:
-    if _kind(hint):
-        return True
-    if is_model(hint):
-        return any(raw for _, raw in _fields(hint).values())
-    return any(_holds_raw(argument) for argument in typing.get_args(hint))
-
-
-@lru_cache(maxsize=256)
-def holds_bodies(hint: Any) -> bool:
-    """Whether a config of this type may hold nodes of its own."""
-    if hint is Body:
-        return True
-    if is_model(hint):
-        return any(holds_bodies(inner) for inner, _ in _fields(hint).values())
-    return any(holds_bodies(argument) for argument in typing.get_args(hint) if not isinstance(argument, (str, int, float)))
-
-
-@lru_cache(maxsize=1024)
-def field_names(model: type[BaseModel]) -> tuple[str, ...]:
-    """The fields of a model as authors write them."""
-    return tuple(field.alias or name for name, field in model.model_fields.items())
-
-
-@lru_cache(maxsize=1024)
-def aliases(model: type[BaseModel]) -> dict[str, str]:
-    """Python name -> name as authors write it, where they differ."""
-    return {name: field.alias for name, field in model.model_fields.items() if field.alias and field.alias != name}
+            node.bodies[part.pointer] = GroupView(pointer=pointer, raw=part.value, owner=node, key=part.pointer, depth=depth)
 
 
 def _text(value: Json) -> str | None:

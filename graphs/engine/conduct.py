@@ -26,18 +26,16 @@ async def conduct(drive: Drive, graph: Graph, *, poisoned: bool = False) -> None
     """Drives a run until it is finished or put down. Never raises for what a run does; a lost lease ends it without a word. Raises
     Unavailable when Postgres does not answer: then nothing that was acknowledged is lost, and the run can be driven again."""
     try:
-        await drive.restore()
-        if poisoned and drive.claimed.claims > 5 + len(drive.records):
-            error = {"code": "poison", "message": f"the worker driving this run died {drive.claimed.claims} times in a row without progress"}
-            await drive.settle("failed", error=error, event=("run.failed", error["message"]))
-            return
-        await _walk(drive, graph)
+        await _walk(drive, graph, poisoned)
     except LeaseLost:
         log.warning("run %s is driven by another worker now", drive.run_id)
 
 
-async def _walk(drive: Drive, graph: Graph) -> None:
+async def _walk(drive: Drive, graph: Graph, poisoned: bool) -> None:
     try:
+        await drive.restore()
+        if poisoned and drive.claimed.claims > 5 + len(drive.records):
+            raise RunFailed("poison", f"the worker driving this run died {drive.claimed.claims} times in a row without progress")
         state = await _invoke(drive, graph)
         if not drive.settled:
             await _finish(drive, state)
@@ -53,6 +51,9 @@ async def _walk(drive: Drive, graph: Graph) -> None:
         await drive.settle("failed", error=error, event=("run.failed", error["message"]))
     except RunFailed as failed:
         await drive.settle("failed", error=failed.error, event=("run.failed", failed.error["message"]))
+    except ExpressionError as problem:
+        error = {"code": "expression", "message": f"the first values of vars: {problem}", "position": "vars"}
+        await drive.settle("failed", error=error, event=("run.failed", error["message"]))
     except (LeaseLost, Unavailable):
         raise
     except Exception:  # the worker loop: a fault of ours must not leave the run "running"

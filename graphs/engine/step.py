@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from graphs.definition import Json, seconds
 from graphs.engine.configs import explain, fitted
-from graphs.engine.record import Record, StepFailed, Unloaded, error_of
+from graphs.engine.record import Record, RunFailed, StepFailed, Unloaded, error_of
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Effect, Failure, Resolution, Stopped, Wait
 from store import jsontext
-from store.errors import Invalid
+from store.errors import Invalid, LeaseLost, Unavailable
 
 if TYPE_CHECKING:
     from graphs.engine.body import BodyRun
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT = 1_000_000  # characters of JSON
 SHORT_DELAY = 3.0  # seconds that a retry may sleep in the process; longer ones are timers
+EXPECTED = (asyncio.CancelledError, StepFailed, RunFailed, LeaseLost, Unavailable)
 SHOW_AFTER = 0.1  # seconds after which a step still under way is shown as running
 
 
@@ -70,6 +71,11 @@ class Step:
             except Stopped as stopped:
                 record.state, record.output, record.taken = "succeeded", stopped.output, []
                 self.drive.submit(self._row(record, finished=True), event=("step.succeeded", f"{self.plan.id} stopped the run"))
+                raise
+            except BaseException as error:
+                if not isinstance(error, EXPECTED):  # a fault of ours: the trace says where, the log says what
+                    record.state, record.error = "failed", {"code": "internal", "message": "an error in Weft itself", "position": self.position}
+                    self.drive.note(self._row(record, finished=True), event=("step.failed", f"{self.plan.id} failed: an error in Weft itself"))
                 raise
             return await self._succeeded(record, output)
 

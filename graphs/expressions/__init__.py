@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphs.expressions.evaluator import Evaluator
-from graphs.expressions.syntax import ExpressionError, Reference, parse, references
+from graphs.expressions.paths import ExpressionError
+from graphs.expressions.syntax import Reference, parse, references
 from graphs.expressions.template import Template, raw_fields
 
 __all__ = ["Evaluator", "ExpressionError", "Reference", "Template", "parse", "raw_fields", "references"]

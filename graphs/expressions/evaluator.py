@@ -10,8 +10,9 @@ from types import TracebackType
 from graphs.definition import Json
 from graphs.documents import is_array, is_object, is_text
 from graphs.expressions.paths import ExpressionError, unknown_name
+from graphs.expressions.rewriting import quoted, rewritten, rewritten_script, statement_lines
 from graphs.expressions.sandbox import Failed, Limits, Sandbox
-from graphs.expressions.syntax import Code, Reference, parse, parse_script, quoted, rewritten, rewritten_script, statement_lines
+from graphs.expressions.syntax import Code, Reference, parse, parse_script
 from graphs.expressions.template import Template, plain_value
 
 EXPRESSION = Limits(seconds=0.5, memory=32 * 2**20)
@@ -34,9 +35,7 @@ class Evaluator:
     async def __aenter__(self) -> Evaluator:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             await self._expressions.__aexit__(kind, error, trace)
         finally:
@@ -55,9 +54,7 @@ class Evaluator:
             return template.resolve(scope)
         hard = [code for code in template.codes if code.sandboxed]
         found = iter(await self._values(hard, scope))
-        return template.build(
-            [next(found) if code.sandboxed else plain_value(code, scope) for code in template.codes]
-        )
+        return template.build([next(found) if code.sandboxed else plain_value(code, scope) for code in template.codes])
 
     async def script(self, code: str, scope: Mapping[str, Json]) -> Json:
         """What the body of a function returns. Raises ExpressionError."""
@@ -69,9 +66,7 @@ class Evaluator:
         bound = ", ".join(f"{name}=None" for name in names)
         run = "_weft_out(_weft_main(**_weft_json.loads(_weft_data)))"
         try:
-            return _decoded(
-                await self._scripts.feed(f"{header}def _weft_main({bound}):\n{body}{run}", _packed(found, scope))
-            )
+            return _decoded(await self._scripts.feed(f"{header}def _weft_main({bound}):\n{body}{run}", _packed(found, scope)))
         except Failed as failure:
             raise _script_error(failure, parsed, header, scope) from None
 
@@ -110,15 +105,11 @@ class Evaluator:
             owners.update(dict.fromkeys(range(count + 1, count + 2 + python.count("\n")), code))
             count += 1 + python.count("\n")
         try:
-            return _decoded(
-                await self._expressions.feed("".join(lines) + "_weft_out(_weft_all)", _packed(found, scope))
-            )
+            return _decoded(await self._expressions.feed("".join(lines) + "_weft_out(_weft_all)", _packed(found, scope)))
         except Failed as failure:
             culprit = owners.get(failure.line or 0) or (codes[0] if len(codes) == 1 else None)
             message = _named(failure.message, scope)
-            raise ExpressionError(
-                message, expression=culprit.text if culprit else "; ".join(code.text for code in codes)[:500]
-            ) from None
+            raise ExpressionError(message, expression=culprit.text if culprit else "; ".join(code.text for code in codes)[:500]) from None
 
 
 def _named(message: str, scope: Mapping[str, Json]) -> str:
@@ -162,9 +153,7 @@ def _packed(found: Iterable[Reference], scope: Mapping[str, Json]) -> str:
 def _part(value: dict[str, Json], fields: set[str]) -> dict[str, Json]:
     if fields <= value.keys():
         return {field: value[field] for field in fields}
-    return {
-        key: inner if key in fields else None for key, inner in value.items()
-    }  # all the keys, so that the error can name them
+    return {key: inner if key in fields else None for key, inner in value.items()}  # all the keys, so that the error can name them
 
 
 def _decoded(text: str) -> Json:

@@ -54,9 +54,7 @@ class Path:
             try:
                 value = step_into(value, step)
             except LookupError:
-                raise ExpressionError(
-                    no_field(spelled(self.root, self.steps[:number]), step, value), expression=str(self)
-                ) from None
+                raise ExpressionError(no_field(spelled(self.root, self.steps[:number]), step, value), expression=str(self)) from None
         return value
 
 
@@ -98,9 +96,7 @@ def constant_step(node: ast.expr) -> str | int | None:
 
 def spelled(root: str, steps: Iterable[str | int]) -> str:
     """The path as an author would write it."""
-    return root + "".join(
-        f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{step!r}]" for step in steps
-    )
+    return root + "".join(f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{step!r}]" for step in steps)
 
 
 def nearest(word: str, words: Iterable[str], limit: int = 3) -> list[str]:
@@ -132,13 +128,7 @@ def missing_key(owner: str, step: Json, keys: Iterable[Json]) -> str:
     """Sentence for a key that an object does not have."""
     known = [str(key) for key in keys]
     close = nearest(str(step), known)
-    hint = (
-        f"did you mean {' or '.join(map(repr, close))}?"
-        if close
-        else f"its fields are {listed(known)}"
-        if known
-        else "it is empty"
-    )
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"its fields are {listed(known)}" if known else "it is empty"
     return f"{owner} has no field {step!r}; {hint}"
 
 

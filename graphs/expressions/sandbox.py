@@ -91,9 +91,7 @@ class Sandbox:
     def __init__(self, *, processes: int, limits: Limits) -> None:
         self._limits = limits
         self._processes = processes
-        self._turns = asyncio.Semaphore(
-            processes
-        )  # waiting is ours, fair and without a deadline; every feed is bounded
+        self._turns = asyncio.Semaphore(processes)  # waiting is ours, fair and without a deadline; every feed is bounded
         self._starting = asyncio.Lock()
         self._pool: AsyncMonty | None = None
         self._stack = AsyncExitStack()
@@ -101,9 +99,7 @@ class Sandbox:
     async def __aenter__(self) -> Sandbox:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         started, self._pool = self._pool is not None, None
         await self._stack.aclose()
         if started:

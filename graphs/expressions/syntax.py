@@ -1,18 +1,16 @@
-"""Parsing of expressions and scripts: what they refer to, and the same code rewritten so that fields of objects can be read by dot."""
+"""Parsing of expressions and scripts: whether they are code, and what they refer to. Nothing is evaluated."""
 
 from __future__ import annotations
 
 import ast
-import json
 import keyword
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from graphs.definition import Json
-from graphs.expressions.paths import ExpressionError, Path, constant_step, path_of
+from graphs.expressions.paths import ExpressionError, Path, path_of
 
 MAX_EXPRESSION = 2000
 MAX_SCRIPT = 100_000
@@ -24,16 +22,17 @@ PLAIN = frozenset({ast.Constant, ast.Load, ast.BinOp, ast.Compare, ast.BoolOp, a
 WARNED = re.compile(r"\\|[0-9][A-Za-z_]")  # odd escapes and `1or 2`: warnings that are the author's business
 DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 BUILTINS = frozenset(
-    """ArithmeticError AssertionError AttributeError BaseException Ellipsis Exception FileExistsError FileNotFoundError ImportError
-    IndexError IsADirectoryError KeyError KeyboardInterrupt LookupError MemoryError ModuleNotFoundError NameError NotADirectoryError
-    NotImplemented NotImplementedError OSError OverflowError PermissionError RecursionError RuntimeError StopIteration SyntaxError
-    SystemExit TimeoutError TypeError UnboundLocalError UnicodeDecodeError UnicodeEncodeError ValueError ZeroDivisionError abs all any
-    bin bool bytes chr complex dict divmod enumerate eval exec filter float format frozenset getattr hasattr hash hex id int
-    isinstance iter len list locals map max min next object oct open ord pow print property range repr reversed round set setattr
-    slice sorted str sum tuple type zip""".split()
+    re.findall(
+        r"\w+",
+        """ArithmeticError AssertionError AttributeError BaseException Ellipsis Exception FileExistsError FileNotFoundError
+        ImportError IndexError IsADirectoryError KeyError KeyboardInterrupt LookupError MemoryError ModuleNotFoundError
+        NameError NotADirectoryError NotImplemented NotImplementedError OSError OverflowError PermissionError RecursionError
+        RuntimeError StopIteration SyntaxError SystemExit TimeoutError TypeError UnboundLocalError UnicodeDecodeError
+        UnicodeEncodeError ValueError ZeroDivisionError abs all any bin bool bytes chr complex dict divmod enumerate eval exec
+        filter float format frozenset getattr hasattr hash hex id int isinstance iter len list locals map max min next object
+        oct open ord pow print property range repr reversed round set setattr slice sorted str sum tuple type zip""",
+    )
 )
-
-__all__ = ["BUILTINS", "Code", "ExpressionError", "Reference", "parse", "parse_script", "references"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ def parse(expression: str) -> Code:
         raise ExpressionError("the expression is empty", expression=expression)
     if DOTTED.fullmatch(text) and (code := _dotted(text)):
         return code
-    root = _expression(text, expression)
+    root = expression_tree(text, expression)
     facts = _Facts(_flat(root, expression), expression, shift=1)
     path = path_of(root)
     if path and path.root not in MODULES:
@@ -86,15 +85,10 @@ def parse(expression: str) -> Code:
     return Code(text=expression, references=facts.references, methods=facts.methods, modules=facts.modules)
 
 
-@lru_cache(maxsize=2048)
-def rewritten(expression: str) -> str:
-    """A valid expression as one that the sandbox evaluates by our rules."""
-    return _unparsed(_Fields().visit(_expression(expression.strip(), expression)), expression)
-
-
-def _expression(text: str, expression: str) -> ast.expr:
+def expression_tree(text: str, expression: str) -> ast.expr:
+    """The tree of one expression, written as an author would."""
     # in brackets, so that an expression may go over several lines
-    tree = _tree(f"({text}\n)", expression, shift=1)
+    tree = tree_of(f"({text}\n)", expression, shift=1)
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         raise ExpressionError("write one expression, not statements", expression=expression)
     return tree.body[0].value
@@ -115,7 +109,7 @@ def parse_script(code: str) -> Code:
     if len(code) > MAX_SCRIPT:
         message = f"a script may have {MAX_SCRIPT} characters; this one has {len(code)}"
         raise ExpressionError(message, expression=code[:200])
-    facts = _Facts(_flat(_tree(code, code), code), code, script=True)
+    facts = _Facts(_flat(tree_of(code, code), code), code, script=True)
     return Code(
         text=code,
         references=facts.references,
@@ -125,31 +119,13 @@ def parse_script(code: str) -> Code:
     )
 
 
-@lru_cache(maxsize=64)
-def rewritten_script(code: str) -> str:
-    """A valid script as one that the sandbox runs by our rules. Its lines are others: see `statement_lines`."""
-    tree = _tree(code, code)
-    for node in tree.body:
-        _Fields().visit(node)
-    return _unparsed(tree, code) or "pass"
-
-
 def references(expression: str) -> tuple[Reference, ...]:
     """The chains an expression reads from names it does not bind itself. ExpressionError when it does not parse."""
     return parse(expression).references
 
 
-def statement_lines(code: str, python: str) -> dict[int, int]:
-    """Line of the rewritten script -> line of what the author wrote."""
-    pairs = zip(_statements(_tree(python, code)), _statements(_tree(code, code)), strict=False)
-    return {mine.lineno: theirs.lineno for mine, theirs in pairs}
-
-
-def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.stmt))
-
-
-def _tree(source: str, expression: str, *, shift: int = 0) -> ast.Module:
+def tree_of(source: str, expression: str, *, shift: int = 0) -> ast.Module:
+    """The tree of a source. ExpressionError with line and column, `shift` columns to the left in the first line."""
     try:
         if not WARNED.search(source):
             return ast.parse(source)
@@ -160,13 +136,9 @@ def _tree(source: str, expression: str, *, shift: int = 0) -> ast.Module:
         line, column = error.lineno or 1, error.offset or 1
         column = max(1, column - shift) if line == 1 else column
         where = f"line {line}, column {column}" if "\n" in expression.strip() else f"column {column}"
-        raise ExpressionError(
-            f"{_sentence(error.msg)} at {where}", expression=expression, line=line, column=column
-        ) from None
+        raise ExpressionError(f"{_sentence(error.msg)} at {where}", expression=expression, line=line, column=column) from None
     except (ValueError, RecursionError, MemoryError):
-        raise ExpressionError(
-            "it is nested too deeply or holds characters that code cannot", expression=expression
-        ) from None
+        raise ExpressionError("it is nested too deeply or holds characters that code cannot", expression=expression) from None
 
 
 def _flat(tree: ast.AST, expression: str) -> list[ast.AST]:
@@ -183,13 +155,6 @@ def _flat(tree: ast.AST, expression: str) -> list[ast.AST]:
 
 def _sentence(message: str) -> str:
     return message.split(". Perhaps")[0].rstrip(".?")
-
-
-def _unparsed(tree: ast.AST, expression: str) -> str:
-    try:
-        return ast.unparse(tree)
-    except (ValueError, RecursionError):
-        raise ExpressionError("it cannot be written as one line of code", expression=expression) from None
 
 
 class _Facts:
@@ -238,9 +203,7 @@ class _Facts:
             self._inner.add(id(below))
         column = node.col_offset - (self._shift if node.lineno == 1 else 0)
         method = self._called.get(id(node))
-        self._chains.append(
-            Reference(root=path.root, steps=path.steps, method=method, line=node.lineno, column=column)
-        )
+        self._chains.append(Reference(root=path.root, steps=path.steps, method=method, line=node.lineno, column=column))
 
     def _see_binding(self, node: ast.AST) -> None:
         name: str | None = None
@@ -264,75 +227,3 @@ class _Facts:
         if not name.startswith("_") or name == "_" or (self._script and not name.startswith(("__", "_weft"))):
             return
         raise ExpressionError(f"{name!r} is reserved: names that start with _ cannot be used", expression=self._expression)
-
-
-class _Fields(ast.NodeTransformer):
-    """`a.b` that is not a call becomes _weft_field(a, 'b', …), and `a[k]` _weft_item(a, k, …): null-safe, with errors that name the field."""
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        origin = _source(node.value)
-        self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load) or (
-            isinstance(node.value, ast.Name) and node.value.id in (*MODULES, "self")
-        ):
-            return node
-        return _call("_weft_field", node.value, ast.Constant(node.attr), ast.Constant(origin))
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        origin = _source(node.value)
-        self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load) or isinstance(node.slice, (ast.Slice, ast.Tuple)):
-            return node
-        return _call("_weft_item", node.value, node.slice, ast.Constant(origin))
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Attribute):  # a method stays a method
-            func = node.func
-            func.value = self.visit(func.value)
-            node.args = [self.visit(argument) for argument in node.args]
-            node.keywords = [self.visit(keyword) for keyword in node.keywords]
-            if func.attr == "get" and not node.keywords:
-                return _call("_weft_get", func.value, *node.args)
-            return node
-        self.generic_visit(node)
-        return node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """f-strings become joins: printed as f-strings, nested quotes would not always survive."""
-        parts: list[ast.expr] = []
-        for value in node.values:
-            if not isinstance(value, ast.FormattedValue):
-                parts.append(value)
-                continue
-            inner: ast.expr = self.visit(value.value)
-            if value.conversion in (ord("r"), ord("s")):
-                inner = _call("repr" if value.conversion == ord("r") else "str", inner)
-            spec = [self.visit(value.format_spec)] if value.format_spec else []
-            parts.append(_call("_weft_text", inner, *spec))
-        join = ast.Attribute(value=ast.Constant(""), attr="join", ctx=ast.Load())
-        return ast.Call(func=join, args=[ast.List(elts=parts, ctx=ast.Load())], keywords=[])
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.value = self.visit(node.value) if node.value else None  # the annotation is no code
-        return node
-
-
-def _call(name: str, *arguments: ast.expr) -> ast.Call:
-    return ast.Call(func=ast.Name(name, ast.Load()), args=list(arguments), keywords=[])
-
-
-def _source(node: ast.expr) -> str:
-    """What the author wrote, short, for an error message."""
-    path = path_of(node)
-    if path:
-        return str(path)[:80]
-    return (
-        "this value"
-        if isinstance(node, ast.Subscript) and constant_step(node.slice) is None
-        else ast.unparse(node)[:80]
-    )
-
-
-def quoted(text: str) -> str:
-    """A Python and JSON string literal."""
-    return json.dumps(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -182,28 +182,20 @@ def _built(value: Json, values: list[Json]) -> Json:
 @lru_cache(maxsize=256)
 def raw_fields(config_model: type[BaseModel]) -> frozenset[str]:
     """Python names of the config fields that hold a body, an expression or code anywhere: never rendered as templates."""
-    return frozenset(_raw_names(config_model))
+    hints = typing.get_type_hints(config_model, include_extras=True)
+    return frozenset(name for name in config_model.model_fields if holds(hints[name], is_raw))
 
 
-def _raw_names(model: type[BaseModel]) -> Iterator[str]:
-    hints = typing.get_type_hints(model, include_extras=True)
-    for name, field in model.model_fields.items():
-        if _holds(hints[name], _is_raw):
-            yield name
+def is_raw(hint: Any) -> bool:
+    """Whether a type is a body, an expression or code."""
+    return hint is Body or hint == Expression or any(isinstance(mark, ScriptBody) for mark in getattr(hint, "__metadata__", ()))
 
 
-def _is_raw(hint: Any) -> bool:
-    return (
-        hint is Body
-        or hint == Expression
-        or any(isinstance(mark, ScriptBody) for mark in getattr(hint, "__metadata__", ()))
-    )
-
-
-def _holds(hint: Any, wanted: Callable[[Any], bool]) -> bool:
+def holds(hint: Any, wanted: Callable[[Any], bool]) -> bool:
+    """Whether a type, or anything inside it, is one that is wanted."""
     if wanted(hint):
         return True
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         inner = typing.get_type_hints(hint, include_extras=True)
-        return any(_holds(inner[name], wanted) for name in hint.model_fields)
-    return any(_holds(argument, wanted) for argument in typing.get_args(hint))
+        return any(holds(inner[name], wanted) for name in hint.model_fields)
+    return any(holds(argument, wanted) for argument in typing.get_args(hint))

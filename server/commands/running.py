@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from graphs.definition import Json
-from graphs.documents import parse
+from graphs.documents import is_object, parse
 from server.logs import start_logging
 from server.settings import Settings
 from store.errors import Invalid, WeftError
@@ -47,7 +47,7 @@ def read_order(file: str, input: str, mocks: str | None, *, test: bool) -> Order
         raise Invalid("--mocks stand in for steps of test runs only; add --test.")
     definition = _parsed(_text(file), "stdin" if file == "-" else file)
     stand_ins = None if mocks is None else _value(mocks, "--mocks")
-    if stand_ins is not None and not isinstance(stand_ins, dict):
+    if stand_ins is not None and not is_object(stand_ins):
         raise Invalid('--mocks must be an object: {"node id": output}.')
     source = "stdin" if file == "-" else file
     return Order(definition=definition, source=source, input=_value(input, "--input"), mocks=stand_ins, test=test)
@@ -165,7 +165,7 @@ def _finish(run: Run) -> int:
     if run.state == "succeeded":
         typer.echo(json.dumps(run.output, ensure_ascii=False, indent=2))
     elif run.state == "failed":
-        error = run.error if isinstance(run.error, dict) else {"message": run.error}
+        error = run.error if is_object(run.error) else {"message": run.error}
         where = f" at {error['position']}" if error.get("position") else ""
         typer.echo(f"weft: run {run.id} failed{where}: {error.get('message')}", err=True)
     elif run.state == "cancelled":

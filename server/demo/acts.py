@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from server.demo.shop import ORDERS, Shop
 from server.progress import Progress
 from store.errors import WeftError
 
+ROUNDS = 4  # of validation and repair
 LOOK_SECONDS = 0.1
 RUN_SECONDS = 60.0  # for any one thing the run has to do
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -64,12 +65,14 @@ class Acts:
         async with self._session() as call:
             self.name = await self._free_name(call)
             document = workflow.with_slips(self.name)
-            for _ in range(5):
-                answer = await call("validate_workflow", definition=document)
+            answer = await call("validate_workflow", definition=document)
+            for _ in range(ROUNDS):
                 if answer["valid"]:
                     break
                 document = self._repaired(document, answer["problems"])
-            self._claim(answer["valid"] and document == workflow.named(self.name), "the offered patches repair the definition")
+                answer = await call("validate_workflow", definition=document)
+            repaired = bool(answer["valid"]) and document == workflow.named(self.name)
+            self._claim(repaired, "the offered patches repair the definition")
             created = await call("create_workflow", definition=document)
         self._screen.good(f"valid now; saved as {created['workflow']}, revision {created['revision']}")
 
@@ -175,7 +178,9 @@ class Acts:
         if note is None:
             self._screen.bad("llm step: the model did not answer; the workflow goes on without its note, as its author chose")
         elif note["model"] == "scripted":
-            self._screen.say("llm step: no model is configured, so the scripted provider stood in (set OPENAI_API_KEY or ANTHROPIC_API_KEY)")
+            self._screen.say(
+                "llm step: no model is configured, so the scripted provider stood in (set OPENAI_API_KEY or ANTHROPIC_API_KEY)"
+            )
         else:
             self._screen.good(f"llm step by {note['model']}: {note['text']}")
 
@@ -186,7 +191,7 @@ class Acts:
     # -- watching ----------------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Caller]:
+    async def _session(self) -> AsyncGenerator[Caller]:
         async with connected(f"{self._served.url}/mcp", self._served.key()) as call:
             yield call
 
@@ -200,7 +205,7 @@ class Acts:
         """Shows the run until the condition holds. Raises Untrue when that takes too long."""
         deadline = time.monotonic() + RUN_SECONDS
         with self._progress as progress:
-            while time.monotonic() < deadline:
+            while True:
                 run = await call("get_run", run_id=run_id)
                 trace = await call("get_run", run_id=run_id, view="trace", limit=200)
                 self._steps = trace["steps"]
@@ -209,8 +214,9 @@ class Acts:
                 progress.show()
                 if until(run):
                     return run
+                if time.monotonic() > deadline:
+                    raise Untrue(f"The run did not get on within {RUN_SECONDS:.0f} s; it is {run['state']}.")
                 await asyncio.sleep(LOOK_SECONDS)
-        raise Untrue(f"The run did not get on within {RUN_SECONDS:.0f} s; it is {run['state']}.")
 
     def _parcels(self) -> int:
         """Parcels whose step is known to be done."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,14 +25,15 @@ class Caller:
     async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Raises Invalid with the tool's own words when it refuses."""
         answer = await self.client.call_tool(tool, arguments)
-        if answer.is_error or not isinstance(answer.structured_content, dict):
+        content: Any = answer.structured_content
+        if answer.is_error or content is None:
             text = " ".join(part.text for part in answer.content if isinstance(part, TextContent))
             raise Invalid(f"{tool}: {text}")
-        return answer.structured_content
+        return content
 
 
 @asynccontextmanager
-async def connected(url: str, key: str) -> AsyncIterator[Caller]:
+async def connected(url: str, key: str) -> AsyncGenerator[Caller]:
     """A session with the MCP endpoint at `url`."""
     headers = {"Authorization": f"Bearer {key}"}
     async with (

@@ -64,13 +64,22 @@ class Screen:
     def trace(self, steps: list[dict[str, Any]]) -> None:
         """The run's steps as the server tells them."""
         table = Table(box=None, padding=(0, 1), pad_edge=False)
-        for heading, options in (("step", {"no_wrap": True}), ("type", {}), ("state", {}), ("try", {"justify": "right"}), ("ms", {"justify": "right"})):
-            table.add_column(heading, header_style="dim", **options)
+        table.add_column("step", header_style="dim", no_wrap=True)
+        table.add_column("type", header_style="dim")
+        table.add_column("state", header_style="dim")
+        table.add_column("try", header_style="dim", justify="right")
+        table.add_column("ms", header_style="dim", justify="right")
         for step in steps:
             glyph, style = MARKS.get(step["state"], ("?", ""))
             seconds = step.get("seconds")
             took = f"{seconds * 1000:.0f}" if seconds is not None else ""
-            table.add_row(step["position"], step["type"], Text(f"{glyph} {step['state']}", style), str(step.get("attempt", 1)), took)
+            table.add_row(
+                step["position"],
+                step["type"],
+                Text(f"{glyph} {step['state']}", style),
+                str(step.get("attempt", 1)),
+                took,
+            )
         self.console.print(Padding(table, (0, 0, 0, 5)))
 
     def code(self, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
@@ -36,7 +36,7 @@ class Shop:
         self.url = ""
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Shop]:
+    async def open(self) -> AsyncGenerator[Shop]:
         """Listens on a free loopback port for the block."""
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

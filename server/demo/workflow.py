@@ -11,7 +11,12 @@ NAME = "evening-orders"
 PARCEL: Document = {
     "id": "parcel",
     "type": "http",
-    "config": {"method": "POST", "url": "{{ env.SHOP_URL }}/parcels", "json": {"order": "{{ order.id }}"}, "idempotent": True},
+    "config": {
+        "method": "POST",
+        "url": "{{ env.SHOP_URL }}/parcels",
+        "json": {"order": "{{ order.id }}"},
+        "idempotent": True,
+    },
     "retry": {"max_attempts": 3},
 }
 DEFINITION: Document = {
@@ -57,12 +62,20 @@ DEFINITION: Document = {
         {
             "id": "ask",
             "type": "approval",
-            "config": {"title": "Refund {{ nodes.sums.refund }} EUR for {{ len(nodes.sums.late) }} late orders?", "timeout": "2d"},
+            "config": {
+                "title": "Refund {{ nodes.sums.refund }} EUR for {{ len(nodes.sums.late) }} late orders?",
+                "timeout": "2d",
+            },
         },
         {
             "id": "refund",
             "type": "http",
-            "config": {"method": "POST", "url": "{{ env.SHOP_URL }}/refunds", "json": {"amount": "{{ nodes.sums.refund }}"}, "idempotent": True},
+            "config": {
+                "method": "POST",
+                "url": "{{ env.SHOP_URL }}/refunds",
+                "json": {"amount": "{{ nodes.sums.refund }}"},
+                "idempotent": True,
+            },
         },
     ],
     "edges": [

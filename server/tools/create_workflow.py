@@ -9,7 +9,7 @@ from server.answers import answer
 from server.arguments import Document
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
-from server.views import problems_view
+from server.views import problems_view, remarks_view
 
 DESCRIPTION = (
     "Save a new workflow as a draft (revision 1). Refused with all problems at once when the definition has errors."
@@ -26,4 +26,4 @@ async def run(ctx: Ctx, definition: Document) -> CallToolResult:
     if workflow is None:
         return answer({"saved": False, **problems_view(report)}, next="apply the patches, then create_workflow(definition=…) again")
     saved = {"saved": True, "workflow": workflow.name, "id": workflow.id, "revision": workflow.revision}
-    return answer({**saved, **problems_view(report)}, next=f'test_workflow(workflow="{workflow.name}", input=…)')
+    return answer({**saved, **remarks_view(report)}, next=f'test_workflow(workflow="{workflow.name}", input=…)')

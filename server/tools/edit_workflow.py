@@ -12,7 +12,7 @@ from server.answers import answer
 from server.arguments import WorkflowName
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
-from server.views import problems_view
+from server.views import problems_view, remarks_view
 
 DESCRIPTION = (
     "Change a workflow's draft by JSON Patch, all or nothing; refused when the result has errors or when somebody "
@@ -43,4 +43,4 @@ async def run(
         kept = {"saved": False, "workflow": edited.name, "revision": edited.revision}
         return answer({**kept, **problems_view(report)}, next="correct the patch and call edit_workflow again with the same base_revision")
     saved = {"saved": True, "workflow": edited.name, "revision": edited.revision}
-    return answer({**saved, **problems_view(report)}, next=f'test_workflow(workflow="{edited.name}", input=…)')
+    return answer({**saved, **remarks_view(report)}, next=f'test_workflow(workflow="{edited.name}", input=…)')

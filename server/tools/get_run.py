@@ -64,7 +64,7 @@ async def _trace(caller: Caller, run: Any, after: str | None, limit: int) -> Cal
         return [step_line(step) for step in shown], f"{shown[-1].position}@{shown[-1].attempt}" if len(steps) > size else None
 
     lines, mark = await fitting(fetch, limit)
-    head = {"run_id": run.id, "state": run.state, "steps": lines, "after": mark}
+    head = {"run_id": run.id, "state": run.state, "steps": lines, **({"after": mark} if mark else {})}
     return answer(head, next=f'get_run(run_id="{run.id}", view="trace", after="{mark}")' if mark else next_for(run))
 
 
@@ -78,5 +78,5 @@ async def _events(caller: Caller, run: Any, after: str | None, limit: int) -> Ca
         return [event_view(event) for event in shown], str(shown[-1].seq) if len(events) > size else None
 
     lines, mark = await fitting(fetch, limit)
-    head = {"run_id": run.id, "state": run.state, "events": lines, "after": mark}
+    head = {"run_id": run.id, "state": run.state, "events": lines, **({"after": mark} if mark else {})}
     return answer(head, next=f'get_run(run_id="{run.id}", view="events", after="{mark}")' if mark else next_for(run))

@@ -39,4 +39,4 @@ async def run(
     )
     if "next_cursor" in found:
         return answer(found, next="list_tasks with the same arguments and cursor=next_cursor")
-    return answer(found, next='answer_task(task_id="…", answer={…})' if found["tasks"] else 'list_runs(state="waiting")')
+    return answer(found, next='answer_task(task_id="…")' if found["tasks"] else 'list_runs(state="waiting")')

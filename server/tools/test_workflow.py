@@ -55,10 +55,11 @@ async def run(
         mocks=mocks,
         name=document["name"],
     )
-    return await _told(caller, await settle(ctx, started.id, MAX_WAIT))
+    follow = f'publish_workflow(workflow="{workflow}")' if workflow else "create_workflow(definition=…)"
+    return await _told(caller, await settle(ctx, started.id, MAX_WAIT), follow)
 
 
-async def _told(caller: Caller, run: Run) -> CallToolResult:
+async def _told(caller: Caller, run: Run, follow: str) -> CallToolResult:
     steps = await runs.trace(caller.runtime, caller.actor, run.id, limit=SHOWN)
     rest = f'get_run(run_id="{run.id}", view="trace")'
     body = {
@@ -67,5 +68,4 @@ async def _told(caller: Caller, run: Run) -> CallToolResult:
         "output": preview(run.output, 2_000, f'get_run(run_id="{run.id}")'),
         "trace": preview([step_line(step) for step in steps], 4_500, rest),
     }
-    done = f'publish_workflow(workflow="{run.workflow}") once it is saved'
-    return answer(body, next=done if run.state == "succeeded" else next_for(run))
+    return answer(body, next=follow if run.state == "succeeded" else next_for(run))

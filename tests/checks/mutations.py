@@ -101,7 +101,7 @@ def mutate(document: Any, chance: random.Random) -> Any:
             case 1 if isinstance(holder, list):
                 holder.insert(chance.randrange(len(holder) + 1), copy.deepcopy(holder[int(key)]))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
             case 2 if isinstance(holder, dict):
-                holder[chance.choice(KEYS)] = holder.pop(key)
+                holder[chance.choice(KEYS)] = holder.pop(key)  # pyright: ignore[reportUnknownMemberType]
             case 3:
                 other = chance.choice(found)
                 mine, theirs = copy.deepcopy(holder[key]), copy.deepcopy(at(document, other))

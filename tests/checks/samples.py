@@ -88,7 +88,11 @@ TEN: Document = {
             },
         },
         {"id": "merge", "type": "join", "config": {"mode": "any"}},
-        {"id": "done", "type": "set", "config": {"values": {"count": "{{ nodes.each.count }}"}, "vars": {"refunded": "{{ vars.refunded + 1 }}"}}},
+        {
+            "id": "done",
+            "type": "set",
+            "config": {"values": {"count": "{{ nodes.each.count }}"}, "vars": {"refunded": "{{ vars.refunded + 1 }}"}},
+        },
     ],
     "edges": [
         {"from": "classify", "to": "order"},
@@ -113,10 +117,6 @@ class Slip:
     break_it: Callable[[Document], object]
     pointer: str
     code: str
-
-
-def _node(number: int) -> Callable[[Document], Document]:
-    return lambda document: document["nodes"][number]
 
 
 def _config(document: Document, number: int) -> Document:
@@ -144,9 +144,19 @@ SLIPS: tuple[Slip, ...] = (
     Slip("wrong field name in a config", lambda d: _rename(_config(d, 0), "prompt", "promt"), "/nodes/0/config/promt", "unknown_field"),
     Slip("another tool's field name", lambda d: _rename(_config(d, 1), "url", "endpoint"), "/nodes/1/config/endpoint", "unknown_field"),
     Slip("wrong field name of a node", lambda d: _rename(d["nodes"][0], "timeout", "time_out"), "/nodes/0/time_out", "unknown_field"),
-    Slip("camel case field name", lambda d: _rename(d["nodes"][0]["retry"], "max_attempts", "maxAttempts"), "/nodes/0/retry/maxAttempts", "unknown_field"),
+    Slip(
+        "camel case field name",
+        lambda d: _rename(d["nodes"][0]["retry"], "max_attempts", "maxAttempts"),
+        "/nodes/0/retry/maxAttempts",
+        "unknown_field",
+    ),
     Slip("wrong field name of the workflow", lambda d: _rename(d, "input", "inputs"), "/inputs", "unknown_field"),
-    Slip("wrong field names of an edge", lambda d: (_rename(d["edges"][0], "from", "source"), _rename(d["edges"][0], "to", "target")), "/edges/0/source", "unknown_field"),
+    Slip(
+        "wrong field names of an edge",
+        lambda d: (_rename(d["edges"][0], "from", "source"), _rename(d["edges"][0], "to", "target")),
+        "/edges/0/source",
+        "unknown_field",
+    ),
     Slip("number as text", lambda d: d["nodes"][0]["retry"].update(max_attempts="3"), "/nodes/0/retry/max_attempts", "wrong_type"),
     Slip("number as text in a config", lambda d: _config(d, 4).update(concurrency="5"), "/nodes/4/config/concurrency", "wrong_type"),
     Slip("text as number", lambda d: _config(d, 5).update(description=5), "/nodes/5/config/description", "wrong_type"),
@@ -157,7 +167,12 @@ SLIPS: tuple[Slip, ...] = (
     Slip("list instead of a body", lambda d: _config(d, 4).update(body=_body(d)["nodes"][:1]), "/nodes/4/config/body", "wrong_type"),
     Slip("single node instead of a body", lambda d: _config(d, 4).update(body=_body(d)["nodes"][0]), "/nodes/4/config/body", "wrong_type"),
     Slip("nodes by id instead of a list", lambda d: d.update(nodes={n.pop("id"): n for n in d["nodes"]}), "/nodes", "wrong_type"),
-    Slip("JSON in a text", lambda d: _config(d, 0).update(output_schema='{"type": "object", "properties": {"kind": {}, "amount": {}}}'), "/nodes/0/config/output_schema", "wrong_type"),
+    Slip(
+        "JSON in a text",
+        lambda d: _config(d, 0).update(output_schema='{"type": "object", "properties": {"kind": {}, "amount": {}}}'),
+        "/nodes/0/config/output_schema",
+        "wrong_type",
+    ),
     Slip("braces forgotten", lambda d: _config(d, 4).update(items="nodes.order.body"), "/nodes/4/config/items", "wrong_type"),
     Slip("value out of range", lambda d: d["nodes"][0]["retry"].update(max_attempts=0), "/nodes/0/retry/max_attempts", "bad_value"),
     Slip("method in small letters", lambda d: _config(d, 1).update(method="get"), "/nodes/1/config/method", "bad_value"),
@@ -182,46 +197,162 @@ SLIPS: tuple[Slip, ...] = (
     Slip("branch that is none", lambda d: d["edges"][3].update(branch="yes"), "/edges/3/branch", "bad_branch"),
     Slip("branch as a boolean", lambda d: d["edges"][3].update(branch=True), "/edges/3/branch", "wrong_type"),
     Slip("branch of a plain node", lambda d: d["edges"][0].update(branch="true"), "/edges/0/branch", "bad_branch"),
-    Slip("error edge without route", lambda d: d["edges"].append({"from": "order", "to": "done", "branch": "error"}), "/edges/8/branch", "bad_branch"),
+    Slip(
+        "error edge without route",
+        lambda d: d["edges"].append({"from": "order", "to": "done", "branch": "error"}),
+        "/edges/8/branch",
+        "bad_branch",
+    ),
     Slip("misspelt node type", lambda d: d["nodes"][1].update(type="htpp"), "/nodes/1/type", "unknown_type"),
     Slip("another tool's node type", lambda d: d["nodes"][4].update(type="for_each"), "/nodes/4/type", "unknown_type"),
     Slip("capital node type", lambda d: d["nodes"][5].update(type="Approval"), "/nodes/5/type", "unknown_type"),
     Slip("duplicate id", lambda d: d["nodes"].append({"id": "done", "type": "set"}), "/nodes/8/id", "duplicate_id"),
     Slip("id with capitals, used elsewhere", _rename_node, "/nodes/1/id", "bad_id"),
     Slip("config beside config", lambda d: d["nodes"][1].update(d["nodes"][1].pop("config")), "/nodes/1/method", "misplaced_field"),
-    Slip("retry inside config", lambda d: _config(d, 0).update(retry=d["nodes"][0].pop("retry")), "/nodes/0/config/retry", "misplaced_field"),
-    Slip("JavaScript operators", lambda d: _config(d, 3).update(condition="nodes.classify.kind === 'refund' && !(nodes.totals.sum >= 100)"), "/nodes/3/config/condition", "bad_expression"),
-    Slip("JavaScript ternary", lambda d: _config(d, 2)["values"].update(sum="{{ input.limit ? input.limit : 0 }}"), "/nodes/2/config/values/sum", "bad_expression"),
+    Slip(
+        "retry inside config", lambda d: _config(d, 0).update(retry=d["nodes"][0].pop("retry")), "/nodes/0/config/retry", "misplaced_field"
+    ),
+    Slip(
+        "JavaScript operators",
+        lambda d: _config(d, 3).update(condition="nodes.classify.kind === 'refund' && !(nodes.totals.sum >= 100)"),
+        "/nodes/3/config/condition",
+        "bad_expression",
+    ),
+    Slip(
+        "JavaScript ternary",
+        lambda d: _config(d, 2)["values"].update(sum="{{ input.limit ? input.limit : 0 }}"),
+        "/nodes/2/config/values/sum",
+        "bad_expression",
+    ),
     Slip("true of other languages", lambda d: d["edges"][6].update(when="nodes.ask.approved == true"), "/edges/6/when", "unknown_name"),
     Slip("null of other languages", lambda d: d["edges"][6].update(when="nodes.ask.approved != null"), "/edges/6/when", "unknown_name"),
-    Slip("length of JavaScript", lambda d: _config(d, 7)["values"].update(count="{{ nodes.each.items.length }}"), "/nodes/7/config/values/count", "unknown_field"),
-    Slip("method of JavaScript", lambda d: _config(d, 2)["values"].update(note="{{ input.ticket.toUpperCase() }}"), "/nodes/2/config/values/note", "bad_expression"),
-    Slip("template string of JavaScript", lambda d: _config(d, 2)["values"].update(note="Order ${input.order_id}"), "/nodes/2/config/values/note", "bad_template"),
-    Slip("bracket missing", lambda d: _config(d, 2)["values"].update(count="{{ len(nodes.order.body }}"), "/nodes/2/config/values/count", "bad_expression"),
-    Slip("bracket missing in a condition", lambda d: d["edges"][6].update(when="bool(nodes.ask.approved"), "/edges/6/when", "bad_expression"),
-    Slip("assignment instead of comparison", lambda d: d["edges"][6].update(when="nodes.ask.comment = 'yes'"), "/edges/6/when", "bad_expression"),
+    Slip(
+        "length of JavaScript",
+        lambda d: _config(d, 7)["values"].update(count="{{ nodes.each.items.length }}"),
+        "/nodes/7/config/values/count",
+        "unknown_field",
+    ),
+    Slip(
+        "method of JavaScript",
+        lambda d: _config(d, 2)["values"].update(note="{{ input.ticket.toUpperCase() }}"),
+        "/nodes/2/config/values/note",
+        "bad_expression",
+    ),
+    Slip(
+        "template string of JavaScript",
+        lambda d: _config(d, 2)["values"].update(note="Order ${input.order_id}"),
+        "/nodes/2/config/values/note",
+        "bad_template",
+    ),
+    Slip(
+        "bracket missing",
+        lambda d: _config(d, 2)["values"].update(count="{{ len(nodes.order.body }}"),
+        "/nodes/2/config/values/count",
+        "bad_expression",
+    ),
+    Slip(
+        "bracket missing in a condition", lambda d: d["edges"][6].update(when="bool(nodes.ask.approved"), "/edges/6/when", "bad_expression"
+    ),
+    Slip(
+        "assignment instead of comparison",
+        lambda d: d["edges"][6].update(when="nodes.ask.comment = 'yes'"),
+        "/edges/6/when",
+        "bad_expression",
+    ),
     Slip("braces around a condition", lambda d: d["edges"][6].update(when="{{ nodes.ask.approved }}"), "/edges/6/when", "bad_expression"),
-    Slip("braces inside a condition", lambda d: _config(d, 3).update(condition="{{ nodes.classify.kind }} == 'refund'"), "/nodes/3/config/condition", "bad_expression"),
-    Slip("template not closed", lambda d: _config(d, 5).update(title="Refund {{ nodes.classify.amount }?"), "/nodes/5/config/title", "bad_template"),
-    Slip("dangling reference", lambda d: _config(d, 5).update(title="Refund {{ nodes.clasify.amount }}?"), "/nodes/5/config/title", "unknown_node"),
-    Slip("reference to a later node", lambda d: _config(d, 1).update(url="https://shop.example.com/{{ nodes.extra.x }}") or d["nodes"].append({"id": "extra", "type": "set", "config": {"values": {"x": 1}}}), "/nodes/1/config/url", "not_upstream"),
-    Slip("field that cannot be", lambda d: _config(d, 5).update(title="Refund {{ nodes.classify.amout }}?"), "/nodes/5/config/title", "unknown_field"),
-    Slip("output of another tool", lambda d: _config(d, 5).update(title="Refund {{ nodes.classify.output.amount }}?"), "/nodes/5/config/title", "unknown_field"),
+    Slip(
+        "braces inside a condition",
+        lambda d: _config(d, 3).update(condition="{{ nodes.classify.kind }} == 'refund'"),
+        "/nodes/3/config/condition",
+        "bad_expression",
+    ),
+    Slip(
+        "template not closed",
+        lambda d: _config(d, 5).update(title="Refund {{ nodes.classify.amount }?"),
+        "/nodes/5/config/title",
+        "bad_template",
+    ),
+    Slip(
+        "dangling reference",
+        lambda d: _config(d, 5).update(title="Refund {{ nodes.clasify.amount }}?"),
+        "/nodes/5/config/title",
+        "unknown_node",
+    ),
+    Slip(
+        "reference to a later node",
+        lambda d: (
+            _config(d, 1).update(url="https://shop.example.com/{{ nodes.extra.x }}")
+            or d["nodes"].append({"id": "extra", "type": "set", "config": {"values": {"x": 1}}})
+        ),
+        "/nodes/1/config/url",
+        "not_upstream",
+    ),
+    Slip(
+        "field that cannot be",
+        lambda d: _config(d, 5).update(title="Refund {{ nodes.classify.amout }}?"),
+        "/nodes/5/config/title",
+        "unknown_field",
+    ),
+    Slip(
+        "output of another tool",
+        lambda d: _config(d, 5).update(title="Refund {{ nodes.classify.output.amount }}?"),
+        "/nodes/5/config/title",
+        "unknown_field",
+    ),
     Slip("nodes forgotten", lambda d: _config(d, 5).update(title="Refund {{ classify.amount }}?"), "/nodes/5/config/title", "unknown_name"),
-    Slip("name of another tool", lambda d: _config(d, 5).update(title="Refund {{ steps.classify.amount }}?"), "/nodes/5/config/title", "unknown_name"),
+    Slip(
+        "name of another tool",
+        lambda d: _config(d, 5).update(title="Refund {{ steps.classify.amount }}?"),
+        "/nodes/5/config/title",
+        "unknown_name",
+    ),
     Slip("misspelt input", lambda d: _config(d, 0).update(prompt="{{ input.tiket }}"), "/nodes/0/config/prompt", "unknown_input"),
     Slip("undeclared input", lambda d: _config(d, 0).update(prompt="{{ input.customer }}"), "/nodes/0/config/prompt", "unknown_input"),
-    Slip("undeclared variable read", lambda d: _config(d, 0).update(prompt="{{ vars.tone }}"), "/nodes/0/config/prompt", "undeclared_variable"),
-    Slip("undeclared variable set", lambda d: _config(d, 7)["vars"].update(tone="kind"), "/nodes/7/config/vars/tone", "undeclared_variable"),
-    Slip("inner node seen from outside", lambda d: _config(d, 7)["values"].update(count="{{ nodes.receipt.id }}"), "/nodes/7/config/values/count", "not_visible"),
-    Slip("field in a body that cannot be", lambda d: _body(d)["edges"][0].update(when="nodes.refund.statuss < 300"), "/nodes/4/config/body/edges/0/when", "unknown_field"),
-    Slip("type of another language in a schema", lambda d: d["input"]["properties"].update(limit={"type": "float"}), "/input/properties/limit/type", "bad_schema"),
-    Slip("shorthand schema", lambda d: d.update(input={"ticket": "string", "order_id": "string", "limit": "number"}), "/input", "bad_schema"),
-    Slip("required as a flag", lambda d: d["input"]["properties"]["ticket"].update(required=True), "/input/properties/ticket/required", "bad_schema"),
-    Slip("join waits for too many", lambda d: d["nodes"][6].update(config={"mode": "count", "count": 3}), "/nodes/6/config/count", "join_count"),
+    Slip(
+        "undeclared variable read",
+        lambda d: _config(d, 0).update(prompt="{{ vars.tone }}"),
+        "/nodes/0/config/prompt",
+        "undeclared_variable",
+    ),
+    Slip(
+        "undeclared variable set", lambda d: _config(d, 7)["vars"].update(tone="kind"), "/nodes/7/config/vars/tone", "undeclared_variable"
+    ),
+    Slip(
+        "inner node seen from outside",
+        lambda d: _config(d, 7)["values"].update(count="{{ nodes.receipt.id }}"),
+        "/nodes/7/config/values/count",
+        "not_visible",
+    ),
+    Slip(
+        "field in a body that cannot be",
+        lambda d: _body(d)["edges"][0].update(when="nodes.refund.statuss < 300"),
+        "/nodes/4/config/body/edges/0/when",
+        "unknown_field",
+    ),
+    Slip(
+        "type of another language in a schema",
+        lambda d: d["input"]["properties"].update(limit={"type": "float"}),
+        "/input/properties/limit/type",
+        "bad_schema",
+    ),
+    Slip(
+        "shorthand schema", lambda d: d.update(input={"ticket": "string", "order_id": "string", "limit": "number"}), "/input", "bad_schema"
+    ),
+    Slip(
+        "required as a flag",
+        lambda d: d["input"]["properties"]["ticket"].update(required=True),
+        "/input/properties/ticket/required",
+        "bad_schema",
+    ),
+    Slip(
+        "join waits for too many",
+        lambda d: d["nodes"][6].update(config={"mode": "count", "count": 3}),
+        "/nodes/6/config/count",
+        "join_count",
+    ),
     Slip("output field misspelt", lambda d: d.update(output="{{ nodes.done.cont }}"), "/output", "unknown_field"),
     Slip("wrapped in another object", lambda d: _wrap(d), "/workflow", "unknown_field"),
-)  # fmt: skip
+)
 
 
 def _wrap(document: Document) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from graphs.checks import check
 from graphs.definition import Definition
-from store import jsontext
 from graphs.engine.plan import plan
 from graphs.expressions import Evaluator
+from store import jsontext
 from tests.checks.mutations import mutations
 from tests.checks.samples import ten_nodes
 from tests.expressions.hostile import EXPRESSIONS, SCRIPTS
@@ -70,7 +70,9 @@ async def test_hostile_code_in_a_definition_is_only_ever_read(evaluator: Evaluat
         assert time.monotonic() - began < 3.0, source[:80]
 
 
-@pytest.mark.parametrize("document", [None, 1, "text", [], [1], {}, {"nodes": []}, {"nodes": None}, {"nodes": [None, 1]}, {1: 2}, {"a": b"x"}, {"a": {1, 2}}])
+@pytest.mark.parametrize(
+    "document", [None, 1, "text", [], [1], {}, {"nodes": []}, {"nodes": None}, {"nodes": [None, 1]}, {1: 2}, {"a": b"x"}, {"a": {1, 2}}]
+)
 async def test_anything_at_all_is_answered(evaluator: Evaluator, document: object) -> None:
     report = await check(document, evaluator)
     assert not report.ok

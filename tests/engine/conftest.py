@@ -41,17 +41,17 @@ class House:
     runtime: Runtime = field(init=False)
 
     @asynccontextmanager
-    async def opened(self, *, serving: bool = True, **options: Any) -> AsyncGenerator[Runtime]:
+    async def opened(self, *, serving: bool = True, models: ModelSettings | None = None, **options: Any) -> AsyncGenerator[Runtime]:
         async with AsyncExitStack() as stack:
             outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
-            models = Models(ModelSettings(), outbound)
+            models_ = Models(models or ModelSettings(), outbound)
             variables = {"REGION": "north"}
-            engine = Engine(self.database, self.evaluator, outbound, models, variables=variables, poll=0.05, **options)
+            engine = Engine(self.database, self.evaluator, outbound, models_, variables=variables, poll=0.05, **options)
             await stack.enter_async_context(engine)
             if serving:
                 await stack.enter_async_context(engine.serving(grace=2.0))
             yield Runtime(
-                database=self.database, evaluator=self.evaluator, outbound=outbound, models=models, variables=variables, engine=engine
+                database=self.database, evaluator=self.evaluator, outbound=outbound, models=models_, variables=variables, engine=engine
             )
 
     async def publish(self, definition: dict[str, Any]) -> str:

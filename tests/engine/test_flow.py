@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from graphs import runs
 from tests.engine.conftest import House, flow, put
 
-pytestmark = __import__("pytest").mark.anyio
+pytestmark = pytest.mark.anyio
 
 
 async def states(house: House, run_id: str) -> dict[str, str]:

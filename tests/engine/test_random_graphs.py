@@ -11,7 +11,7 @@ import pytest
 from graphs import runs
 from tests.engine.conftest import House, flow, put
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P7")]
 FAIL = "{{ input.nothing.at[0].all }}{{ [1][5] }}"
 
 

@@ -128,3 +128,8 @@ async def test_idempotent_starts_give_one_run(running: House) -> None:
     assert len({run.id for run in await asyncio.gather(*starts)}) == 1
     with pytest.raises(Conflict, match="another input"):
         await runs.start(running.runtime, running.actor, workflow=name, input={"n": 1}, idempotency_key="k")
+
+
+async def test_first_values_of_vars_that_cannot_be_computed_fail_the_run(running: House) -> None:
+    run = await running.run(flow(put("a"), vars={"x": "{{ [1][5] }}"}))
+    assert (run.state, run.error["code"], run.error["position"]) == ("failed", "expression", "vars")

@@ -17,11 +17,7 @@ from graphs.nodes import foreach, set, switch, wait
 
 NAMES = st.sampled_from(["a", "b", "items", "get", "x y", "0", "é"])
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 5)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=3),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=12,
 )
@@ -47,11 +43,12 @@ def test_text_without_holes_and_a_single_hole_keep_their_value(text: str, value:
 
 @given(st.text(max_size=200))
 def test_no_text_makes_the_parser_raise_anything_else(text: str) -> None:
-    for attempt in (parse, Template.compile, lambda text: Template.compile("{{" + text + "}}")):
+    for tried in (text, "{{" + text + "}}", "{{ 'a' + " + text + " }}"):
         try:
-            attempt(text)
-        except ExpressionError as error:
-            assert error.message
+            parse(tried)
+            Template.compile(tried)
+        except ExpressionError:
+            continue
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +65,7 @@ def test_the_host_and_the_sandbox_agree_on_plain_paths(
     loop_and_evaluator: tuple[asyncio.Runner, Evaluator], value: Json, steps: list[str | int]
 ) -> None:
     runner, evaluator = loop_and_evaluator
-    path = "input" + "".join(
-        f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{step!r}]" for step in steps
-    )
+    path = "input" + "".join(f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{step!r}]" for step in steps)
 
     def outcome(expression: str) -> Json:
         try:
@@ -91,9 +86,7 @@ def test_values_survive_the_way_in_and_out(loop_and_evaluator: tuple[asyncio.Run
 
 
 def test_references_are_the_chains_an_expression_reads() -> None:
-    found = references(
-        "[o.total for o in nodes.a.orders if o.x == input.limit[0]] + nodes['b c'].items() + vars[input.k]"
-    )
+    found = references("[o.total for o in nodes.a.orders if o.x == input.limit[0]] + nodes['b c'].items() + vars[input.k]")
     spelled = {(reference.root, reference.steps, reference.method) for reference in found}
     assert spelled == {
         ("nodes", ("a", "orders"), None),

@@ -18,14 +18,17 @@ from tests.process.conftest import ROOT, Kept
 
 FILES = sorted((ROOT / "examples").glob("*.yaml"))
 SECONDS = 30.0
-OK = {"status": 200, "ok": True, "headers": {}}
+OK: dict[str, Any] = {"status": 200, "ok": True, "headers": {}}
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
 async def runtime(anyio_backend: str, kept: Kept) -> AsyncGenerator[Runtime]:
-    settings = Settings(data_dir=kept.installation.data_dir, variables={"SHOP_URL": "http://127.0.0.1:9", "PAY_URL": "http://127.0.0.1:9"})
+    settings = Settings(
+        data_dir=kept.installation.data_dir,
+        variables={"SHOP_URL": "http://127.0.0.1:9", "PAY_URL": "http://127.0.0.1:9"},
+    )
     async with house(settings, drive=True) as runtime:
         yield runtime
 
@@ -42,9 +45,7 @@ def example(name: str) -> Any:
 async def ran(runtime: Runtime, owner: Actor, name: str, input: Any, mocks: dict[str, Any] | None = None) -> Run:
     """A run of the example, finished or waiting for somebody: a test run where there are mocks."""
     mode = "production" if mocks is None else "test"
-    started = await runs.start_definition(
-        runtime, owner, definition=example(name), input=input, mode=mode, mocks=mocks, name=name
-    )
+    started = await runs.start_definition(runtime, owner, definition=example(name), input=input, mode=mode, mocks=mocks, name=name)
     return await runs.wait(runtime, owner, started.id, seconds=SECONDS)
 
 
@@ -77,16 +78,16 @@ async def publish(runtime: Runtime, owner: Actor, name: str) -> None:
 async def test_refund_triage_asks_only_about_large_refunds(
     runtime: Runtime, owner: Actor, ticket: dict[str, Any], approved: bool | None, refunded: bool | None, asked: bool
 ) -> None:
-    mocks = {"classify": ticket, "ask": {"approved": approved, "comment": ""}, "refund": {**OK, "body": {}}}
+    mocks: dict[str, Any] = {"classify": ticket, "ask": {"approved": approved, "comment": ""}, "refund": {**OK, "body": {}}}
     run = await ran(runtime, owner, "refund-triage", {"ticket": "My lamp is broken", "customer": "c-17"}, mocks)
     assert run.state == "succeeded", run.error
     assert run.output["refunded"] == refunded
-    states = {step.position: step.state for step in await runs.trace(runtime, owner, run.id)}
-    assert (states.get("ask") == "succeeded") == asked
+    asking = await runs.node(runtime, owner, run.id, "ask")
+    assert asking.state == ("succeeded" if asked else "skipped")
 
 
 async def test_order_fanout_keeps_the_order_and_counts_them(runtime: Runtime, owner: Actor) -> None:
-    mocks = {
+    mocks: dict[str, Any] = {
         "orders": {**OK, "body": [{"id": "A"}, {"id": "B"}, {"id": "C"}]},
         "carrier": {**OK, "body": {"name": "bike"}},
         "parcel": {**OK, "body": {}},
@@ -103,7 +104,13 @@ async def test_order_fanout_reports_what_could_not_be_shipped(runtime: Runtime, 
     document["nodes"][0] = {"id": "prepare", "type": "set", "config": {"values": prepared}}
     document["nodes"][1]["config"]["body"]["nodes"][0]["retry"] = {"max_attempts": 1}
     started = await runs.start_definition(
-        runtime, owner, definition=document, input={"day": "2026-11-20"}, mode="production", mocks=None, name="order-fanout"
+        runtime,
+        owner,
+        definition=document,
+        input={"day": "2026-11-20"},
+        mode="production",
+        mocks=None,
+        name="order-fanout",
     )
     run = await runs.wait(runtime, owner, started.id, seconds=SECONDS)
     assert run.state == "succeeded", run.error
@@ -127,9 +134,7 @@ async def answered(runtime: Runtime, owner: Actor, run: Run, answer: dict[str, A
     return await runs.wait(runtime, owner, run.id, seconds=SECONDS)
 
 
-@pytest.mark.parametrize(
-    ("amount", "state"), [(89.5, "succeeded"), (100.0, "succeeded"), (10.0, "waiting")], ids=["exact", "more", "less"]
-)
+@pytest.mark.parametrize(("amount", "state"), [(89.5, "succeeded"), (100.0, "succeeded"), (10.0, "waiting")], ids=["exact", "more", "less"])
 async def test_payment_is_decided_by_the_event_of_its_order(runtime: Runtime, owner: Actor, amount: float, state: str) -> None:
     order = f"A-{amount}"
     run = await ran(runtime, owner, "payment", {"order_id": order, "amount": 89.5})
@@ -146,7 +151,7 @@ async def test_payment_is_decided_by_the_event_of_its_order(runtime: Runtime, ow
 
 
 async def test_monthly_invoices_adds_up_what_its_children_sent(runtime: Runtime, owner: Actor) -> None:
-    customers = [{"name": "Ada", "items": []}, {"name": "Bob", "items": []}]
+    customers: list[Any] = [{"name": "Ada", "items": []}, {"name": "Bob", "items": []}]
     mocks = {"send": {"run_id": "r", "output": {"net": 12.5}}}
     run = await ran(runtime, owner, "monthly-invoices", {"month": "2026-11", "customers": customers}, mocks)
     assert run.state == "succeeded", run.error

@@ -24,7 +24,8 @@ def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -
 
 def test_processes_that_start_together_get_the_same_keys(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda _: open_keys(tmp_path / "keys").pepper, range(16)))
+        asked = [pool.submit(open_keys, tmp_path / "keys") for _ in range(16)]
+        found = [future.result().pepper for future in asked]
     assert len(set(found)) == 1
     assert not list((tmp_path / "keys").glob(".new-*"))
 

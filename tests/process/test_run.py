@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.process.conftest import ROOT, Installation
 
@@ -67,10 +68,11 @@ def test_a_run_that_waits_for_somebody_is_left_waiting_and_says_for_whom(install
 
 
 def test_a_test_run_takes_mocks_and_does_nothing_for_real(installation: Installation) -> None:
-    mocks = {"total": {"net": 5}, "invoice": {"status": 200, "ok": True, "headers": {}, "body": {}}}
+    mocks: dict[str, Any] = {"total": {"net": 5}, "invoice": {"status": 200, "ok": True, "headers": {}, "body": {}}}
     done = installation.weft(
         *("run", str(ROOT / "examples/send-invoice.yaml"), "--test", "--mocks", json.dumps(mocks)),
         *("--input", '{"customer": "Ada", "items": []}'),
+        WEFT_VAR_BILLING_URL="http://127.0.0.1:9",
     )
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"customer": "Ada", "net": 5, "sent": True}

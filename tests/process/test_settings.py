@@ -44,7 +44,9 @@ def test_every_wrong_variable_gets_its_own_sentence(monkeypatch: pytest.MonkeyPa
     assert any(line.startswith("WEFT_DATABASE_URL must be like postgresql://") for line in lines)
 
 
-def test_a_variable_nobody_knows_is_told_how_variables_for_expressions_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_nobody_knows_is_told_how_variables_for_expressions_are_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("WEFT_ZEBRA_QUOTA", "1")
     with pytest.raises(Misconfigured, match="WEFT_VAR_NAME"):
         load()

@@ -14,7 +14,8 @@ from store.errors import Invalid
 from tests.server.conftest import text_of
 
 pytestmark = pytest.mark.promise("P8")
-plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3_000)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=3_000)
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
 values = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=200), inner, max_size=30), max_leaves=60
 )
@@ -50,7 +51,7 @@ def test_the_portions_of_a_value_are_the_whole_value(value: Any) -> None:
         part = portion(value, len(text), "next(offset={offset})")
         text += part["text"]
         assert len(compact(part)) < MAX_ANSWER
-    assert text == compact(value)
+    assert text == (value if isinstance(value, str) else compact(value))
 
 
 @given(st.text(max_size=2_000), values)

@@ -35,7 +35,7 @@ def fitting(schema: dict[str, Any], known: list[str]) -> Values:
     match schema.get("type"):
         case "string":
             if "pattern" in schema:
-                return st.from_regex(schema["pattern"], fullmatch=True)
+                return st.from_regex(str(schema["pattern"]), fullmatch=True)
             shortest, longest = schema.get("minLength", 0), min(schema.get("maxLength", 60), 60)
             return st.one_of(st.sampled_from(known), st.text(min_size=shortest, max_size=longest))
         case "integer":

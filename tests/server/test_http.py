@@ -12,10 +12,17 @@ import pytest
 
 from graphs.inputs import problems
 from server.app import OPERATIONS
+from store import identities
+from store.errors import Unavailable
 from tests.server.conftest import House, http
 from tests.server.samples import ASK, FAILS, HELLO, LISTEN
 
 pytestmark = pytest.mark.anyio
+ECHO: dict[str, Any] = {
+    "name": "echo",
+    "nodes": [{"id": "a", "type": "set", "config": {"values": {"v": "{{ input.v }}"}}}],
+    "output": "{{ nodes.a.v }}",
+}
 
 
 async def document(client: httpx2.AsyncClient) -> dict[str, Any]:
@@ -188,12 +195,7 @@ async def test_bodies_that_are_not_json_are_refused_with_a_sentence(house: House
 
 
 async def test_whatever_json_says_comes_back_the_same(house: House, url: str) -> None:
-    echo = {
-        "name": "echo",
-        "nodes": [{"id": "a", "type": "set", "config": {"values": {"v": "{{ input.v }}"}}}],
-        "output": "{{ nodes.a.v }}",
-    }
-    await house.publish(echo)
+    await house.publish(ECHO)
     async with http(url, house.keys["owner"]) as client:
         values: list[Any] = [
             None,
@@ -213,6 +215,29 @@ async def test_whatever_json_says_comes_back_the_same(house: House, url: str) ->
             answer = await client.post("/api/v1/runs", content=body, headers={"Content-Type": "application/json"})
             assert answer.status_code == 201, (value, answer.text)
             assert json.loads(answer.content)["output"] == value, value
+
+
+async def test_nesting_is_carried_or_refused_and_never_breaks(house: House, url: str) -> None:
+    await house.publish(ECHO)
+    async with http(url, house.keys["owner"]) as client:
+        for depth in (50, 150, 400, 900, 5_000):
+            value = '{"a":' * depth + "1" + "}" * depth
+            body = '{"workflow": "echo", "wait_seconds": 20, "input": {"v": ' + value + "}}"
+            answer = await client.post("/api/v1/runs", content=body.encode(), headers={"Content-Type": "application/json"})
+            assert answer.status_code in (201, 422), (depth, answer.text[:300])
+            assert answer.status_code == 201 or depth > 100, answer.text[:300]
+
+
+async def test_a_database_that_is_gone_is_said_in_a_sentence(house: House, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*args: Any, **options: Any) -> Any:
+        raise Unavailable("Postgres does not answer; try again.")
+
+    monkeypatch.setattr(identities.Keys, "verify", gone)
+    async with http(url, house.keys["owner"]) as client:
+        for path in ("/api/v1/runs", "/mcp"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"], answer.headers["retry-after"]) == (503, "unavailable", "1")
+        assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_unknown_paths_and_methods_have_the_same_form_of_error(house: House, url: str) -> None:
