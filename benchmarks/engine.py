@@ -11,7 +11,7 @@ import asyncio
 import statistics
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class State(TypedDict, total=False):
 
 
 @asynccontextmanager
-async def stock(url: str) -> AsyncIterator[Run]:
+async def stock(url: str) -> AsyncGenerator[Run]:
     """LangGraph as its documentation shows it: a node per step, the stock saver on a pool."""
     options: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": 0}
     async with AsyncConnectionPool(url, kwargs=options, max_size=20) as pool:
@@ -84,7 +84,7 @@ async def stock(url: str) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def weft(url: str) -> AsyncIterator[Run]:
+async def weft(url: str) -> AsyncGenerator[Run]:
     """Weft's engine: started by name, driven, journalled, settled and read back."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(url))
@@ -98,7 +98,10 @@ async def weft(url: str) -> AsyncIterator[Run]:
         tenant = database.tenant(organization.id)
         owner = await identities.create_user(tenant, name="bench", role="owner")
         actor = Actor(tenant=tenant, user_id=owner.id, user_name="bench", role="owner", via="cli")
-        nodes = [{"id": f"s{n}", "type": "set", "config": {"values": {"n": f"{{{{ nodes.s{n - 1}.n }}}}" if n else "{{ input.n }}"}}} for n in range(STEPS)]
+        nodes = [
+            {"id": f"s{n}", "type": "set", "config": {"values": {"n": f"{{{{ nodes.s{n - 1}.n }}}}" if n else "{{ input.n }}"}}}
+            for n in range(STEPS)
+        ]
         edges = [{"from": f"s{n - 1}", "to": f"s{n}"} for n in range(1, STEPS)]
         definition = {"name": "ten", "nodes": nodes, "edges": edges}
         made = await workflows.create(tenant, name="ten", description="", definition=definition, user_id=owner.id)
@@ -141,7 +144,9 @@ def show(figures: dict[tuple[str, int], list[Figure]]) -> None:
             figure = pair[who]
             parts = f"{figure.cpu:.1f} ({figure.client:.1f} + {figure.postgres:.1f})"
             print(f"{label:36}{at_once:>6}{parts:>28}{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}")
-        print(f"{'  Weft is':36}{'':>6}{pair['stock'].cpu / pair['weft'].cpu:>21.1f}× less{pair['weft'].per_second / pair['stock'].per_second:>7.1f}×")
+        print(
+            f"{'  Weft is':36}{'':>6}{pair['stock'].cpu / pair['weft'].cpu:>21.1f}× less{pair['weft'].per_second / pair['stock'].per_second:>7.1f}×"
+        )
 
 
 async def main(seconds: float, rounds: int) -> None:

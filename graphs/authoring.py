@@ -200,17 +200,28 @@ def diff(before: Json, after: Json) -> builtins.list[dict[str, Any]]:
 
 async def published(runtime: Runtime, actor: Actor, *, limit: int | None = None) -> builtins.list[Published]:
     """Workflows that can be started, by name."""
-    rows = await workflows.published(actor.tenant)
-    return [
-        Published(
-            name=row.name,
-            description=row.description,
-            version=row.version,
-            input=row.definition.get("input") or {"type": "object"},
-            effects=_effects_of(row.digest, row.definition),
-        )
-        for row in rows[:limit]
-    ]
+    return [_published(row) for row in (await workflows.published(actor.tenant))[:limit]]
+
+
+async def names(runtime: Runtime, actor: Actor) -> builtins.list[str]:
+    """Of all workflows, published or not."""
+    return await workflows.names(actor.tenant)
+
+
+async def find_published(runtime: Runtime, actor: Actor, name: str) -> Published | None:
+    """By its exact name; None when there is none or it is not published."""
+    row = await workflows.find_published(actor.tenant, name)
+    return _published(row) if row else None
+
+
+def _published(row: workflows.Published) -> Published:
+    return Published(
+        name=row.name,
+        description=row.description,
+        version=row.version,
+        input=row.definition.get("input") or {"type": "object"},
+        effects=_effects_of(row.digest, row.definition),
+    )
 
 
 def _effects_of(digest: bytes, document: Json) -> frozenset[Effect]:

@@ -6,8 +6,8 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
@@ -41,8 +41,13 @@ MAX_DESCRIPTION = 3000  # characters of JSON
 BODY = {"type": "object", "description": "group body {nodes: […], edges: […]}, written like the top level of a workflow"}
 
 
+def _fixed(effect: Effect, config: Any) -> Effect:
+    return effect
+
+
 def _describe(name: str, module: ModuleType) -> NodeType:
-    effect: Any = getattr(module, "effect", None) or (lambda config, fixed=module.EFFECT: fixed)  # pyright: ignore[reportUnknownLambdaType]
+    fixed: Effect | None = getattr(module, "EFFECT", None)
+    effect: Callable[[Any], Effect] = getattr(module, "effect", None) or partial(_fixed, fixed or Effect.PURE)
     return NodeType(
         name=name,
         summary=module.SUMMARY,

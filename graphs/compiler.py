@@ -1,5 +1,7 @@
 """Compiles a plan to LangGraph: one node per segment, one behind the other, and a `done` marker that must be there at the end."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (LangGraph leaves type parameters of its own open)
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -29,12 +31,12 @@ class Driver(Protocol):
         ...
 
 
-Graph = CompiledStateGraph[State, Driver, State, State]
+Graph = CompiledStateGraph[State, Any, State, State]  # the context is a Driver
 
 
 def compile_graph(body: BodyPlan, saver: BaseCheckpointSaver[int], *, fused: bool = True) -> Graph:
     """The graph of a workflow. Stateless: shared by all its runs."""
-    builder = StateGraph(State, context_schema=Driver)
+    builder: StateGraph[State, Any, State, State] = StateGraph(State)
     parts = segments(body, fused=fused)
     reached: set[str] = set()
     previous = START
@@ -48,9 +50,10 @@ def compile_graph(body: BodyPlan, saver: BaseCheckpointSaver[int], *, fused: boo
     return builder.compile(checkpointer=saver)
 
 
-def _segment(number: int, allowed: frozenset[str], *, last: bool) -> Callable[[State, Runtime[Driver]], Awaitable[State]]:
-    async def segment(state: State, runtime: Runtime[Driver]) -> State:
-        if waiting := await runtime.context.advance(allowed):
+def _segment(number: int, allowed: frozenset[str], *, last: bool) -> Callable[[State, Runtime[Any]], Awaitable[State]]:
+    async def segment(state: State, runtime: Runtime[Any]) -> State:
+        driver: Driver = runtime.context
+        if waiting := await driver.advance(allowed):
             interrupt({"waiting": waiting})
         return {"at": {"segment": number}, "done": {"v": True}} if last else {"at": {"segment": number}}
 

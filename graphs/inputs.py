@@ -22,7 +22,9 @@ def problems(schema: Schema, value: Json) -> list[dict[str, str]]:
     try:
         return [{"pointer": _pointer(error), "message": error.message[:300]} for error in sorted(found, key=_place)][:SHOWN]
     except Unresolvable as error:
-        raise Invalid(f"the schema refers to {error.ref!r}, which is not part of it; only references inside a schema are followed") from error
+        raise Invalid(
+            f"the schema refers to {error.ref!r}, which is not part of it; only references inside a schema are followed"
+        ) from error
 
 
 def check_input(schema: Schema, value: Json, *, what: str = "input") -> None:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, Field, GetJsonSchemaHandler, ValidationInfo, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
@@ -67,11 +67,9 @@ def _allow_template(value: Any, handler: Callable[[Any], Any], info: ValidationI
     return handler(value)
 
 
-class Templated:
-    """Templated[int]: an int, or a template that renders to one."""
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        return Annotated[item, WrapValidator(_allow_template), _Template()]
+T = TypeVar("T")
+Templated = Annotated[T, WrapValidator(_allow_template), _Template()]
+"""Templated[int]: an int, or a template that renders to one."""
 
 
 class ScriptBody:

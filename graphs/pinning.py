@@ -24,7 +24,9 @@ class Pinned:
 async def pinned(session: Session, name_or_id: str, version: int | None) -> Pinned:
     """Raises NotFound with the nearest names, Conflict when nothing is published yet."""
     if version is None and (active := await workflows.find_published(session, name_or_id)):
-        return Pinned(workflow_id=active.workflow_id, name=active.name, version=active.version, digest=active.digest, body=active.definition)
+        return Pinned(
+            workflow_id=active.workflow_id, name=active.name, version=active.version, digest=active.digest, body=active.definition
+        )
     workflow = await workflows.find(session, name_or_id)
     if workflow is None:
         known = await workflows.names(session)

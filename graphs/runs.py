@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Literal
 
 from graphs.checks import check
@@ -53,7 +54,14 @@ async def start(
 
 
 async def start_definition(
-    runtime: Runtime, actor: Actor, *, definition: Json, input: Json, mode: Literal["production", "test"], mocks: dict[str, Json] | None, name: str
+    runtime: Runtime,
+    actor: Actor,
+    *,
+    definition: Json,
+    input: Json,
+    mode: Literal["production", "test"],
+    mocks: dict[str, Json] | None,
+    name: str,
 ) -> Run:
     """Runs a definition that is not published: a draft under test, or a file. Raises Invalid with the first problem when it is not valid."""
     report = await check(definition, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
@@ -80,14 +88,16 @@ async def start_definition(
 
 
 def _settings(definition: Json) -> dict[str, Any]:
-    settings = definition.get("settings") or {}
-    timeout = settings.get("timeout")
+    settings: dict[str, Any] = definition.get("settings") or {}
+    timeout: str | None = settings.get("timeout")
     return {"priority": settings.get("priority", 0), "timeout": seconds(timeout) if timeout else None}
 
 
 def _check_size(input: Json) -> None:
     if (size := len(jsontext.text(input))) > MAX_INPUT:
-        raise Invalid(f"the input is {size:,} characters of JSON; at most {MAX_INPUT:,} are taken. Put large data behind a URL and fetch it in a step")
+        raise Invalid(
+            f"the input is {size:,} characters of JSON; at most {MAX_INPUT:,} are taken. Put large data behind a URL and fetch it in a step"
+        )
 
 
 async def get(runtime: Runtime, actor: Actor, run_id: str) -> Run:
@@ -104,15 +114,14 @@ async def wait(runtime: Runtime, actor: Actor, run_id: str, *, seconds: float, u
     deadline = time.monotonic() + seconds
     async with runtime.engine.watching(run_id) as changed:
         run = first = await get(runtime, actor, run_id)
-        while time.monotonic() < deadline and not _settled(run):
+        while (left := deadline - time.monotonic()) > 0 and not _settled(run):
             if until == "change" and (run.state, run.steps_done) != (first.state, first.steps_done):
                 break
             changed.clear()
-            try:
-                async with asyncio.timeout(min(LOOK_EVERY, deadline - time.monotonic())):
+            here = until == "settled" and runtime.engine.drives(run_id)  # then we hear of its end, and need not look
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left if here else min(LOOK_EVERY, left)):
                     await changed.wait()
-            except TimeoutError:
-                pass
             run = await get(runtime, actor, run_id)
     return run
 
@@ -167,14 +176,12 @@ async def follow(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0)
                 return
             if not found:
                 changed.clear()
-                try:
+                with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY):
                         await changed.wait()
-                except TimeoutError:
-                    pass
 
 
-async def list(
+async def page(
     runtime: Runtime,
     actor: Actor,
     *,
@@ -187,10 +194,15 @@ async def list(
     """Newest first. Raises Invalid for a state or cursor that cannot be."""
     if state is not None and state not in STATES:
         raise Invalid(f"state {state!r} is none of {', '.join(STATES)}")
-    (before,) = pages.place(cursor, str)
+    before = _id_in(cursor)
     limit = pages.limited(limit)
     rows, total = await run_rows.page(actor.tenant, workflow=workflow, state=state, mode=mode, before=before, limit=limit)
     return Page(items=rows[:limit], next_cursor=pages.cursor(rows[limit - 1].id) if len(rows) > limit else None, total=total)
+
+
+def _id_in(cursor: str | None) -> str | None:
+    (id,) = pages.place(cursor, str)
+    return None if id is None else str(id)
 
 
 async def control(runtime: Runtime, actor: Actor, run_id: str, action: Action) -> Run:

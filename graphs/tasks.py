@@ -24,7 +24,7 @@ async def get(runtime: Runtime, actor: Actor, task_id: str) -> Task:
     return task
 
 
-async def list(
+async def page(
     runtime: Runtime,
     actor: Actor,
     *,
@@ -39,7 +39,8 @@ async def list(
         raise Invalid(f"state {state!r} is none of {', '.join(STATES)}")
     if run_id is not None and not is_id(run_id):
         return Page(items=[], next_cursor=None, total=0)
-    (before,) = pages.place(cursor, str)
+    (place,) = pages.place(cursor, str)
+    before = None if place is None else str(place)
     limit = pages.limited(limit)
     found, total = await rows.page(actor.tenant, state=state, run_id=run_id, assigned_to=assigned_to, before=before, limit=limit)
     return Page(items=found[:limit], next_cursor=pages.cursor(found[limit - 1].id) if len(found) > limit else None, total=total)

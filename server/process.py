@@ -30,6 +30,7 @@ OWNER = "owner"
 BEACON_SECONDS = 5.0  # longest wait for the connection that hears of others
 DRAIN_SECONDS = 15.0  # for steps under way; what is not done by then the next worker takes up
 HEAVY = ("graphs.engine", "graphs.models", "graphs.outbound")  # what takes long to import, read while Postgres starts
+LATER = ("graphs.compiler", "graphs.saver")  # what only the first run needs
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Ru
     at its end. Raises Misconfigured or Unavailable, saying what to do, when something is missing."""
     keys = open_keys(settings.keys_dir)
     async with AsyncExitStack() as stack:
-        imported = asyncio.create_task(asyncio.to_thread(_import_heavy))
+        imported = asyncio.create_task(asyncio.to_thread(_import, HEAVY))
         stack.push_async_callback(_settled, imported)
         address = await stack.enter_async_context(postgres(settings))
         await ensure_schema(settings, address)
@@ -57,7 +58,7 @@ async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Ru
         await bootstrap(database, keys)
         await imported
         runtime = await _furnish(stack, settings, database)
-        await _connect(stack, runtime.engine, address.url, drive=drive)
+        await _connect(stack, runtime.engine, _session_url(settings, address, database), drive=drive)
         yield runtime
 
 
@@ -92,8 +93,31 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     )
 
 
-async def _connect(stack: AsyncExitStack, engine: Engine, url: str, *, drive: bool) -> None:
-    """Hears at once what other processes do; as a driver also holds the session lock by which others see at once that it has died."""
+def _session_url(settings: Settings, address: Address, database: Database) -> str | None:
+    """The address for the one connection that must be a session of its own; None when a pooler may hand it to others between statements."""
+    if settings.listen_database_url is not None:
+        return settings.listen_database_url.get_secret_value()
+    if not database.pooled:
+        return address.url
+    log.warning(
+        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, and when it dies, "
+        "others take over its runs only after 15 s. Set WEFT_LISTEN_DATABASE_URL to an address of Postgres itself."
+    )
+    return None
+
+
+async def _connect(stack: AsyncExitStack, engine: Engine, url: str | None, *, drive: bool) -> None:
+    """Hears at once what other processes do; as a driver also holds the session lock by which others see at once that it has died.
+    Without a `url` it looks for news, and its leases alone tell that it lives."""
+    lit, number = False, worker_number()
+    if url is not None:
+        lit = await _listen(stack, engine, url, number if drive else None)
+    if drive:
+        await stack.enter_async_context(engine.serving(worker=number if lit else None, grace=DRAIN_SECONDS))
+
+
+async def _listen(stack: AsyncExitStack, engine: Engine, url: str, number: int | None) -> bool:
+    """Whether it hears already; else it will as soon as it can."""
 
     def heard(payload: str) -> None:
         org_id, _, run_id = payload.partition(" ")
@@ -103,11 +127,8 @@ async def _connect(stack: AsyncExitStack, engine: Engine, url: str, *, drive: bo
         else:
             engine.wake()
 
-    number = worker_number() if drive else None
     beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard).open())
-    lit = await beacon.wait_lit(BEACON_SECONDS)
-    if drive:  # without the lock, leases alone tell that we live
-        await stack.enter_async_context(engine.serving(worker=number if lit else None, grace=DRAIN_SECONDS))
+    return await beacon.wait_lit(BEACON_SECONDS)
 
 
 @asynccontextmanager
@@ -217,8 +238,13 @@ async def local_owner(database: Database) -> Actor:
     return Actor(tenant=tenant, user_id=owner.id, user_name=owner.name, role=owner.role, via="cli")
 
 
-def _import_heavy() -> None:
-    for name in HEAVY:
+async def warm_up() -> None:
+    """Imports what only the first run needs; call it once the doors are open, so that nobody waits for it."""
+    await asyncio.to_thread(_import, LATER)
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
         importlib.import_module(name)
 
 

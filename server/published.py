@@ -48,9 +48,22 @@ async def _by_tool_name(caller: Caller) -> dict[str, Published]:
     """Of two workflows whose names differ only in - and _, the one first by name gets the tool."""
     named: dict[str, Published] = {}
     for item in await authoring.published(caller.runtime, caller.actor, limit=MAX_TOOLS):
-        if len(compact(item.input)) <= MAX_SCHEMA and item.input.get("type", "object") == "object":
+        if _fits(item):
             named.setdefault(tool_name(item.name), item)
     return named
+
+
+def _fits(item: Published) -> bool:
+    return len(compact(item.input)) <= MAX_SCHEMA and item.input.get("type", "object") == "object"
+
+
+async def _find(caller: Caller, wanted: str) -> Published | None:
+    """The workflow behind a tool's name, also when the list had no room for it."""
+    for name in sorted(name for name in await authoring.names(caller.runtime, caller.actor) if tool_name(name) == wanted):
+        item = await authoring.find_published(caller.runtime, caller.actor, name)
+        if item is not None and _fits(item):
+            return item
+    return None
 
 
 def closed(schema: Schema) -> Schema:
@@ -79,12 +92,12 @@ def _tool(name: str, item: Published) -> Tool:
 
 async def call(ctx: Ctx, caller: Caller, name: str, arguments: dict[str, Any]) -> CallToolResult:
     """Starts the workflow and waits a while for its output."""
-    named = await _by_tool_name(caller)
-    if name not in named:
+    item = await _find(caller, name)
+    if item is None:
+        named = await _by_tool_name(caller)
         near = difflib.get_close_matches(name, named, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else 'list_workflows shows what is published; start_run(workflow="…") runs it.'
         raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}. {hint}")
-    item = named[name]
     _refuse_unknown(closed(item.input), arguments, name)
     started = await runs.start(caller.runtime, caller.actor, workflow=item.name, input=arguments)
     return answer_run(await settle(ctx, started.id, MAX_WAIT))

@@ -111,7 +111,7 @@ async def _values(caller: Caller, name: str, typed: str) -> list[str]:
         page = await authoring.list(caller.runtime, caller.actor, search=typed or None, limit=100, cursor=None)
         return sorted((item.name for item in page.items), key=lambda found: (not found.startswith(typed), found))
     if name == "run_id":
-        recent = await runs.list(caller.runtime, caller.actor, mode=None, limit=100, cursor=None)
+        recent = await runs.page(caller.runtime, caller.actor, mode=None, limit=100, cursor=None)
         return [item.id for item in recent.items if item.id.startswith(typed)]
     return []
 

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(default=None, description="an external Postgres; without it the embedded one is used")
     admin_database_url: SecretStr | None = Field(default=None, description="the same Postgres as an owner, for migrations only")
+    listen_database_url: SecretStr | None = Field(
+        default=None, description="the same Postgres without a pooler in transaction mode, to hear of news at once"
+    )
     auto_migrate: bool = Field(default=False, description="migrate an external Postgres at start")
     max_connections: int = Field(default=10, ge=2, le=500, description="database connections of one process")
     max_runs: int = Field(default=64, ge=1, le=10_000, description="runs one process drives at the same time")
@@ -85,7 +88,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{net!r} is not a network; write for example 10.0.0.0/8 or 127.0.0.1/32") from None
         return nets
 
-    @field_validator("database_url", "admin_database_url")
+    @field_validator("database_url", "admin_database_url", "listen_database_url")
     @classmethod
     def _postgres(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
@@ -122,7 +125,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for the log filter; also the parts of URLs that must not be shown."""
-        held = (self.database_url, self.admin_database_url, self.openai_api_key, self.anthropic_api_key)
+        held = (self.database_url, self.admin_database_url, self.listen_database_url, self.openai_api_key, self.anthropic_api_key)
         return tuple(secret.get_secret_value() for secret in held if secret)
 
 

@@ -31,9 +31,7 @@ ROWS = {"find": Saved, "list": Saved}
 
 
 async def save(session: Session, *, thread_id: str, ns: str, id: str, parent_id: str | None, kind: str, body: bytes, metadata: Any) -> None:
-    await session.execute(
-        SQL.save, thread_id=thread_id, ns=ns, id=id, parent_id=parent_id, kind=kind, body=body, metadata=Json(metadata)
-    )
+    await session.execute(SQL.save, thread_id=thread_id, ns=ns, id=id, parent_id=parent_id, kind=kind, body=body, metadata=Json(metadata))
 
 
 async def save_writes(session: Session, rows: Sequence[dict[str, Any]]) -> None:
@@ -48,7 +46,14 @@ async def find(session: Session, thread_id: str, ns: str, id: str | None) -> Sav
 
 
 async def page(
-    session: Session, *, thread_id: str | None, ns: str | None, id: str | None, before: str | None, filter: dict[str, Any] | None, limit: int | None
+    session: Session,
+    *,
+    thread_id: str | None,
+    ns: str | None,
+    id: str | None,
+    before: str | None,
+    filter: dict[str, Any] | None,
+    limit: int | None,
 ) -> list[Saved]:
     """Newest first; `filter` is matched by containment in the metadata."""
     return await session.all(

@@ -15,6 +15,8 @@ SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
+    """`seq` counts from 1 within the run."""
+
     seq: int
     at: datetime
     type: str
@@ -27,9 +29,9 @@ class Event:
 ROWS = {"after": Event}
 
 
-async def after(session: Session, run_id: str, seq: int, *, limit: int = 200, level: str | None = None) -> list[Event]:
-    """Events of a run behind `seq`, oldest first."""
-    return await session.all(SQL.after, Event, run_id=run_id, after=seq, limit=limit, level=level)
+async def after(session: Session, run_id: str, seq: int, *, limit: int = 200) -> list[Event]:
+    """Events of a run behind its `seq`-th, oldest first."""
+    return await session.all(SQL.after, Event, run_id=run_id, after=seq, limit=limit)
 
 
 async def append(session: Session, run_id: str, type: str, message: str, *, position: str | None = None, data: Any = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from store.errors import LeaseLost, Unavailable, WeftError
 from store.jsontext import Json, text
-from store.postgres import Database
+from store.postgres import Answer, Database
 from store.queries import load
 
 SQL = load(__file__)
@@ -104,7 +104,9 @@ class Journal:
         for entry, _ in batch:
             by_org.setdefault(entry.org_id, []).append(entry)
         async with self._database.batch() as statements:  # one transaction, one round trip
-            answers = {org_id: [await statements.send(org_id, SQL.append, Accepted, **_parameters(entries))] for org_id, entries in by_org.items()}
+            answers: dict[str, list[Answer[Any]]] = {
+                org_id: [await statements.send(org_id, SQL.append, Accepted, **_parameters(entries))] for org_id, entries in by_org.items()
+            }
             for org_id, entries in by_org.items():
                 if final := [e.run_id for e in entries if e.settle and e.settle["state"] in FINAL]:
                     answers[org_id].append(await statements.send(org_id, SQL.close_finished, Woken, run_ids=final))

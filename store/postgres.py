@@ -2,7 +2,8 @@
 
 A one-shot call is one pipeline of set_config('weft.org', …, true) and the statement. Until the pipeline's Sync both are one implicit
 transaction, which ends the setting and undoes everything on an error: what BEGIN and COMMIT around them would give for two statements
-more (300 µs against 420 µs of CPU per call measured). Nothing is kept in a session, so a pooler in transaction mode may sit between.
+more (300 µs against 420 µs of CPU per call measured). Nothing is kept in a session, so a pooler in transaction mode may sit between; it is
+noticed when the database is opened, and statements are not prepared then (PgBouncer does not know prepared ones before 1.21).
 """
 
 from __future__ import annotations
@@ -54,24 +55,25 @@ class Session(Protocol):
 
 
 class Database:
-    """One per process: the pool of connections that log in as weft_app."""
+    """One per process: the pool of connections that log in as weft_app. `pooled`: they reach Postgres through a pooler."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], *, pooled: bool = False) -> None:
         self.pool = pool
+        self.pooled = pooled
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, *, max_connections: int = 10, prepare: bool = True) -> AsyncGenerator[Database]:
         """Raises Unavailable or Misconfigured with the reason when the database does not take the login.
 
-        `prepare=False` is for poolers in transaction mode that do not know prepared statements (PgBouncer before 1.21).
+        `prepare=False` keeps statements from being prepared; behind a pooler they never are.
         """
-        options: dict[str, Any] = {**CONNECT, "prepare_threshold": 3 if prepare else None}
         try:
-            async with await AsyncConnection.connect(url, **options):
-                pass
+            async with await AsyncConnection.connect(url, **CONNECT, prepare_threshold=None) as connection:
+                pooled = await _is_pooled(connection)
         except psycopg.Error as error:
             raise refused_connection(error, url) from error
+        options: dict[str, Any] = {**CONNECT, "prepare_threshold": 3 if prepare and not pooled else None}
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             kwargs=options,
@@ -84,7 +86,7 @@ class Database:
             name="weft",
         )
         async with pool:
-            yield cls(pool)
+            yield cls(pool, pooled=pooled)
 
     def tenant(self, org_id: str) -> Tenant:
         return Tenant(self, org_id)
@@ -255,6 +257,12 @@ def _factory(row: type[T]) -> AsyncRowFactory[T]:
 
 def _translated(error: Exception) -> Exception:
     return translate(error) if isinstance(error, CAUGHT) else error
+
+
+async def _is_pooled(connection: Connection) -> bool:
+    """Whether somebody sits in between: Postgres greets with its process id, and a pooler with a number of its own, to route cancels by."""
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    return row != (connection.info.backend_pid,)
 
 
 async def _configure(connection: Connection) -> None:

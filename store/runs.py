@@ -163,7 +163,9 @@ async def start(session: Session, new: NewRun) -> Started:
     if started is None:
         raise Conflict("another start with this idempotency_key is under way; try again")
     if not started.created and started.input != new.input:
-        raise Conflict(f"idempotency_key {new.idempotency_key!r} was already used with another input, for run {started.run_id}", run_id=started.run_id)
+        raise Conflict(
+            f"idempotency_key {new.idempotency_key!r} was already used with another input, for run {started.run_id}", run_id=started.run_id
+        )
     return started
 
 
@@ -205,9 +207,7 @@ async def claim(database: Database, *, slots: int, worker: int, lease: timedelta
     return await database.system(SQL.claim, Claimed, slots=slots, worker=worker, lease=lease, at=at)
 
 
-async def renew(
-    database: Database, *, worker: int, run_ids: list[str], lease: timedelta, at: datetime | None = None
-) -> list[Renewed]:
+async def renew(database: Database, *, worker: int, run_ids: list[str], lease: timedelta, at: datetime | None = None) -> list[Renewed]:
     """Extends the leases of the runs a worker drives; the answer lists those it still has."""
     return await database.system(SQL.renew, Renewed, worker=worker, run_ids=run_ids, lease=lease, at=at)
 

@@ -63,9 +63,7 @@ async def page(
     return rows, total.total if total else 0
 
 
-async def answer(
-    session: Session, task_id: str, *, answer: Any, comment: str | None, user_id: str, user_name: str, via: str
-) -> str | None:
+async def answer(session: Session, task_id: str, *, answer: Any, comment: str | None, user_id: str, user_name: str, via: str) -> str | None:
     """Records the first answer and wakes the run; its id, or None when the task is no longer open."""
     done = await session.one(
         SQL.answer, Answered, id=task_id, answer=Json(answer), comment=comment, user_id=user_id, user_name=user_name, via=via

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from graphs.checks.diagnostic import Diagnostic, Report
 from graphs.checks.edges import check_connections, check_edges
@@ -17,7 +19,7 @@ from graphs.definition import Definition, Json, Schema
 from graphs.documents import is_object
 from graphs.expressions import Evaluator
 
-MAX_SHOWN = 200
+MAX_SHOWN = 100  # of each concern
 
 
 async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str, Schema | None] | None = None) -> Report:
@@ -30,19 +32,21 @@ async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str,
         message = "a workflow is an object with `name`, `nodes` and `edges`"
         return Report(diagnostics=(Diagnostic(code="wrong_type", pointer="", message=message, expected="an object"),))
     parsed = view(document)
-    found = list(check_structure(parsed))
+    found = list(islice(check_structure(parsed), MAX_SHOWN))
     sites, broken = find_sites(parsed)
-    found.extend(check_nodes(parsed, sites, workflows))
-    schemas = list(check_schemas(parsed))
+    await asyncio.sleep(0)  # a large document takes a while: others may go on in between
+    found.extend(islice(check_nodes(parsed, sites, workflows), MAX_SHOWN))
+    schemas = list(islice(check_schemas(parsed), MAX_SHOWN))
     found = [one for one in found if one.code != "bad_value" or not any(_within(two, one) for two in schemas)]
     found.extend(schemas)
-    found.extend(check_edges(parsed))
+    found.extend(islice(check_edges(parsed), MAX_SHOWN))
     found.extend(broken)
+    await asyncio.sleep(0)
     good, bad = parse_sites(sites)
     found.extend(bad)
     found.extend(await compile_sites(good, evaluator))
-    found.extend(check_references(parsed, good))
-    found.extend(check_connections(parsed))
+    found.extend(islice(check_references(parsed, good), MAX_SHOWN))
+    found.extend(islice(check_connections(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes
     ):  # a rule of a model that no check knows of
@@ -64,4 +68,4 @@ def _report(definition: Definition | None, found: Iterable[Diagnostic]) -> Repor
     if not refused and definition is None:  # a rule of the models that no check knows of
         message = "the definition does not fit its model"
         ordered, refused = [Diagnostic(code="bad_value", pointer="", message=message)], True
-    return Report(diagnostics=tuple(ordered[:MAX_SHOWN]), definition=None if refused else definition)
+    return Report(diagnostics=tuple(ordered[: 2 * MAX_SHOWN]), definition=None if refused else definition)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from itertools import pairwise
 
 from graphs.checks.diagnostic import Diagnostic, Operation, add, quoted, remove, replace
 from graphs.checks.repairs import meant
@@ -56,7 +56,7 @@ def _check_ends(view: View, edge: EdgeView) -> Iterator[Diagnostic]:
 
 def _closes_cycle(edge: EdgeView, field: str, id: str) -> bool:
     source, target = (id, edge.target) if field == "from" else (edge.source, id)
-    return target in edge.group.upstream.get(source or "", ())
+    return edge.group.leads(target, source)
 
 
 def _check_branch(edge: EdgeView) -> Iterator[Diagnostic]:
@@ -156,9 +156,7 @@ def check_connections(view: View) -> Iterator[Diagnostic]:
 def _lead_to(node: NodeView) -> tuple[Operation, ...]:
     """The edge that was probably forgotten: from a branch that leads nowhere, or from the node before this in the list."""
     group = node.group
-    before = [
-        other for other in group.nodes[: node.index] if other.id and other.id in group.by_id and node.id not in group.upstream[other.id]
-    ]
+    before = [other for other in group.nodes[: node.index] if other.id and not group.leads(node.id, other.id)]
     if not before:
         return ()
     for other in reversed(before):
@@ -170,35 +168,33 @@ def _lead_to(node: NodeView) -> tuple[Operation, ...]:
 
 def _open_branches(node: NodeView) -> list[str]:
     """Branches of a deciding node that no edge carries, where others do."""
-    if node.bodies:
-        return []
-    used = {edge.branch for edge in node.group.links if edge.source == node.id and edge.branch}
-    return [name for name in branches_of(node) or () if name not in used] if used - {"error"} else []
+    used = node.group.branches_used.get(node.id or "", set()) - {"error"}
+    return [name for name in branches_of(node) or () if name not in used] if used and not node.bodies else []
 
 
 def missing_edge(before: NodeView, after: NodeView) -> tuple[Operation, ...]:
     """The patch that makes one node come before another, at the gap in the chain where there is one. () where it would close a cycle."""
     group = before.group
-    if before.id is None or after.id is None or after.id in group.upstream.get(before.id, ()):
+    if before.id is None or after.id is None or group.leads(after.id, before.id):
         return ()
     ids = [node.id for node in group.nodes if node.id]
     if not group.edges and before.index < after.index and len(set(ids)) == len(ids):
-        chain = [{"from": source, "to": target} for source, target in itertools.pairwise(ids)]
-        return add_edges(group, chain)
+        return add_edges(group, [{"from": source, "to": target} for source, target in pairwise(ids)])
     entered = {edge.target for edge in group.links}
-    behind = {*group.upstream.get(after.id, ()), after.id}
-    gaps = [node for node in group.nodes if node.id in behind and node.id not in entered and node.index > before.index]
-    for gap in gaps[:1]:
-        led = [
-            node
-            for node in group.nodes[: gap.index]
-            if node.id and (node is before or before.id in group.upstream[node.id]) and gap.id not in group.upstream[node.id]
-        ]
-        if led:
-            open_branches = _open_branches(led[-1])
-            branch = {"branch": open_branches[0]} if open_branches else {}
-            return add_edges(group, [{"from": led[-1].id, "to": gap.id, **branch}])
-    return add_edges(group, [{"from": before.id, "to": after.id}])
+    gap = next(
+        (node for node in group.nodes[before.index + 1 :] if node.id not in entered and (node is after or group.leads(node.id, after.id))),
+        None,
+    )
+    if gap is None:
+        return add_edges(group, [{"from": before.id, "to": after.id}])
+    last = next(
+        node
+        for node in reversed(group.nodes[: gap.index])
+        if node is before or (group.leads(before.id, node.id) and not group.leads(gap.id, node.id))
+    )
+    open_branches = _open_branches(last)
+    branch = {"branch": open_branches[0]} if open_branches else {}
+    return add_edges(group, [{"from": last.id, "to": gap.id, **branch}])
 
 
 def add_edges(group: GroupView, edges: list[dict[str, Json]]) -> tuple[Operation, ...]:

@@ -17,6 +17,7 @@ TOKEN = re.compile(
     r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|===|!==|&&|\|\||\?\?|\?\.|<>|!=|==|<=|>=|!|[A-Za-z_$][\w$]*|\s+|.""",
     re.DOTALL,
 )
+MAX_REPAIRS = 100
 OPERATORS = {"===": "==", "!==": "!=", "&&": "and", "||": "or", "??": "or", "?.": ".", "!": "not ", "<>": "!="}
 WORDS: dict[str, str] = {**FOREIGN, "AND": "and", "OR": "or", "NOT": "not", "typeof": "type", "new": "", "const": "", "let": "", "var": ""}
 METHODS = {
@@ -60,7 +61,7 @@ def parse_sites(sites: list[Site]) -> tuple[list[tuple[Site, Code]], list[Diagno
         try:
             code = parse_script(site.text) if site.kind == "code" else parse(site.text.strip())
         except ExpressionError as error:
-            fixed = None if site.kind == "code" else _pythonic(site.text.strip())
+            fixed = None if site.kind == "code" or len(problems) > MAX_REPAIRS else _pythonic(site.text.strip())
             problems.append(_bad(site, error.message, fixed))
             continue
         unknown = list(_unknown_methods(site, code))

@@ -14,9 +14,10 @@ from graphs.catalogue import node_types
 from graphs.checks import repairs
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, remove, replace
 from graphs.checks.models import at, existing, field_names, hint_at, is_duration, is_model, required
-from graphs.definition import Body, Definition, Edge, Json, Node
+from graphs.definition import Body, Definition, Edge, Expression, Json, Node
 from graphs.documents import is_object
 
+MAX_PROBLEMS = 50  # of one piece; each may need a search for the nearest name
 WANTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -46,11 +47,12 @@ class Piece:
 
 
 def fit(piece: Piece) -> Iterator[Diagnostic]:
+    """What is wrong with a piece; nothing where it fits its model."""
     try:
         piece.model.model_validate(piece.value)
         return
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        problems = error.errors(include_url=False)[:MAX_PROBLEMS]
     except TypeError as error:
         message = f"{piece.name} has a template where none is possible: {error}"
         yield Diagnostic(code="bad_value", pointer=piece.pointer, message=message[:300])
@@ -99,8 +101,8 @@ def _unknown_field(piece: Piece, problem: ErrorDetails, covered: set[tuple[int |
     holder = at(piece.value, path)
     model = hint_at(piece.model, path)
     known = field_names(model) if is_model(model) else ()
-    given = list(holder) if is_object(holder) else []
-    close = repairs.meant(str(last), known, given)
+    present = list(holder) if is_object(holder) else []
+    close = repairs.meant(str(last), known, present)
     place = joined(piece.pointer, *path)
     if close:
         covered.add((*path, close[0]))
@@ -158,9 +160,9 @@ def _wrong(piece: Piece, problem: ErrorDetails) -> Diagnostic:
             fixed: Any = repairs.NOTHING
             patch: tuple[Operation, ...] = (remove(place),)
         else:
-            fixed = repairs.converted(kind, value, duration=is_duration(hint), body=hint is Body)
+            fixed = repairs.converted(kind, value, duration=is_duration(hint), body=hint is Body, expression=hint == Expression)
             patch = () if fixed is repairs.NOTHING else (replace(place, fixed),)
-        message = f"{name} must be {wanted}, not {_given(value)}"
+        message = f"{name} must be {wanted}, not {given(value)}"
         return Diagnostic(code="wrong_type", pointer=place, message=message, expected=wanted, patch=patch)
     return _bad_value(piece, problem, place, name, value)
 
@@ -195,5 +197,6 @@ def _bad_value(piece: Piece, problem: ErrorDetails, place: str, name: str, value
     return Diagnostic(code="bad_value", pointer=place, message=text[:500], expected=expected, suggestions=suggestions, patch=patch)
 
 
-def _given(value: object) -> str:
+def given(value: object) -> str:
+    """What kind of value this is, for a message."""
     return GIVEN.get(type(value), "an object")

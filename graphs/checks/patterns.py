@@ -6,12 +6,14 @@ from __future__ import annotations
 import re
 import re._constants as regex
 import re._parser as parser
+from functools import lru_cache
 from typing import Any
 
 MAX_PATTERN = 500
 MAX_LOOPS = 8  # a repetition of nearly any character counts for four
 
 
+@lru_cache(maxsize=1024)
 def slow_pattern(pattern: str) -> str | None:
     """Why a regular expression is refused: not one, or one whose running time may explode."""
     if len(pattern) > MAX_PATTERN:

@@ -151,8 +151,7 @@ def _is_before(target: NodeView, site: Site) -> bool:
     anchor = _anchor(target, site)
     if anchor is None or anchor.id is None or target.id is None:
         return True  # the output of the workflow, or a node that is broken anyway
-    upstream = target.group.upstream.get(anchor.id)
-    if upstream is None or target.id in upstream:
+    if anchor.id not in target.group.by_id or target.group.leads(target.id, anchor.id):
         return True
     return anchor is target and site.edge is not None and target.group is site.group
 

@@ -111,7 +111,7 @@ def meant(name: str, known: Iterable[str], taken: Iterable[str] = ()) -> list[st
     return close or [other for other in SYNONYMS.get(name.lower(), ()) if other in free]
 
 
-def converted(kind: str, value: Json, *, duration: bool = False, body: bool = False) -> Any:
+def converted(kind: str, value: Json, *, duration: bool = False, body: bool = False, expression: bool = False) -> Any:
     """The value as a pydantic error type says it should have been; NOTHING where that cannot be told."""
     if kind == "string_type" and duration and isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"{value:g}s"
@@ -121,7 +121,8 @@ def converted(kind: str, value: Json, *, duration: bool = False, body: bool = Fa
         words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
         return words.get(str(value).strip().lower(), NOTHING) if isinstance(value, (str, int)) else NOTHING
     if kind == "string_type":
-        return json.dumps(value) if isinstance(value, (bool, int, float)) else NOTHING
+        written = repr if expression else json.dumps
+        return written(value) if isinstance(value, (bool, int, float)) else NOTHING
     if kind in ("list_type", "tuple_type"):
         return _list(value)
     if kind in ("dict_type", "model_type", "model_attributes_type"):

@@ -16,6 +16,7 @@ from graphs.documents import is_array, is_object
 from graphs.expressions import ExpressionError
 from graphs.expressions.template import Hole, split
 
+MAX_SITES = 10_000
 FOREIGN_HOLE = re.compile(r"\$\{\{?\s*((?:input|nodes|vars|run|env|item)\b[^{}]*?)\s*\}\}?")
 SINGLE_HOLE = re.compile(r"(?<![{$])\{\s*((?:input|nodes|vars)\.[\w.\[\]'\"]+)\s*\}(?!\})")
 
@@ -46,6 +47,8 @@ def find_sites(view: View) -> tuple[list[Site], list[Diagnostic]]:
     sites: list[Site] = []
     problems: list[Diagnostic] = []
     for group in view.groups:
+        if len(sites) > MAX_SITES:
+            break
         for node in group.nodes:
             _in_node(node, sites, problems)
         for edge in group.edges:
@@ -67,6 +70,9 @@ def find_sites(view: View) -> tuple[list[Site], list[Diagnostic]]:
         if name in view.document:
             place = _Place(group=view.root, node=None, early=early)
             _in_template(view.document[name], f"/{name}", place, sites, problems)
+    if len(sites) > MAX_SITES:
+        message = f"the workflow has more than {MAX_SITES:,} expressions"
+        return [], [Diagnostic(code="too_large", pointer="", message=message)]
     return sites, problems
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from graphs.checks import repairs
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, remove, replace
+from graphs.checks.fitting import Piece, fit, given
 from graphs.checks.models import aliases, field_names
 from graphs.checks.view import GroupView, NodeView, View
 from graphs.definition import Body, Definition, Edge, Json, Node
@@ -98,8 +99,8 @@ def _check_list(group: GroupView, name: str) -> Iterator[Diagnostic]:
     pointer, found = f"{group.pointer}/{name}", group.raw.get(name)
     if name not in group.raw:
         known = field_names(Definition)
-        given = [other for other in group.raw if other not in known and repairs.meant(other, ["nodes"])]
-        if name == "nodes" and not given:
+        others = [other for other in group.raw if other not in known and repairs.meant(other, ["nodes"])]
+        if name == "nodes" and not others:
             message = "`nodes` is missing: a workflow, and a body, is an object with a list of nodes and a list of edges"
             patch = (add(pointer, [{"id": "first", "type": "set", "config": {"values": {}}}]),)
             yield Diagnostic(code="missing_field", pointer=group.pointer, message=message, expected="nodes", patch=patch)
@@ -118,7 +119,7 @@ def _check_list(group: GroupView, name: str) -> Iterator[Diagnostic]:
     else:
         for number, inner in enumerate(found):
             if not is_object(inner):
-                message = f"this must be an object, not {_given(inner)}"
+                message = f"this must be an object, not {given(inner)}"
                 patch = (remove(f"{pointer}/{number}"),)
                 yield Diagnostic(code="wrong_type", pointer=f"{pointer}/{number}", message=message, patch=patch)
 

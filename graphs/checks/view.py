@@ -87,11 +87,12 @@ class GroupView:
         return [edge for edge in self.edges if edge.source in known and edge.target in known and edge.source != edge.target]
 
     @cached_property
-    def upstream(self) -> dict[str, set[str]]:
-        """Node id -> ids of all nodes before it. In and behind a cycle everything that can lead there counts."""
-        before: dict[str, set[str]] = {id: set() for id in self.by_id}
-        entering = dict.fromkeys(before, 0)
-        leaving: dict[str, list[str]] = {id: [] for id in before}
+    def _ancestors(self) -> dict[str, int]:
+        """Node id -> bit set of the nodes before it, by place. In and behind a cycle everything counts that can lead there."""
+        place = self._place
+        before = dict.fromkeys(place, 0)
+        entering = dict.fromkeys(place, 0)
+        leaving: dict[str, list[str]] = {id: [] for id in place}
         for edge in self.links:
             source, target = str(edge.source), str(edge.target)
             leaving[source].append(target)
@@ -100,13 +101,31 @@ class GroupView:
         while ready:
             id = ready.pop()
             for target in leaving[id]:
-                before[target] |= before[id] | {id}
+                before[target] |= before[id] | place[id]
                 entering[target] -= 1
                 if entering[target] == 0:
                     ready.append(target)
+        everything = (1 << len(place)) - 1
         for id in (id for id, count in entering.items() if count > 0):
-            before[id] = set(before)
+            before[id] = everything
         return before
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {id: 1 << number for number, id in enumerate(self.by_id)}
+
+    @cached_property
+    def branches_used(self) -> dict[str, set[str]]:
+        """Node id -> branches that edges leaving it carry."""
+        found: dict[str, set[str]] = {}
+        for edge in self.links:
+            if edge.branch:
+                found.setdefault(str(edge.source), set()).add(edge.branch)
+        return found
+
+    def leads(self, source: str | None, target: str | None) -> bool:
+        """Whether edges lead from one node of this body to another, by whatever way."""
+        return bool(self._ancestors.get(target or "", 0) & self._place.get(source or "", 0))
 
     def locals(self) -> dict[str, Schema] | None:
         """Names that the groups around this body give to it; None when a group's config is broken and nobody can tell."""

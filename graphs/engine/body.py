@@ -20,13 +20,16 @@ Scope = dict[str, Json]
 class BodyRun:
     """One pass over a body. The same rules hold at the top level, in a branch and in an iteration."""
 
-    def __init__(self, drive: Drive, plan: BodyPlan, prefix: str, scope: Mapping[str, Json], local: Mapping[str, Json] | None = None) -> None:
+    def __init__(
+        self, drive: Drive, plan: BodyPlan, prefix: str, scope: Mapping[str, Json], local: Mapping[str, Json] | None = None
+    ) -> None:
         self.drive = drive
         self.plan = plan
         self.prefix = prefix  # "each[3]/" of the positions inside
         names = dict.fromkeys(plan.nodes)
         self.scope: Scope = {**scope, **(local or {}), "nodes": {**scope["nodes"], **names}, "errors": {**scope["errors"], **names}}
         self.steps: set[Step] = set()  # begun and not done
+        self.failing = False
         self.unresolved = {node.id: node.incoming for node in plan}
         self.arrived = dict.fromkeys(plan.nodes, 0)
         self.begun: set[str] = set()
@@ -35,7 +38,7 @@ class BodyRun:
     @property
     def parked(self) -> bool:
         """Whether everything that has begun here waits, so that nothing moves without news from outside."""
-        return bool(self.steps) and all(step.parked for step in self.steps)
+        return not self.failing and bool(self.steps) and all(step.parked for step in self.steps)
 
     async def run(self, allowed: frozenset[str] | None = None) -> None:
         """Runs until every node (of `allowed`) is resolved. The first failure cancels what else is under way here, and is raised."""
@@ -53,6 +56,9 @@ class BodyRun:
                 done, live = await asyncio.wait(live, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+        except BaseException:
+            self.failing = True  # the others are being cancelled: that they wait does not mean that nothing moves
+            raise
         finally:
             for task in live:
                 task.cancel()
@@ -85,7 +91,11 @@ class BodyRun:
         self.arrived[target.id] += taken
         if target.id in self.begun:
             return  # a join that has fired lets the rest pass by
-        enough = self.arrived[target.id] >= target.arrivals if target.arrivals else self.unresolved[target.id] == 0 and self.arrived[target.id] > 0
+        enough = (
+            self.arrived[target.id] >= target.arrivals
+            if target.arrivals
+            else self.unresolved[target.id] == 0 and self.arrived[target.id] > 0
+        )
         if enough:
             self.begun.add(target.id)
             self.ready.append(target)

@@ -30,7 +30,7 @@ async def new_child(drive: Drive, child: Child, place: str) -> dict[str, Any]:
         raise Failure("not_published", error.message) from error
     except Invalid as error:
         raise Failure("bad_input", f"{child.workflow}: {error.message}") from error
-    settings = target.body.get("settings") or {}
+    settings: dict[str, Any] = target.body.get("settings") or {}
     return {
         "id": new_id(),
         "workflow_id": target.workflow_id,

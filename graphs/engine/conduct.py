@@ -1,10 +1,12 @@
 """Conducting a drive through LangGraph, and the one place where the way a run ended becomes its state."""
 
+# pyright: reportUnknownMemberType=false
+# (LangGraph leaves type parameters of its own open)
 from __future__ import annotations
 
 import logging
 import secrets
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import EmptyInputError
@@ -40,10 +42,14 @@ async def _walk(drive: Drive, graph: Graph, poisoned: bool) -> None:
         if not drive.settled:
             await _finish(drive, state)
     except StepFailed as failed:
-        await drive.settle("failed", error=failed.error, event=("run.failed", f"Failed at {failed.error['position']}: {failed.error['message'][:300]}"))
+        await drive.settle(
+            "failed", error=failed.error, event=("run.failed", f"Failed at {failed.error['position']}: {failed.error['message'][:300]}")
+        )
     except Stopped as stopped:
         error = {"code": "stopped", "message": stopped.message or "stopped by the workflow"} if stopped.state == "failed" else None
-        await drive.settle(stopped.state, output=stopped.output, error=error, event=(f"run.{stopped.state}", stopped.message or "Stopped by the workflow"))
+        await drive.settle(
+            stopped.state, output=stopped.output, error=error, event=(f"run.{stopped.state}", stopped.message or "Stopped by the workflow")
+        )
     except RunCancelled:
         await drive.settle("cancelled", event=("run.cancelled", "Cancelled"))
     except RunTimedOut:
@@ -69,12 +75,12 @@ async def _invoke(drive: Drive, graph: Graph) -> State:
     recorder.set(drive.checkpoint)
     fresh.set(drive.claimed.fence == 1)
     start: Any = {"at": {"segment": -1}}
-    if drive.claimed.fence == 1:
-        return await graph.ainvoke(start, config, context=drive, durability="sync")  # pyright: ignore[reportReturnType]
+    given = start if drive.claimed.fence == 1 else None
     try:
-        return await graph.ainvoke(None, config, context=drive, durability="sync")  # pyright: ignore[reportReturnType]
-    except EmptyInputError:
-        return await graph.ainvoke(start, config, context=drive, durability="sync")  # pyright: ignore[reportReturnType]
+        state = await graph.ainvoke(given, config, context=drive, durability="sync")
+    except EmptyInputError:  # killed before its first checkpoint
+        state = await graph.ainvoke(start, config, context=drive, durability="sync")
+    return cast(State, state)
 
 
 async def _finish(drive: Drive, state: State) -> None:

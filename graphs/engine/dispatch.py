@@ -6,9 +6,10 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class Engine:
     # -- serving -----------------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def serving(self, *, worker: int | None = None, grace: float = 10.0) -> AsyncIterator[None]:
+    async def serving(self, *, worker: int | None = None, grace: float = 10.0) -> AsyncGenerator[None]:
         """Claims and drives runs during the block, then hands back what is still under way. `worker`: number of a session lock held."""
         self.worker = worker if worker is not None else self.worker
         self.serving_now, self.draining = True, False
@@ -151,8 +152,7 @@ class Engine:
     async def start(self, tenant: Tenant, new: NewRun, loaded: Loaded | None = None) -> Started:
         """Starts a run: here and at once when this process serves and has room, else as a row in the queue."""
         inline = self.serving_now and not self.draining and len(self._driving) < self.slots
-        changes = {"worker": self.worker, "lease": self.lease} if inline else {}
-        started = await runs.start(tenant, NewRun(**{**_fields(new), **changes}))
+        started = await runs.start(tenant, replace(new, worker=self.worker, lease=self.lease) if inline else new)
         if started.created and inline:
             claim = Claimed(org_id=tenant.org_id, id=started.run_id, fence=1, signal=0, claims=0, recovered=False, now=started.now)
             self._begin(claim, loaded)
@@ -249,7 +249,7 @@ class Engine:
             event.set()
 
     @asynccontextmanager
-    async def watching(self, run_id: str) -> AsyncIterator[asyncio.Event]:
+    async def watching(self, run_id: str) -> AsyncGenerator[asyncio.Event]:
         """An event that is set whenever this process has put the run down."""
         event = asyncio.Event()
         self._watchers.setdefault(run_id, set()).add(event)
@@ -260,12 +260,12 @@ class Engine:
             if not self._watchers[run_id]:
                 del self._watchers[run_id]
 
+    def drives(self, run_id: str) -> bool:
+        """Whether this process drives the run now."""
+        return run_id in self._driving
+
     def background(self, work: Awaitable[object]) -> None:
         """Small database work that nobody waits for; kept until done."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _fields(new: NewRun) -> dict[str, object]:
-    return {name: getattr(new, name) for name in new.__dataclass_fields__}

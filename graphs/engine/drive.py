@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,9 +16,10 @@ from graphs.engine.plan import NodePlan, Plan
 from graphs.engine.record import Record, RunCancelled, RunFailed, RunTimedOut, restored
 from graphs.engine.step import Step
 from graphs.expressions import Template
-from graphs.samples import sample
 from graphs.nodetype import Effect, Wait
+from graphs.samples import sample
 from store import node_runs, waits
+from store.errors import LeaseLost
 from store.ids import new_id
 from store.journal import Entry
 from store.node_runs import NodeRun
@@ -28,6 +29,7 @@ from store.runs import Claimed, Loaded
 if TYPE_CHECKING:
     from graphs.engine.dispatch import Engine
 
+KEPT = 0.5  # seconds that a run waits in the process rather than as rows
 Happening = tuple[str, str]  # type and message of an event
 
 
@@ -78,6 +80,7 @@ class Drive:
         self.settled = False
         self._doubtful: set[str] = set()
         self._buffer = self._entry()
+        self._parking: list[asyncio.Future[bool]] | None = None  # while parking: transitions that came meanwhile
         self._seq = 0
         self._steps = 0
         self._clock = (claimed.now, asyncio.get_running_loop().time())
@@ -112,7 +115,7 @@ class Drive:
 
     async def _root_scope(self) -> dict[str, Json]:
         declared: Schema = self.plan.definition.input.get("properties") or {}
-        given = self.loaded.input if isinstance(self.loaded.input, dict) else {}
+        given: Json = self.loaded.input
         run = {
             "id": self.run_id,
             "workflow": self.loaded.name,
@@ -121,7 +124,7 @@ class Drive:
             "started_at": self.loaded.started_at.isoformat() if self.loaded.started_at else None,
         }
         scope: dict[str, Json] = {
-            "input": {**dict.fromkeys(declared), **given} if isinstance(self.loaded.input, dict) else self.loaded.input,
+            "input": {**dict.fromkeys(declared), **given} if isinstance(given, dict) else given,
             "nodes": {},
             "errors": {},
             "vars": {},
@@ -143,7 +146,7 @@ class Drive:
                 await self._until_news()
                 if not task.done():
                     await self._attend()
-                    if self.root.parked and await self._park():
+                    if self.root.parked and self._may_park() and await self._park():
                         return [{"position": place} for place in self.holds] or [{"position": "paused"}]
             task.result()
             return None
@@ -192,6 +195,9 @@ class Drive:
         self.settled = True
 
     def _flush(self) -> asyncio.Future[bool]:
+        if self._parking is not None:  # it must be known first whether the run is still ours
+            self._parking.append(asyncio.get_running_loop().create_future())
+            return self._parking[-1]
         entry, self._buffer = self._buffer, self._entry()
         return self.engine.journal.submit(entry)
 
@@ -260,7 +266,7 @@ class Drive:
         return max((moment - self.now()).total_seconds(), 0.0)
 
     @contextmanager
-    def deadline(self, moment: datetime | None) -> Iterator[None]:
+    def deadline(self, moment: datetime | None) -> Generator[None]:
         """While inside, a parked run is woken at `moment`."""
         if moment is None:
             yield
@@ -276,12 +282,7 @@ class Drive:
     async def gate(self, position: str, step: Step) -> None:
         """Holds a step back that would begin while the run is being paused or handed back."""
         while self.halting:
-            step.waiting += 1
-            future = self.hold(f"{position}#gate", None, step)
-            try:
-                await future
-            finally:
-                self.release(f"{position}#gate")
+            await self.hold(f"{position}#gate", None, step)
 
     async def begin_wait(self, step: Step, place: str, wait: Wait) -> OpenWait:
         """Records a wait, its task or child run, and the step as waiting, in one transition."""
@@ -310,23 +311,26 @@ class Drive:
 
     async def look_back(self, known: OpenWait) -> OpenWait:
         """An event may have come a moment before the wait was recorded."""
-        ended = await waits.missed(
-            self.tenant, self.run_id, known.position, name=known.event_name or "", correlation=known.correlation
-        )
+        ended = await waits.missed(self.tenant, self.run_id, known.position, name=known.event_name or "", correlation=known.correlation)
         if ended:
             known.state, known.payload = ended.state, ended.payload
         return known
 
-    def hold(self, place: str, due: datetime | None, step: Step) -> asyncio.Future[None]:
-        """A future for `place`; the run's loop sets it when news or time comes. The caller has counted step.waiting up."""
+    async def hold(self, place: str, due: datetime | None, step: Step) -> None:
+        """Holds a step until news or its time comes, as long as something else of the run is active; then the run is parked and this
+        never returns. While it is held the step counts as waiting, and not a moment longer: a step that looks parked while it acts
+        would let the run be put down under it."""
+        step.waiting += 1
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.holds[place] = Hold(future, due, step)
         self.poked.set()
-        return future
-
-    def release(self, place: str) -> None:
-        if not self.unloading:
-            self.holds.pop(place, None)
+        try:
+            await future
+        finally:
+            if future.cancelled():
+                step.waiting -= 1
+            if not self.unloading:
+                self.holds.pop(place, None)
 
     def drop_wait(self, place: str) -> None:
         """A cancelled step waits no longer; its task is withdrawn."""
@@ -349,7 +353,7 @@ class Drive:
         self.poked.set()
 
     async def _until_news(self) -> None:
-        moments = [moment for moment in (*self.deadlines, *(hold.due for hold in self.holds.values()), self.loaded.deadline_at) if moment]
+        moments = [*self._moments(), *([self.loaded.deadline_at] if self.loaded.deadline_at else [])]
         timeout = self.seconds_until(min(moments)) if moments else None
         try:
             async with asyncio.timeout(timeout):
@@ -400,9 +404,16 @@ class Drive:
             hold.step.waiting -= 1  # before the step runs on, so that it never looks parked meanwhile
             hold.future.set_result(None)
 
+    def _may_park(self) -> bool:
+        """Not for a moment: what is due at once is waited for here."""
+        return self.halting or not (moments := self._moments()) or self.seconds_until(min(moments)) > KEPT
+
+    def _moments(self) -> list[datetime]:
+        return [moment for moment in (*self.deadlines, *(hold.due for hold in self.holds.values())) if moment]
+
     async def _park(self) -> bool:
         """Puts the run down, unless a signal came that has not been seen yet: then it must look again."""
-        moments = [moment for moment in (*self.deadlines, *(hold.due for hold in self.holds.values())) if moment]
+        moments = self._moments()
         gated = any(place.endswith("#gate") for place in self.holds)
         state, event = "waiting", ("run.waiting", "Waiting for " + ", ".join(_reason(place) for place in list(self.holds)[:5]))
         if self.request == "pause":
@@ -412,11 +423,36 @@ class Drive:
         self._buffer.events.append(_event(*event, level="business" if state == "paused" else "technical"))
         self._buffer.settle = {"state": state, "signal": self.signal, "wake_now": state == "queued"}
         self._buffer.settle["wake_at"] = min(moments).isoformat() if moments and state == "waiting" else None
-        self.settled = await self._flush()
+        parked = self._flush()
+        self._parking = []
+        try:
+            self.settled = self.unloading = await parked
+        finally:
+            held, self._parking = self._parking, None
+            self._release_held(held)
         if not self.settled:
             self.tell()
-        self.unloading = self.settled
         return self.settled
+
+    def _release_held(self, held: list[asyncio.Future[bool]]) -> None:
+        """Transitions that came while parking go on if the run is still ours, and are void if it is not."""
+        if self.settled:
+            for future in held:
+                future.set_exception(LeaseLost())
+                future.exception()
+        elif held:
+            sent = self._flush()
+            sent.add_done_callback(lambda done: [_pass_on(done, future) for future in held])
+
+
+def _pass_on(done: asyncio.Future[bool], waiting: asyncio.Future[bool]) -> None:
+    if waiting.done():
+        return
+    if error := done.exception():
+        waiting.set_exception(error)
+        waiting.exception()
+    else:
+        waiting.set_result(done.result())
 
 
 def _reason(place: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphs.catalogue import node_types
-from graphs.definition import Body, Definition, Json, Node, Retry, seconds
+from graphs.definition import Body, Definition, Node, Retry, seconds
 from graphs.expressions import Template, raw_fields
 from graphs.nodes import join
 from graphs.nodetype import NodeType
@@ -172,5 +172,3 @@ def topological(body: BodyPlan) -> list[str]:
             if missing[edge.target] == 0:
                 ready.append(edge.target)
     return order
-
-

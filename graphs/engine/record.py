@@ -16,6 +16,7 @@ class Record:
     """The latest attempt of a step."""
 
     attempt: int
+    first: int = 1  # attempt with which this series began: a retry by hand begins a new one
     state: str
     started_at: datetime
     input: Json = None

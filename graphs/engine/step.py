@@ -74,8 +74,13 @@ class Step:
                 raise
             except BaseException as error:
                 if not isinstance(error, EXPECTED):  # a fault of ours: the trace says where, the log says what
-                    record.state, record.error = "failed", {"code": "internal", "message": "an error in Weft itself", "position": self.position}
-                    self.drive.note(self._row(record, finished=True), event=("step.failed", f"{self.plan.id} failed: an error in Weft itself"))
+                    record.state, record.error = (
+                        "failed",
+                        {"code": "internal", "message": "an error in Weft itself", "position": self.position},
+                    )
+                    self.drive.note(
+                        self._row(record, finished=True), event=("step.failed", f"{self.plan.id} failed: an error in Weft itself")
+                    )
                 raise
             return await self._succeeded(record, output)
 
@@ -86,6 +91,7 @@ class Step:
         attempt = old.attempt + (0 if again else 1) if old else 1
         started = old.started_at if old and again else self.drive.now()
         record = Record(attempt=attempt, state="running", started_at=started, input=old.input if old and self.plan.compound else None)
+        record.first = attempt if old is None or old.state in ("failed", "cancelled") else old.first
         record.state = old.state if old and again else "running"
         self.record = self.drive.records[self.position] = record
         return record
@@ -180,7 +186,9 @@ class Step:
         except (Invalid, TypeError) as error:
             return await self._failed(record, Failure("bad_output", f"the output is not JSON: {error}"))
         if size > MAX_OUTPUT:
-            return await self._failed(record, Failure("output_too_large", f"the output is {size:,} characters of JSON; at most {MAX_OUTPUT:,} are kept"))
+            return await self._failed(
+                record, Failure("output_too_large", f"the output is {size:,} characters of JSON; at most {MAX_OUTPUT:,} are kept")
+            )
         record.state, record.output, record.error = "succeeded", output, None
         assigned = self._assigned()
         if assigned:
@@ -212,7 +220,11 @@ class Step:
                 if edge.when is None or await self.drive.evaluate(edge.when, scope):
                     taken.append(edge.index)
             except ExpressionError as error:
-                return {"code": "expression", "message": f"the condition of the edge to {edge.target!r}: {error}", "position": self.position}
+                return {
+                    "code": "expression",
+                    "message": f"the condition of the edge to {edge.target!r}: {error}",
+                    "position": self.position,
+                }
         record.taken = taken
         return None
 
@@ -227,15 +239,16 @@ class Step:
     async def _retries(self, record: Record, failure: Failure) -> bool:
         """Whether there is another attempt; if so, returns when it is due."""
         policy = self.plan.retry
-        if not failure.retryable or policy is None or record.attempt >= policy.max_attempts:
+        if not failure.retryable or policy is None or record.attempt - record.first + 1 >= policy.max_attempts:
             return False
-        delay = min(seconds(policy.initial) * policy.factor ** (record.attempt - 1), seconds(policy.max_delay))
+        tried = record.attempt - record.first + 1
+        delay = min(seconds(policy.initial) * policy.factor ** (tried - 1), seconds(policy.max_delay))
         if policy.jitter:
             delay *= random.uniform(0.5, 1.0)  # noqa: S311 spreading load is not cryptography
         delay = max(delay, failure.retry_after or 0.0)
         record.state, record.error = "retrying", error_of(failure, self.position)
         record.retry_at = self.drive.now() + timedelta(seconds=delay)
-        message = f"{self.plan.id} failed ({failure.message[:300]}); attempt {record.attempt + 1} of {policy.max_attempts} in {delay:.1f} s"
+        message = f"{self.plan.id} failed ({failure.message[:300]}); attempt {tried + 1} of {policy.max_attempts} in {delay:.1f} s"
         await self.drive.write(self._row(record, finished=True), event=("step.retrying", message))
         await self._until(record.retry_at)
         return True
@@ -248,7 +261,8 @@ class Step:
             await self._hold(f"{self.position}#retry", moment)
 
     async def _failed(self, record: Record, failure: Failure) -> Record:
-        error = error_of(failure, (failure.details or {}).get("position", self.position) if isinstance(failure.details, dict) else self.position)
+        details: Json = failure.details
+        error = error_of(failure, str(details.get("position", self.position)) if isinstance(details, dict) else self.position)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         record.state, record.error, record.output = "failed", error, None
         problem: dict[str, Any] | None = error
         if self.plan.node.on_error != "stop":
@@ -363,21 +377,15 @@ class Step:
         return self._row(self.record)
 
     async def _hold(self, place: str, due: datetime | None) -> None:
-        """Waits in the process, as long as something else of the run is active; then the run is parked and this never returns."""
-        self.waiting += 1
-        future = self.drive.hold(place, due, self)
         try:
-            await future
+            await self.drive.hold(place, due, self)
         except asyncio.CancelledError:
             if not self.drive.unloading:
                 self.drive.drop_wait(place)
             raise
-        finally:
-            self.drive.release(place)
 
 
 _IN_DOUBT = (
     "it is not known whether this call took effect: it was under way when its process ended or its time ran out. "
     "Check at the receiver; then retry the run to do it again, or cancel it"
 )
-

@@ -6,6 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from graphs.definition import Json
 from graphs.documents import is_array, is_object, is_text
@@ -101,8 +102,17 @@ def spelled(root: str, steps: Iterable[str | int]) -> str:
 
 def nearest(word: str, words: Iterable[str], limit: int = 3) -> list[str]:
     """The words most like this one, best first; none when nothing is like it."""
-    folded = {str(other).lower(): str(other) for other in words}
-    return [folded[found] for found in difflib.get_close_matches(word.lower()[:64], folded, n=limit, cutoff=0.6)]
+    wanted = word.lower()[:64]
+    letters, room = set(wanted), max(2, len(wanted) // 2)
+    folded = {lower: other for other in words if abs(len(lower := other.lower()) - len(wanted)) <= room and letters & set(lower)}
+    if len(folded) > 50:  # comparing closely is slow: first the fifty with most of their beginning and end in common
+        alike = sorted(folded, key=lambda lower: _ends_shared(wanted, lower), reverse=True)
+        folded = {lower: folded[lower] for lower in alike[:50]}
+    return [folded[found] for found in difflib.get_close_matches(wanted, folded, n=limit, cutoff=0.6)]
+
+
+def _ends_shared(one: str, other: str) -> int:
+    return len(commonprefix((one, other))) + len(commonprefix((one[::-1], other[::-1])))
 
 
 def unknown_name(name: str, names: Iterable[str]) -> str:

@@ -18,7 +18,10 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 )
 FORM: Schema = {
     "type": "object",
-    "properties": {"approved": {"type": "boolean", "title": "Approve?"}, "comment": {"type": "string", "title": "Comment", "maxLength": 2000}},
+    "properties": {
+        "approved": {"type": "boolean", "title": "Approve?"},
+        "comment": {"type": "string", "title": "Comment", "maxLength": 2000},
+    },
     "required": ["approved"],
     "additionalProperties": False,
 }

@@ -18,14 +18,20 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
         "items": "{{ input.orders }}",
         "as": "order",
         "concurrency": 5,
-        "body": {"nodes": [{"id": "ship", "type": "http", "config": {"method": "POST", "url": "https://api.example.com/ship", "json": "{{ order }}"}}]},
+        "body": {
+            "nodes": [
+                {"id": "ship", "type": "http", "config": {"method": "POST", "url": "https://api.example.com/ship", "json": "{{ order }}"}}
+            ]
+        },
     },
 )
 
 
 class Config(Closed):
     items: Templated[list[Json]] = Field(max_length=10_000, description="the list, usually a template")
-    name: str = Field(default="item", alias="as", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="what the body calls the item; `index` counts from 0")
+    name: str = Field(
+        default="item", alias="as", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="what the body calls the item; `index` counts from 0"
+    )
     concurrency: int = Field(default=10, ge=1, le=1000)
     body: Body
 

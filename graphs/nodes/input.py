@@ -47,7 +47,11 @@ class Config(Closed):
 
 def output(config: Config) -> Schema:
     answer = {**config.form, "type": ["object", "null"]} if config.on_timeout == "continue" else config.form
-    return {"type": "object", "properties": {"answer": answer, "answered_by": {}, "timed_out": {"type": "boolean"}}, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": {"answer": answer, "answered_by": {}, "timed_out": {"type": "boolean"}},
+        "additionalProperties": False,
+    }
 
 
 async def run(config: Config, context: Context) -> Json:

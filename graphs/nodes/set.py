@@ -20,7 +20,9 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 
 class Config(Closed):
     values: dict[str, Json] = Field(default_factory=dict, description="name -> value or template")
-    vars: dict[str, Json] = Field(default_factory=dict, description="run variable -> value or template; the variable must be declared in `vars` of the workflow")
+    vars: dict[str, Json] = Field(
+        default_factory=dict, description="run variable -> value or template; the variable must be declared in `vars` of the workflow"
+    )
 
 
 def output(config: Config) -> Schema:

@@ -31,6 +31,8 @@ async def run(config: Config, context: Context) -> Json:
     child = Child(workflow=config.workflow, version=config.version, input=config.input)
     done = (await context.wait(Wait(kind="child", child=child))).payload
     if done["state"] != "succeeded":
-        error = done.get("error") or {}
-        raise Failure("subflow_" + done["state"], f"{config.workflow} {done['state']}: {error.get('message', '')}", details={"run_id": done["run_id"]})
+        error: Json = done.get("error") or {}
+        raise Failure(
+            "subflow_" + done["state"], f"{config.workflow} {done['state']}: {error.get('message', '')}", details={"run_id": done["run_id"]}
+        )
     return {"run_id": done["run_id"], "output": done["output"]}

@@ -16,7 +16,9 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
     {"value": "nodes.classify.kind", "cases": [{"name": "refund", "equals": "refund"}, {"name": "sales", "equals": "sales"}]},
     {
         "value": "input.size",
-        "cases": [{"name": "big", "equals": "L", "body": {"nodes": [{"id": "crate", "type": "set", "config": {"values": {"box": "crate"}}}]}}],
+        "cases": [
+            {"name": "big", "equals": "L", "body": {"nodes": [{"id": "crate", "type": "set", "config": {"values": {"box": "crate"}}}]}}
+        ],
         "default": {"nodes": [{"id": "bag", "type": "set", "config": {"values": {"box": "bag"}}}]},
     },
 )

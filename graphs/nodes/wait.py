@@ -37,7 +37,9 @@ async def run(config: Config, context: Context) -> Json:
     if config.until is not None:
         await context.wait(Wait(kind="timer", due_at=_instant(config.until)))
     else:
-        await context.wait(Wait(kind="timer", due_in=float(config.seconds) if config.seconds is not None else seconds(str(config.duration))))
+        await context.wait(
+            Wait(kind="timer", due_in=float(config.seconds) if config.seconds is not None else seconds(str(config.duration)))
+        )
     return {"waited": True}
 
 

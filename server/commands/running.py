@@ -139,12 +139,13 @@ async def _settled(runtime: Runtime, actor: Actor, run: Run, *, watch: bool) -> 
 
 
 async def _stop(watcher: asyncio.Task[None], *, finished: bool) -> None:
-    """A finished run ends its own stream of events; the rest of them is worth a moment."""
-    if finished:
-        await asyncio.wait([watcher], timeout=2)
-    watcher.cancel()
+    """A finished run ends its own stream of events; the last of any other is worth a moment."""
+    await asyncio.wait([watcher], timeout=2.0 if finished else 0.4)
+    while not watcher.done():
+        watcher.cancel()  # more than once: Python 3.11's wait_for, which the pool uses, can lose a cancellation
+        await asyncio.wait([watcher], timeout=0.5)
     with suppress(asyncio.CancelledError, WeftError):
-        await watcher
+        watcher.result()
 
 
 async def _show(runtime: Runtime, actor: Actor, run_id: str) -> None:

@@ -19,7 +19,7 @@ import uvicorn
 
 from server import keys
 from server.logs import start_logging
-from server.process import house, local_owner
+from server.process import house, local_owner, warm_up
 from server.settings import Settings
 from store.errors import Misconfigured
 
@@ -64,13 +64,14 @@ async def _serve(settings: Settings, runtime: Runtime, listener: socket.socket, 
 
 async def _announce(settings: Settings, door: Door, listener: socket.socket, *, newborn: bool) -> None:
     await door.ready.wait()
-    _settle_memory()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     typer.echo(f"Weft {version('weft')} is ready on {url} (MCP at {url}/mcp)")
     path = settings.keys_dir / keys.OWNER_KEY
     typer.echo(f"API key: {keys.read(path)} (shown this once; kept in {path})" if newborn else f"API key: in {path}")
     sys.stdout.flush()
+    await warm_up()
+    _settle_memory()
 
 
 class Door(uvicorn.Server):
@@ -99,6 +100,7 @@ async def stdio(settings: Settings) -> None:
 
             sealing = [keys.open_keys(settings.keys_dir).request_state]
             local = await local_owner(runtime.database)
+            await warm_up()
             server = build_server(runtime, keys=sealing, local=local, publish=settings.published_tools)
             _settle_memory()
             sys.stdout = wire  # the transport takes the descriptor over and leaves stderr in its place
@@ -115,6 +117,7 @@ async def work(settings: Settings) -> None:
     start_logging(settings.log_level, settings.secrets())
     with _stopping() as stop:
         async with house(settings, drive=True):
+            await warm_up()
             _settle_memory()
             typer.echo(f"Weft {version('weft')} worker is ready, up to {settings.max_runs} runs at a time")
             sys.stdout.flush()

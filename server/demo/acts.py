@@ -114,7 +114,7 @@ class Acts:
             again = await call("start_run", workflow=self.name, input={"percent": 10}, idempotency_key=key)
             self._claim(again["run_id"] == run_id, "the same idempotency key gives the same run")
             await self._watch(call, run_id, lambda run: self._parcels() >= 3 and self._shop.in_flight > 0)
-            await self._kill(f"with {self._shop.in_flight} calls to the shop in flight")  # before the session says goodbye
+            await self._kill(f"with {_calls(self._shop.in_flight)} to the shop in flight")  # before the session says goodbye
         return run_id
 
     async def _kill(self, when: str) -> None:
@@ -171,7 +171,7 @@ class Acts:
         repeated = shop.requests["/parcels"] - len(ORDERS)
         self._claim(0 <= repeated <= 3, f"only calls in flight were repeated ({repeated})")
         self._screen.good(f"{len(ORDERS)} orders, {len(ORDERS)} parcels, 1 refund of {next(iter(refunds)).split()[1]} EUR")
-        self._screen.say(f"{repeated} calls in flight at the crash were sent again with the same Idempotency-Key")
+        self._screen.say(f"after the crash {_calls(repeated)} went out again with the same Idempotency-Key")
 
     def _tell_model(self, output: Answer) -> None:
         note = output["note"]
@@ -221,6 +221,10 @@ class Acts:
     def _parcels(self) -> int:
         """Parcels whose step is known to be done."""
         return sum(step["position"].startswith("ship[") and step["state"] == "succeeded" for step in self._steps)
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 def _asks(run: Answer) -> bool:

@@ -79,7 +79,7 @@ async def start(call: Call[Start, Query]) -> Json:
 
 
 async def listed(call: Call[None, ListQuery]) -> Json:
-    page = await runs.list(call.caller.runtime, call.caller.actor, **call.query.model_dump())
+    page = await runs.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
     return {"runs": [run_line(item) for item in page.items], "total": page.total, "next_cursor": page.next_cursor}
 
 

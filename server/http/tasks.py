@@ -30,7 +30,7 @@ class TaskAnswer(Body):
 
 
 async def listed(call: Call[None, ListQuery]) -> Json:
-    page = await tasks.list(call.caller.runtime, call.caller.actor, **call.query.model_dump())
+    page = await tasks.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
     return {"tasks": [task_view(item) for item in page.items], "total": page.total, "next_cursor": page.next_cursor}
 
 

@@ -33,7 +33,7 @@ async def run(
     caller = caller_of(ctx)
     found = await listing(
         "runs",
-        lambda size: runs.list(caller.runtime, caller.actor, workflow=workflow, state=state, mode=mode, limit=size, cursor=cursor),
+        lambda size: runs.page(caller.runtime, caller.actor, workflow=workflow, state=state, mode=mode, limit=size, cursor=cursor),
         run_line,
         limit,
     )

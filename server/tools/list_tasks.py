@@ -31,7 +31,7 @@ async def run(
     caller = caller_of(ctx)
     found = await listing(
         "tasks",
-        lambda size: tasks.list(
+        lambda size: tasks.page(
             caller.runtime, caller.actor, state=state, run_id=run_id, assigned_to=assigned_to, limit=size, cursor=cursor
         ),
         task_view,

@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,16 +97,18 @@ async def installed() -> Suite:
         return Suite(folder=folder)
     assert shutil.which("npm"), NO_NPM
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as made:  # a folder with the final name is always whole
-        (Path(made) / PACKAGES.name).write_bytes(wanted)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as workshop:
+        made = Path(workshop) / "made"  # takes the final name only when it is whole
+        made.mkdir()
+        (made / PACKAGES.name).write_bytes(wanted)
         code, said = await _finished(NPM, seconds=INSTALL_SECONDS, folder=made)
         assert code == 0, f"npm could not install the MCP conformance suite: {said[-2000:]}"
-        if not folder.exists():  # another run was a moment faster
-            shutil.copytree(made, folder.with_suffix(f".{os.getpid()}"), symlinks=True).rename(folder)
+        with suppress(OSError):  # another run was a moment faster
+            made.rename(folder)
     return Suite(folder=folder)
 
 
-async def _finished(command: tuple[object, ...], *, seconds: float, folder: str | None = None) -> tuple[int, str]:
+async def _finished(command: tuple[object, ...], *, seconds: float, folder: Path | None = None) -> tuple[int, str]:
     """Exit code and output of a command; it and all it started are killed when it takes longer."""
     program, *arguments = (str(part) for part in command)
     child = await asyncio.create_subprocess_exec(

@@ -57,4 +57,4 @@ async def test_of_four_thousand_mutations_every_accepted_one_runs(running: House
     ended = await fates(running, list(mutations(ten_nodes(), 4000, seed=7)))
     with capsys.disabled():
         print(f"\n4,000 mutated definitions; the accepted ones ended: {ended}")
-    assert ended.get("succeeded", 0) > 5, ended0
+    assert ended.get("succeeded", 0) > 5, ended

@@ -37,7 +37,9 @@ async def test_a_run_that_kills_every_worker_is_given_up_with_a_reason(house: Ho
 async def test_a_definition_this_version_cannot_prepare_fails_its_run(running: House) -> None:
     definition = flow({"id": "a", "type": "from_the_future", "config": {}})
     digest = await workflows.store_definition(running.actor.tenant, definition)
-    new = NewRun(workflow_id=None, version=None, digest=digest, name="f", mode="production", input={}, created_by=running.actor.user_id, actor="x")
+    new = NewRun(
+        workflow_id=None, version=None, digest=digest, name="f", mode="production", input={}, created_by=running.actor.user_id, actor="x"
+    )
     started = await run_rows.start(running.actor.tenant, new)
     assert (await until(running, started.run_id, "failed")).error["code"] == "unprepared"
 

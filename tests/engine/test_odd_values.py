@@ -13,11 +13,15 @@ ODD = {"nul": "a\x00b", "half": "a\ud800b", "quote": "\"'\\{}[]", "big": 10**40,
 
 
 async def test_odd_values_come_out_as_they_went_in(running: House) -> None:
-    ask = {"id": "ok", "type": "approval", "config": {"title": "{{ input.nul }}{{ input.half }}", "assign_to": {"group": "{{ input.half }}"}}}
+    ask = {
+        "id": "ok",
+        "type": "approval",
+        "config": {"title": "{{ input.nul }}{{ input.half }}", "assign_to": {"group": "{{ input.half }}"}},
+    }
     definition = flow(put("a", v="{{ input }}"), ask, put("b", v="{{ nodes.a.v }}"), edges=[("a", "ok"), ("ok", "b")])
     run = await running.run(definition, ODD)
     assert run.state == "waiting"
-    (task,) = (await tasks.list(running.runtime, running.actor, run_id=run.id)).items
+    (task,) = (await tasks.page(running.runtime, running.actor, run_id=run.id)).items
     assert task.title == "a�ba�b"
     await answer(running, run.id, {"approved": True, "comment": "\x00\ud800"})
     run = await until(running, run.id, "succeeded")

@@ -31,7 +31,9 @@ def settings(server: ModelServer, vendor: str, key: str) -> Any:
 
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic"])
-@pytest.mark.parametrize(("key", "turn"), [(KEY, Turn(text="fine")), (KEY, ECHO), (KEY, Turn(status=500)), (KEY, Turn(cut=True)), (CANARY, Turn())])
+@pytest.mark.parametrize(
+    ("key", "turn"), [(KEY, Turn(text="fine")), (KEY, ECHO), (KEY, Turn(status=500)), (KEY, Turn(cut=True)), (CANARY, Turn())]
+)
 async def test_a_model_key_is_nowhere(
     house: House, admin_url: str, caplog: pytest.LogCaptureFixture, vendor: str, key: str, turn: Turn
 ) -> None:

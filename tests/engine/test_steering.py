@@ -27,12 +27,16 @@ async def test_a_failed_step_fails_the_run_with_code_place_and_message(running: 
 
 
 async def test_on_error_continue_goes_on_and_the_error_can_be_read(running: House) -> None:
-    definition = flow(failing(on_error="continue"), put("next", why="{{ errors.bad.code }}", what="{{ nodes.bad }}"), edges=[("bad", "next")])
+    definition = flow(
+        failing(on_error="continue"), put("next", why="{{ errors.bad.code }}", what="{{ nodes.bad }}"), edges=[("bad", "next")]
+    )
     assert (await running.run(definition)).output == {"why": "expression", "what": None}
 
 
 async def test_on_error_route_takes_only_the_error_edge(running: House) -> None:
-    definition = flow(failing(on_error="route"), put("good"), put("handler"), edges=[("bad", "good"), ("bad", "handler", {"branch": "error"})])
+    definition = flow(
+        failing(on_error="route"), put("good"), put("handler"), edges=[("bad", "good"), ("bad", "handler", {"branch": "error"})]
+    )
     run = await running.run(definition)
     assert run.state == "succeeded"
     assert run.output == {"handler": {"at": "handler"}}
@@ -42,7 +46,7 @@ async def test_cancel_ends_a_waiting_run_and_withdraws_its_task(running: House) 
     run = await running.run(flow(APPROVAL), {"what": "x"})
     await runs.control(running.runtime, running.actor, run.id, "cancel")
     await until(running, run.id, "cancelled")
-    page = await tasks.list(running.runtime, running.actor, run_id=run.id, state=None)
+    page = await tasks.page(running.runtime, running.actor, run_id=run.id, state=None)
     assert [task.state for task in page.items] == ["cancelled"]
     assert [step.state for step in await runs.trace(running.runtime, running.actor, run.id)] == ["cancelled"]
 
@@ -90,7 +94,12 @@ async def test_retry_keeps_what_succeeded_and_asks_again_where_it_was_waiting(ru
 
 
 async def test_a_step_has_its_time_and_no_more(running: House) -> None:
-    slow = {"id": "slow", "type": "foreach", "timeout": "200ms", "config": {"items": [1], "body": {"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 30}}]}}}
+    slow = {
+        "id": "slow",
+        "type": "foreach",
+        "timeout": "200ms",
+        "config": {"items": [1], "body": {"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 30}}]}},
+    }
     run = await running.start(flow(slow))
     run = await until(running, run.id, "failed")
     assert (run.error["code"], run.error["position"]) == ("timeout", "slow")
@@ -115,7 +124,12 @@ async def test_stop_ends_the_run_from_inside_a_group(running: House) -> None:
 
 
 async def test_a_test_run_uses_mocks_pins_and_samples_and_waits_for_nobody(running: House) -> None:
-    definition = flow(APPROVAL, {"id": "w", "type": "wait", "config": {"duration": "30d"}}, put("ship"), edges=[("ok", "w"), ("w", "ship", {"when": "nodes.ok.approved"})])
+    definition = flow(
+        APPROVAL,
+        {"id": "w", "type": "wait", "config": {"duration": "30d"}},
+        put("ship"),
+        edges=[("ok", "w"), ("w", "ship", {"when": "nodes.ok.approved"})],
+    )
     run = await running.run(definition, {"what": "x"}, mode="test")
     assert (run.state, run.output) == ("succeeded", {"at": "ship"})
     run = await running.run(definition, {"what": "x"}, mode="test", mocks={"ok": {"approved": False}})
@@ -133,3 +147,12 @@ async def test_idempotent_starts_give_one_run(running: House) -> None:
 async def test_first_values_of_vars_that_cannot_be_computed_fail_the_run(running: House) -> None:
     run = await running.run(flow(put("a"), vars={"x": "{{ [1][5] }}"}))
     assert (run.state, run.error["code"], run.error["position"]) == ("failed", "expression", "vars")
+
+
+@pytest.mark.parametrize("node", [{"id": "w", "type": "wait", "config": {"seconds": 30}}, {**APPROVAL, "config": {"title": "x"}}])
+@pytest.mark.parametrize("time", ["50ms", "700ms"])
+async def test_a_waiting_step_that_runs_out_of_time_fails_once(running: House, node: dict[str, Any], time: str) -> None:
+    run = await running.start(flow({**node, "timeout": time}))
+    assert (await until(running, run.id, "failed")).error["code"] == "timeout"
+    assert len(await runs.trace(running.runtime, running.actor, run.id)) == 1
+    assert (await tasks.page(running.runtime, running.actor, run_id=run.id)).total == 0

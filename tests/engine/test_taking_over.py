@@ -16,8 +16,16 @@ from tests.engine.test_waiting import APPROVAL, answer, until
 
 pytestmark = pytest.mark.anyio
 WAIT = {"id": "w", "type": "wait", "config": {"seconds": 0.6}}
-BUSY = flow(put("a"), WAIT, put("end"), {"id": "each", "type": "foreach", "config": {"items": [1, 2], "body": {"nodes": [put("x")]}}}, edges=[("a", "w"), ("w", "each"), ("each", "end")])
-STEAL = Query("steal", b"UPDATE weft.runs SET fence = fence + 1, worker = -7 WHERE org_id = %(org_id)s AND id = %(id)s AND state = 'running'")
+BUSY = flow(
+    put("a"),
+    WAIT,
+    put("end"),
+    {"id": "each", "type": "foreach", "config": {"items": [1, 2], "body": {"nodes": [put("x")]}}},
+    edges=[("a", "w"), ("w", "each"), ("each", "end")],
+)
+STEAL = Query(
+    "steal", b"UPDATE weft.runs SET fence = fence + 1, worker = -7 WHERE org_id = %(org_id)s AND id = %(id)s AND state = 'running'"
+)
 
 
 @pytest.mark.promise("P1")
@@ -35,7 +43,10 @@ async def test_a_worker_that_stops_hands_its_runs_to_the_next_one(house: House) 
 async def test_a_driver_that_was_fenced_off_writes_nothing_more(house: House) -> None:
     async with house.opened(lease=timedelta(seconds=60)) as house.runtime:
         body = {"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 0.3}}, put("x")], "edges": [{"from": "w", "to": "x"}]}
-        slow = flow({"id": "each", "type": "foreach", "config": {"items": [1], "body": body}}, {"id": "s", "type": "script", "config": {"code": "return sum(range(400000))"}})
+        slow = flow(
+            {"id": "each", "type": "foreach", "config": {"items": [1], "body": body}},
+            {"id": "s", "type": "script", "config": {"code": "return sum(range(400000))"}},
+        )
         run = await house.start(slow)
         async with asyncio.timeout(10):
             while not await house.actor.tenant.execute(STEAL, id=run.id):
@@ -75,4 +86,3 @@ async def test_a_due_run_is_claimed_by_one_of_several_engines(house: House) -> N
             await until(house, run.id, "succeeded")
             trace = await runs.trace(house.runtime, house.actor, run.id)
             assert [(step.position, step.attempt) for step in trace] == [("a", 1)]
-

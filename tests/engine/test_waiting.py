@@ -26,7 +26,7 @@ async def until(house: House, run_id: str, state: str) -> Run:
 
 
 async def answer(house: House, run_id: str, value: Any) -> None:
-    (task,) = (await tasks.list(house.runtime, house.actor, run_id=run_id)).items
+    (task,) = (await tasks.page(house.runtime, house.actor, run_id=run_id)).items
     await tasks.answer(house.runtime, house.actor, task.id, value)
 
 
@@ -42,7 +42,9 @@ async def test_an_approval_waits_as_a_row_and_goes_on_with_the_answer(running: H
 
 
 async def test_a_rejected_approval_skips_what_depends_on_it(running: House) -> None:
-    definition = flow(APPROVAL, put("ship"), edges=[("ok", "ship", {"when": "nodes.ok.approved"})], output={"shipped": "{{ nodes.ship.at }}"})
+    definition = flow(
+        APPROVAL, put("ship"), edges=[("ok", "ship", {"when": "nodes.ok.approved"})], output={"shipped": "{{ nodes.ship.at }}"}
+    )
     run = await running.run(definition, {"what": "bikes"})
     await answer(running, run.id, {"approved": False})
     assert (await until(running, run.id, "succeeded")).output == {"shipped": None}
@@ -50,7 +52,7 @@ async def test_a_rejected_approval_skips_what_depends_on_it(running: House) -> N
 
 async def test_the_first_valid_answer_wins_and_bad_ones_are_refused(running: House) -> None:
     run = await running.run(flow(APPROVAL), {"what": "bikes"})
-    (task,) = (await tasks.list(running.runtime, running.actor, run_id=run.id)).items
+    (task,) = (await tasks.page(running.runtime, running.actor, run_id=run.id)).items
     with pytest.raises(Invalid, match="approved"):
         await tasks.answer(running.runtime, running.actor, task.id, {"approvd": True})
     answers = [tasks.answer(running.runtime, running.actor, task.id, {"approved": True}) for _ in range(5)]
@@ -62,7 +64,9 @@ async def test_the_first_valid_answer_wins_and_bad_ones_are_refused(running: Hou
 async def test_a_waiting_branch_does_not_hold_up_a_running_one_nor_the_reverse(running: House) -> None:
     """The answer arrives while the sibling is still at work, and its branch goes on at once."""
     slow = {"id": "slow", "type": "wait", "config": {"seconds": 1.5}}
-    definition = flow(put("begin"), APPROVAL, put("ship"), slow, put("end"), edges=[("begin", "ok"), ("begin", "slow"), ("ok", "ship"), ("slow", "end")])
+    definition = flow(
+        put("begin"), APPROVAL, put("ship"), slow, put("end"), edges=[("begin", "ok"), ("begin", "slow"), ("ok", "ship"), ("slow", "end")]
+    )
     run = await running.run(definition, {"what": "bikes"})
     await answer(running, run.id, {"approved": True})
     async with asyncio.timeout(1.4):
@@ -95,7 +99,7 @@ async def test_a_timer_wakes_the_run_and_an_approval_times_out_as_configured(run
     run = await until(running, run.id, "succeeded")
     assert run.output["timed_out"] is True
     assert run.output["approved"] is False
-    assert (await tasks.list(running.runtime, running.actor, run_id=run.id)).total == 0
+    assert (await tasks.page(running.runtime, running.actor, run_id=run.id)).total == 0
 
 
 async def test_a_subflow_is_a_run_of_its_own_whose_output_comes_back(running: House) -> None:
@@ -104,7 +108,7 @@ async def test_a_subflow_is_a_run_of_its_own_whose_output_comes_back(running: Ho
     run = await running.start(flow(sub, output="{{ nodes.sub.output.v }}"), {"n": 21})
     run = await until(running, run.id, "succeeded")
     assert run.output == 42
-    children = await runs.list(running.runtime, running.actor, workflow="child")
+    children = await runs.page(running.runtime, running.actor, workflow="child")
     assert [child.parent_run_id for child in children.items] == [run.id]
 
 
@@ -117,10 +121,14 @@ async def test_a_failing_child_fails_its_parent_step_with_the_reason(running: Ho
 
 
 async def test_waits_inside_foreach_are_answered_one_by_one(running: House) -> None:
-    each = {"id": "each", "type": "foreach", "config": {"items": [1, 2, 3], "body": {"nodes": [{"id": "ok", "type": "approval", "config": {"title": "{{ item }}"}}]}}}
+    each = {
+        "id": "each",
+        "type": "foreach",
+        "config": {"items": [1, 2, 3], "body": {"nodes": [{"id": "ok", "type": "approval", "config": {"title": "{{ item }}"}}]}},
+    }
     run = await running.run(flow(each, output="{{ [i.comment for i in nodes.each.items] }}"))
     for _ in range(3):
-        page = await tasks.list(running.runtime, running.actor, run_id=run.id)
+        page = await tasks.page(running.runtime, running.actor, run_id=run.id)
         task = page.items[0]
         await tasks.answer(running.runtime, running.actor, task.id, {"approved": True, "comment": task.title})
     assert (await until(running, run.id, "succeeded")).output == ["1", "2", "3"]

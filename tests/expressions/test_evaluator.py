@@ -10,6 +10,7 @@ import pytest
 
 from graphs.definition import Json
 from graphs.expressions import Evaluator, ExpressionError, Template
+from graphs.expressions.syntax import BUILTINS
 
 pytestmark = pytest.mark.anyio
 SCOPE: dict[str, Json] = {
@@ -211,6 +212,14 @@ async def test_a_cancelled_evaluation_leaves_the_others_alone(evaluator: Evaluat
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert await evaluator.evaluate("1 + 1", SCOPE) == 2
+
+
+async def test_the_list_of_builtins_is_the_one_of_the_sandbox(evaluator: Evaluator) -> None:
+    for name in BUILTINS:
+        assert await evaluator.evaluate(f"{name} is None", {}) is False
+    for name in ("globals", "vars", "callable", "input", "__import__"):
+        with pytest.raises(ExpressionError):
+            await evaluator.evaluate(f"{name} is None", {})
 
 
 async def test_no_process_starts_before_the_first_expression_that_needs_one() -> None:

@@ -33,7 +33,14 @@ def definition(port: int, method: str) -> dict[str, Any]:
         effect("second", port, method),
         put("sum"),
         put("end"),
-        edges=[("begin", "first"), ("first", "fan"), ("fan", "ok"), ("ok", "second", {"when": "nodes.ok.approved"}), ("second", "sum"), ("sum", "end")],
+        edges=[
+            ("begin", "first"),
+            ("first", "fan"),
+            ("fan", "ok"),
+            ("ok", "second", {"when": "nodes.ok.approved"}),
+            ("second", "sum"),
+            ("sum", "end"),
+        ],
     )
 
 
@@ -47,7 +54,7 @@ async def finish(house: House, run: Run, retried: list[str]) -> Run:
     """Answers the approval when it comes, and where the run says that it does not know, takes the risk and says so."""
     while (run := await settled(house, run)).state != "succeeded":
         if run.state == "waiting":
-            (task,) = (await tasks.list(house.runtime, house.actor, run_id=run.id)).items
+            (task,) = (await tasks.page(house.runtime, house.actor, run_id=run.id)).items
             await tasks.answer(house.runtime, house.actor, task.id, {"approved": True})
         elif run.state == "failed" and run.error["code"] == "in_doubt":
             retried.append(f"{run.id}/{run.error['position']}")
@@ -94,7 +101,9 @@ async def test_a_run_survives_a_kill_at_every_commit(house: House, app_url: str,
                 break
     silent = [key for key in repeats if method == "POST" and key not in retried]
     with capsys.disabled():
-        print(f"\n{method}: {kills} kills -9 at {boundary - 1} commit boundaries: lost {lost}, repeated {sum(repeats.values())}, silent {len(silent)}")
+        print(
+            f"\n{method}: {kills} kills -9 at {boundary - 1} commit boundaries: lost {lost}, repeated {sum(repeats.values())}, silent {len(silent)}"
+        )
     assert kills >= 20
     assert lost == 0
     assert all(count == 1 for count in repeats.values())  # at most the step in flight

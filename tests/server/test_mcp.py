@@ -139,7 +139,7 @@ async def test_a_client_that_hangs_up_does_not_disturb_the_run(house: House, url
         started: Sequence[Any] = ()
         async with asyncio.timeout(20):
             while not started:
-                started = (await runs.list(house.runtime, house.actor())).items
+                started = (await runs.page(house.runtime, house.actor())).items
         call.cancel()
     assert (await runs.wait(house.runtime, house.actor(), started[0].id, seconds=20)).state == "waiting"
 
