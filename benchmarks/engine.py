@@ -4,6 +4,8 @@ on one Postgres with its ordinary settings. Prints CPU and wall per run and runs
     python -m benchmarks.engine [--seconds 3] [--rounds 3]
 """
 
+# pyright: reportUnknownMemberType=false
+# (LangGraph leaves type parameters of its own open)
 from __future__ import annotations
 
 import argparse
@@ -144,9 +146,8 @@ def show(figures: dict[tuple[str, int], list[Figure]]) -> None:
             figure = pair[who]
             parts = f"{figure.cpu:.1f} ({figure.client:.1f} + {figure.postgres:.1f})"
             print(f"{label:36}{at_once:>6}{parts:>28}{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}")
-        print(
-            f"{'  Weft is':36}{'':>6}{pair['stock'].cpu / pair['weft'].cpu:>21.1f}× less{pair['weft'].per_second / pair['stock'].per_second:>7.1f}×"
-        )
+        less, more = pair["stock"].cpu / pair["weft"].cpu, pair["weft"].per_second / pair["stock"].per_second
+        print(f"{'  Weft':36}{'':>6}{f'{less:.1f}× less':>28}{f'{more:.1f}×':>9}")
 
 
 async def main(seconds: float, rounds: int) -> None:

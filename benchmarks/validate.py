@@ -1,4 +1,7 @@
-"""How long the check of a definition takes: 100 and 1,000 nodes, CPU of this process on fresh texts; the best of several runs counts, others share the machine."""
+"""How long the check of a definition of 100 and of 1,000 nodes takes: CPU of this process, on texts no cache has seen.
+
+The best of several runs counts: others share the machine.
+"""
 
 from __future__ import annotations
 

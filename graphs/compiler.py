@@ -43,7 +43,8 @@ def compile_graph(body: BodyPlan, saver: BaseCheckpointSaver[int], *, fused: boo
     for number, part in enumerate(parts):
         reached |= set(part)
         name = f"s{number}"
-        builder.add_node(name, _segment(number, frozenset(reached), last=number == len(parts) - 1))
+        action: Any = _segment(number, frozenset(reached), last=number == len(parts) - 1)
+        builder.add_node(name, action)
         builder.add_edge(previous, name)
         previous = name
     builder.add_edge(previous, END)

@@ -13,6 +13,7 @@ from graphs.definition import Json
 from store.errors import Invalid
 
 MAX_CHARACTERS = 1_000_000
+MAX_YAML = 300_000  # its parser takes five seconds for a megabyte
 MAX_DEPTH = 200  # of the text; the checks allow less
 
 
@@ -38,13 +39,17 @@ def parse(text: str) -> Json:
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        broken = Invalid(f"not valid JSON: {error.msg} at {where}", line=error.lineno, column=error.colno)
+        json_meant = text.lstrip()[:1] in ("{", "[")
+        if len(text) > MAX_YAML:
+            raise broken if json_meant else Invalid(f"YAML may have {MAX_YAML:,} characters; write longer documents as JSON") from None
         try:
             return _from_yaml(text)
         except Invalid:
-            if text.lstrip()[:1] not in ("{", "["):
+            if not json_meant:
                 raise
-            where = f"line {error.lineno}, column {error.colno}"
-            raise Invalid(f"not valid JSON: {error.msg} at {where}", line=error.lineno, column=error.colno) from None
+            raise broken from None
     except ValueError as error:  # digits beyond what Python reads, or a refusal of ours
         raise Invalid(f"not valid JSON: {error}") from None
     except RecursionError:

@@ -18,7 +18,7 @@ OFFLINE: Registry[Any] = Registry()  # without it, jsonschema would fetch a remo
 
 def problems(schema: Schema, value: Json) -> list[dict[str, str]]:
     """[{pointer, message}] of what does not fit; references to other documents are never followed."""
-    found = Draft202012Validator(schema, registry=OFFLINE).iter_errors(value)
+    found = Draft202012Validator(schema, registry=OFFLINE).iter_errors(value)  # pyright: ignore[reportUnknownMemberType] its own stub
     try:
         return [{"pointer": _pointer(error), "message": error.message[:300]} for error in sorted(found, key=_place)][:SHOWN]
     except Unresolvable as error:

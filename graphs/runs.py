@@ -63,7 +63,7 @@ async def start_definition(
     mocks: dict[str, Json] | None,
     name: str,
 ) -> Run:
-    """Runs a definition that is not published: a draft under test, or a file. Raises Invalid with the first problem when it is not valid."""
+    """Runs a definition that is not published: a draft under test, or a file. Raises Invalid with the first problem."""
     report = await check(definition, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")

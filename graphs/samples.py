@@ -39,9 +39,8 @@ def sample(schema: Schema | bool, *, depth: int = 0) -> Json:
 
 
 def _of_type(schema: Schema, depth: int) -> Json:
-    kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else None)
-    if isinstance(kind, list):
-        kind = kind[0]
+    kinds: Json = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else None)
+    kind: Json = kinds if isinstance(kinds, str) or not kinds else kinds[0]
     match kind:
         case "object":
             properties: dict[str, Any] = schema.get("properties") or {}

@@ -263,6 +263,8 @@ def _input(view: View, site: Site, reference: Reference) -> Iterator[Diagnostic]
     if not is_object(schema) or not steps:
         return
     properties = schema.get("properties")
+    if len(steps) == 1 and is_object(properties) and steps[0] in properties:
+        return  # nearly all of them
     lost = absent(schema, steps[:1])
     if lost is None or not isinstance(steps[0], str):
         yield from _fields(site, reference, "input", schema, steps)

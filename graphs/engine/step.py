@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
@@ -172,7 +172,7 @@ class Step:
         """Of several bodies that failed at once, the first speaks."""
         for error in group.exceptions:
             if isinstance(error, BaseExceptionGroup):
-                return self._first(error)
+                return self._first(cast("BaseExceptionGroup[BaseException]", error))
             if isinstance(error, StepFailed):
                 return Failure(error.error["code"], error.error["message"], details={"position": error.error["position"]})
             return error

@@ -6,7 +6,6 @@ import ast
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from graphs.definition import Json
 from graphs.documents import is_array, is_object, is_text
@@ -112,7 +111,9 @@ def nearest(word: str, words: Iterable[str], limit: int = 3) -> list[str]:
 
 
 def _ends_shared(one: str, other: str) -> int:
-    return len(commonprefix((one, other))) + len(commonprefix((one[::-1], other[::-1])))
+    start = next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    end = next((place for place, (a, b) in enumerate(zip(one[::-1], other[::-1], strict=False)) if a != b), 0)
+    return start + end
 
 
 def unknown_name(name: str, names: Iterable[str]) -> str:

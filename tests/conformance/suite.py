@@ -1,4 +1,4 @@
-"""Sets up the official conformance suite and its own Node with npm, once per user, and runs it against an address."""
+"""Sets up the official conformance suite, the TypeScript SDK and a Node for both with npm, once per user; runs the suite on an address."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ RUN_SECONDS = 300.0
 SCENARIO_MS = 60_000  # the suite's own bound for one scenario; its 30 s are short on a busy machine
 NPM = ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
 NO_NPM = (
-    "The MCP conformance suite is installed with npm, and there is no npm here. Install it (Debian and Ubuntu: apt-get install npm) and "
-    "run this test again; the Node ≥ 22 that the suite needs comes with it."
+    "The MCP conformance suite and the TypeScript client are installed with npm, and there is no npm here. Install it (Debian and Ubuntu: "
+    "apt-get install npm) and run this test again; the Node ≥ 22 that they need comes with them."
 )
 
 
@@ -69,11 +69,14 @@ class Suite:
 
     folder: Path
 
+    @property
+    def node(self) -> Path:
+        return self.folder / "node_modules" / "node" / "bin" / "node"
+
     async def judge(self, url: str, revision: str, *options: str) -> Verdict:
         """Runs exactly what the protocol revision requires of a server against the MCP endpoint."""
-        modules = self.folder / "node_modules"
-        package = modules / "@modelcontextprotocol" / "conformance"
-        program = (modules / "node" / "bin" / "node", package / "dist" / "index.js", "server")
+        package = self.folder / "node_modules" / "@modelcontextprotocol" / "conformance"
+        program = (self.node, package / "dist" / "index.js", "server")
         with tempfile.TemporaryDirectory(prefix="weft-conformance-") as results:
             chosen = ("--url", url, "--requirements", revision, "--timeout", SCENARIO_MS, "-o", results, *options)
             code, said = await _finished((*program, *chosen), seconds=RUN_SECONDS)
@@ -102,7 +105,7 @@ async def installed() -> Suite:
         made.mkdir()
         (made / PACKAGES.name).write_bytes(wanted)
         code, said = await _finished(NPM, seconds=INSTALL_SECONDS, folder=made)
-        assert code == 0, f"npm could not install the MCP conformance suite: {said[-2000:]}"
+        assert code == 0, f"npm could not install what tests/conformance/package.json names: {said[-2000:]}"
         with suppress(OSError):  # another run was a moment faster
             made.rename(folder)
     return Suite(folder=folder)

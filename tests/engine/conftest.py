@@ -87,7 +87,7 @@ async def running(house: House) -> AsyncGenerator[House]:
 
 def flow(*nodes: dict[str, Any], edges: list[Any] | None = None, **more: Any) -> dict[str, Any]:
     """A definition; edges as (from, to) or (from, to, {more})."""
-    listed = [{"from": edge[0], "to": edge[1], **(edge[2] if len(edge) > 2 else {})} for edge in edges or []]
+    listed: list[dict[str, Any]] = [{"from": edge[0], "to": edge[1], **(edge[2] if len(edge) > 2 else {})} for edge in edges or []]
     return {"name": "flow", "nodes": list(nodes), "edges": listed, **more}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphs import runs
@@ -56,6 +58,6 @@ async def test_foreach_keeps_the_order_and_joins_inside_each_pass(running: House
 
 
 async def test_foreach_over_nothing_goes_on(running: House) -> None:
-    each = {"id": "each", "type": "foreach", "config": {"items": [], "body": {"nodes": [put("x")]}}}
+    each: dict[str, Any] = {"id": "each", "type": "foreach", "config": {"items": [], "body": {"nodes": [put("x")]}}}
     run = await running.run(flow(each, put("after"), edges=[("each", "after")]))
     assert run.output == {"at": "after"}

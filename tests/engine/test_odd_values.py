@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphs import runs, tasks
@@ -9,7 +11,15 @@ from tests.engine.conftest import House, flow, put
 from tests.engine.test_waiting import answer, until
 
 pytestmark = pytest.mark.anyio
-ODD = {"nul": "a\x00b", "half": "a\ud800b", "quote": "\"'\\{}[]", "big": 10**40, "empty": {}, "umlaut": "äß漢字", "\x00key": [None]}
+ODD: dict[str, Any] = {
+    "nul": "a\x00b",
+    "half": "a\ud800b",
+    "quote": "\"'\\{}[]",
+    "big": 10**40,
+    "empty": {},
+    "umlaut": "äß漢字",
+    "\x00key": [None],
+}
 
 
 async def test_odd_values_come_out_as_they_went_in(running: House) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ormsgpack
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.report import ProgressCallbacks
@@ -16,7 +17,7 @@ from graphs.saver import PostgresSaver
 from store.postgres import Tenant
 
 pytestmark = pytest.mark.anyio
-CONFIG = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+CONFIG: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 
 async def test_it_passes_langgraphs_conformance_suite(tenant: Tenant) -> None:
@@ -45,6 +46,6 @@ async def test_a_callable_planted_in_a_row_is_not_called(tenant: Tenant, tmp_pat
     body = ormsgpack.packb({**checkpoint, "channel_values": {"v": planted}})
     from store import checkpoints
 
-    await checkpoints.save(tenant, thread_id="t", ns="", id=checkpoint["id"], parent_id=None, kind="msgpack", body=body, metadata={})
+    await checkpoints.save(tenant, thread_id="t", ns="", id=str(checkpoint["id"]), parent_id=None, kind="msgpack", body=body, metadata={})
     await saver.aget_tuple(CONFIG)
     assert not os.path.exists(place)

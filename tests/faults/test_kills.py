@@ -87,10 +87,10 @@ async def one_life(house: House, url: str, run: Run, kill_at: int, when: workers
 async def test_a_run_survives_a_kill_at_every_commit(house: House, app_url: str, method: str, capsys: pytest.CaptureFixture[str]) -> None:
     repeats: Counter[str] = Counter()
     retried: list[str] = []
-    kills = lost = 0
+    kills = lost = boundary = 0
     async with ledger() as book, house.opened(serving=False) as house.runtime:
         for boundary in range(1, MOST_COMMITS):
-            reached = []
+            reached: list[bool] = []
             for when in ("before", "after"):
                 run = await house.start(definition(book.port, method))
                 reached.append(await one_life(house, app_url, run, boundary, when, retried))
@@ -101,9 +101,8 @@ async def test_a_run_survives_a_kill_at_every_commit(house: House, app_url: str,
                 break
     silent = [key for key in repeats if method == "POST" and key not in retried]
     with capsys.disabled():
-        print(
-            f"\n{method}: {kills} kills -9 at {boundary - 1} commit boundaries: lost {lost}, repeated {sum(repeats.values())}, silent {len(silent)}"
-        )
+        print(f"\n{method}: {kills} kills -9 at {boundary - 1} commit boundaries: ", end="")
+        print(f"lost {lost}, repeated {sum(repeats.values())}, silent {len(silent)}")
     assert kills >= 20
     assert lost == 0
     assert all(count == 1 for count in repeats.values())  # at most the step in flight

@@ -84,7 +84,9 @@ def assert_whole(run: Run) -> None:
     assert (run.state, run.output) == ("succeeded", {"sum": 5, "items": [1, 2, 3]}), run.error
 
 
-async def test_runs_of_two_workers_go_through_a_pool_that_they_share(pooled: House, pooler: Pooler, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_runs_of_two_workers_go_through_a_pool_that_they_share(
+    pooled: House, pooler: Pooler, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A door that drives nothing and two workers; what one process does, the others find by looking."""
     assert pooled.database.pooled
     async with AsyncExitStack() as stack:
@@ -101,7 +103,9 @@ async def test_runs_of_two_workers_go_through_a_pool_that_they_share(pooled: Hou
     assert servers <= SERVERS < clients
 
 
-async def test_a_worker_that_dies_behind_the_pooler_is_replaced_when_its_lease_runs_out(pooled: House, pooler: Pooler, database_name: str) -> None:
+async def test_a_worker_that_dies_behind_the_pooler_is_replaced_when_its_lease_runs_out(
+    pooled: House, pooler: Pooler, database_name: str
+) -> None:
     async with pooled.opened(serving=False) as pooled.runtime:
         run = await pooled.start(DEFINITION, {"order": "B"})
         doomed = workers.start(pooler.url(database_name), kill_at=2)
