@@ -44,7 +44,7 @@ Expression = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 class Closed(BaseModel):
     """A model of outside data: unknown fields are refused, numbers are numbers and not text."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Retry(Closed):

@@ -30,7 +30,7 @@ OWNER = "owner"
 BEACON_SECONDS = 5.0  # longest wait for the connection that hears of others
 DRAIN_SECONDS = 15.0  # for steps under way; what is not done by then the next worker takes up
 HEAVY = ("graphs.engine", "graphs.models", "graphs.outbound")  # what takes long to import, read while Postgres starts
-LATER = ("graphs.compiler", "graphs.saver")  # what only the first run needs
+LATER = ("graphs.engine.conduct", "graphs.compiler", "graphs.saver")  # what only the first run needs
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ noticed when the database is opened, and statements are not prepared then (PgBou
 
 from __future__ import annotations
 
+import asyncio
 import select
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -108,7 +109,7 @@ class Database:
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for the block, errors translated. The pool rolls back or replaces one that comes back unclean."""
         try:
-            connection = await self.pool.getconn()
+            connection = await _taken(self.pool)
             try:
                 yield connection
             finally:
@@ -140,7 +141,7 @@ class Tenant:
     async def _call(self, query: Query, params: dict[str, Any], factory: AsyncRowFactory[T]) -> AsyncCursor[T]:
         pool = self._database.pool
         try:
-            connection = await pool.getconn()
+            connection = await _taken(pool)
             try:
                 async with connection.pipeline():
                     await connection.execute(SET_ORGANIZATION, (self.org_id,))
@@ -247,6 +248,17 @@ async def _begun(connection: Connection) -> AsyncGenerator[AsyncPipeline]:
     finally:
         if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             await connection.rollback()
+
+
+async def _taken(pool: AsyncConnectionPool[Connection]) -> Connection:
+    """A connection from the pool. A cancellation that arrives together with it would be lost (asyncio.wait_for in Python 3.11)."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    connection = await pool.getconn()
+    if task and task.cancelling() > before:
+        await pool.putconn(connection)
+        raise asyncio.CancelledError
+    return connection
 
 
 def _factory(row: type[T]) -> AsyncRowFactory[T]:

@@ -84,15 +84,17 @@ WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid AND (r.state = 'paused
 RETURNING r.id::text AS run_id;
 
 -- name: retry
--- Steps that were under way get a new attempt; what succeeded stays.
+-- Steps that were under way or failed may be tried again, which retry_at says; what succeeded stays.
 WITH reopened AS (
     UPDATE weft.runs r SET state = 'queued', request = NULL, error = NULL, output = NULL, finished_at = NULL, wake_at = clock_timestamp(), claims = 0,
       deadline_at = clock_timestamp() + (r.deadline_at - r.created_at), signal = r.signal + 1
     WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid AND r.state IN ('failed', 'cancelled')
     RETURNING r.id),
   steps AS (
-    UPDATE weft.node_runs n SET state = 'cancelled', finished_at = clock_timestamp() FROM reopened
-    WHERE n.org_id = %(org_id)s::uuid AND n.run_id = reopened.id AND n.state IN ('running', 'waiting', 'retrying'))
+    UPDATE weft.node_runs n SET state = CASE WHEN n.state = 'failed' THEN 'failed' ELSE 'cancelled' END,
+      finished_at = coalesce(n.finished_at, clock_timestamp()), retry_at = clock_timestamp() FROM reopened
+    WHERE n.org_id = %(org_id)s::uuid AND n.run_id = reopened.id
+      AND (n.state IN ('running', 'waiting', 'retrying', 'cancelled') OR (n.state = 'failed' AND n.taken IS NULL)))
 SELECT id::text AS run_id FROM reopened;
 
 -- name: hand_back

@@ -13,13 +13,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from graphs.compiler import Graph, compile_graph
 from graphs.definition import Definition
-from graphs.engine.conduct import conduct
 from graphs.engine.drive import Drive
 from graphs.engine.plan import Plan, plan
 from graphs.expressions import Evaluator
-from graphs.saver import PostgresSaver
 from store import runs
 from store.errors import LeaseLost, NotFound, Unavailable
 from store.journal import Entry, Journal
@@ -27,6 +24,7 @@ from store.postgres import Database, Tenant
 from store.runs import Claimed, Loaded, NewRun, Started
 
 if TYPE_CHECKING:
+    from graphs.compiler import Graph
     from graphs.models import Models
     from graphs.outbound import Outbound
 
@@ -57,7 +55,6 @@ class Engine:
         self.slots, self.lease, self.poll = slots, lease, poll
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)
-        self.saver = PostgresSaver(tenant_now.get)
         self.serving_now = False
         self.draining = False
         self._driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
@@ -101,6 +98,9 @@ class Engine:
         tasks = [task for _, task in self._driving.values()]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
+            for drive, task in self._driving.values():
+                if drive and task in late:
+                    drive.unloading = True  # nothing is recorded: a write under way stays an intent without a receipt
             for task in late:
                 task.cancel()
             if late:
@@ -115,6 +115,8 @@ class Engine:
                     claimed = await runs.claim(self.database, slots=min(free, 32), worker=self.worker, lease=self.lease)
                 except Unavailable as error:
                     log.warning("cannot claim runs: %s", error.message)
+                except Exception:  # a server that looks alive must not stop driving
+                    log.exception("cannot claim runs")
             for claim in claimed:
                 self._begin(claim, None)
             if not claimed or free <= 0:
@@ -134,6 +136,9 @@ class Engine:
                 rows = await runs.renew(self.database, worker=self.worker, run_ids=[*before], lease=self.lease)
             except Unavailable as error:
                 log.warning("cannot renew leases: %s", error.message)
+                continue
+            except Exception:  # as above
+                log.exception("cannot renew leases")
                 continue
             kept = {row.id: row for row in rows}
             for run_id in before & set(self._driving):
@@ -204,6 +209,8 @@ class Engine:
             return
         drive = Drive(self, tenant, claim, loaded, ready)
         self._driving[claim.id] = (drive, self._driving[claim.id][1])
+        from graphs.engine.conduct import conduct
+
         await conduct(drive, graph, poisoned=claim.recovered and claim.claims > MAX_RECOVERIES)
 
     async def _refuse(self, claim: Claimed) -> None:
@@ -225,8 +232,11 @@ class Engine:
         body = await runs.definition(tenant, digest)
         if body is None:
             raise NotFound("the definition of this run is gone")
+        from graphs.compiler import compile_graph  # LangGraph takes a second to import: not before the doors are open
+        from graphs.saver import PostgresSaver
+
         ready = plan(Definition.model_validate(body))
-        self._plans[digest] = ready, compile_graph(ready.body, self.saver)
+        self._plans[digest] = ready, compile_graph(ready.body, PostgresSaver(tenant_now.get))
         if len(self._plans) > CACHED_PLANS:
             self._plans.popitem(last=False)
         return self._plans[digest]

@@ -294,7 +294,8 @@ class Drive:
         row.update(event_name=wait.event_name, correlation=wait.correlation)
         message = f"{step.node_id} waits" + (f" until {due:%Y-%m-%d %H:%M:%S} UTC" if due else "")
         if wait.child:
-            self._buffer.children.append(await children.new_child(self, wait.child, place))
+            child = await children.new_child(self, wait.child, place)  # before the buffer is touched: it is another one after an await
+            self._buffer.children.append(child)
             message = f"{step.node_id} started {wait.child.workflow}"
         if wait.task:
             self._buffer.tasks.append(_task_row(place, wait, row["due_at"]))

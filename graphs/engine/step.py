@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT = 1_000_000  # characters of JSON
 SHORT_DELAY = 3.0  # seconds that a retry may sleep in the process; longer ones are timers
 EXPECTED = (asyncio.CancelledError, StepFailed, RunFailed, LeaseLost, Unavailable)
+DOOMED = 2.0  # seconds that a step cancelled with its siblings waits for that to be repeated
 SHOW_AFTER = 0.1  # seconds after which a step still under way is shown as running
 
 
@@ -57,8 +58,8 @@ class Step:
             if record.taken is None and self.plan.outgoing and record.state == "succeeded":
                 await self._decide_again(record)
             return record
-        if record and record.state == "retrying" and record.retry_at:
-            await self._until(record.retry_at)
+        if record:
+            await self._resume(record)
         while True:
             await self.drive.gate(self.position, self)
             record = self._begin()
@@ -83,6 +84,16 @@ class Step:
                     )
                 raise
             return await self._succeeded(record, output)
+
+    async def _resume(self, record: Record) -> None:
+        """Goes on from an attempt that an earlier driver of the run left. A failure stands until somebody asks for a retry: the worker
+        may have died after recording it and before the run ended. What was cancelled beside it is about to be cancelled again."""
+        if record.state == "retrying" and record.retry_at:
+            await self._until(record.retry_at)
+        elif record.state == "failed" and record.retry_at is None and record.error:
+            raise StepFailed(record.error)
+        elif record.state == "cancelled" and record.retry_at is None:
+            await asyncio.sleep(DOOMED)
 
     def _begin(self) -> Record:
         """The attempt to make: the one that a crash interrupted, or a new one."""
@@ -135,7 +146,7 @@ class Step:
         if effect in (Effect.WRITE_ONCE, Effect.WRITE_IDEMPOTENT):
             await self.drive.write(self._row(record), event=("step.started", f"{self.plan.id} started"))
         elif self.plan.compound:
-            if record.attempt == 1 and record.state == "running":
+            if record.state == "running":
                 self.drive.note(self._row(record), event=("step.started", f"{self.plan.id} started"))
         else:
             return asyncio.get_running_loop().call_later(

@@ -28,6 +28,7 @@ from mcp.types import (
     EmbeddedResource,
     EmptyResult,
     ImageContent,
+    InputRequest,
     InputRequiredResult,
     ListRootsRequest,
     RequestParams,
@@ -118,7 +119,7 @@ async def test_trigger_prompt_change(ctx: Ctx) -> CallToolResult:
 
 def test_missing_capability(ctx: Ctx) -> CallToolResult:
     if ctx.client_capabilities is None or ctx.client_capabilities.sampling is None:
-        needed = {"requiredCapabilities": {"sampling": {}}}
+        needed: dict[str, Any] = {"requiredCapabilities": {"sampling": {}}}
         raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, "This tool needs a client that can sample.", needed)
     return _done("The client can sample.")
 
@@ -185,7 +186,7 @@ NAME = {"user_name": _form("What is your name?", name="string")}
 CONFIRM = {"confirm": _form("Please confirm", ok="boolean")}
 CAPITAL = {"capital_question": _sample("What is the capital of France?")}
 ROOTS = {"client_roots": ListRootsRequest(params=RequestParams())}
-CONTEXT = {"user_context": _form("What context should the prompt use?", context="string")}
+CONTEXT: dict[str, InputRequest] = {"user_context": _form("What context should the prompt use?", context="string")}
 
 Asks = CallToolResult | InputRequiredResult
 

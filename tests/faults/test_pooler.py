@@ -84,11 +84,14 @@ def assert_whole(run: Run) -> None:
     assert (run.state, run.output) == ("succeeded", {"sum": 5, "items": [1, 2, 3]}), run.error
 
 
+async def test_a_pooler_is_told_from_postgres_itself(pooled: House, database: Database) -> None:
+    assert (pooled.database.pooled, database.pooled) == (True, False)
+
+
 async def test_runs_of_two_workers_go_through_a_pool_that_they_share(
     pooled: House, pooler: Pooler, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A door that drives nothing and two workers; what one process does, the others find by looking."""
-    assert pooled.database.pooled
     async with AsyncExitStack() as stack:
         pooled.runtime = door = await stack.enter_async_context(pooled.opened(serving=False))
         for _ in range(2):
