@@ -113,12 +113,16 @@ async def wait(runtime: Runtime, actor: Actor, run_id: str, *, seconds: float, u
     changes ("change"), at the latest after `seconds`."""
     deadline = time.monotonic() + seconds
     async with runtime.engine.watching(run_id) as changed:
+        if until == "settled" and runtime.engine.drives(run_id, actor.tenant.org_id):  # we shall hear of its end
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
         run = first = await get(runtime, actor, run_id)
         while (left := deadline - time.monotonic()) > 0 and not _settled(run):
             if until == "change" and (run.state, run.steps_done) != (first.state, first.steps_done):
                 break
             changed.clear()
-            here = until == "settled" and runtime.engine.drives(run_id)  # then we hear of its end, and need not look
+            here = until == "settled" and runtime.engine.drives(run_id, actor.tenant.org_id)
             with suppress(TimeoutError):
                 async with asyncio.timeout(left if here else min(LOOK_EVERY, left)):
                     await changed.wait()

@@ -8,31 +8,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.errors import LeaseLost, Unavailable, WeftError
-from store.jsontext import Json, text
-from store.postgres import Answer, Database
-from store.queries import load
+from store.errors import LeaseLost, Unavailable
+from store.jsontext import text
+from store.postgres import Database
+from store.queries import Query, load
 
 SQL = load(__file__)
 LISTS = ("node_runs", "events", "waits", "tasks", "children", "checkpoints")
 VALUES = frozenset({"input", "output", "error", "taken", "vars", "data", "form", "assign_to", "metadata"})  # columns that hold JSON
+ALWAYS = ("node_runs", "events", "tasks")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no text column of Postgres can hold
 FINAL = ("succeeded", "failed", "cancelled")
 MAX_BATCH = 256  # entries; one commit of a few hundred rows stays well under 50 ms here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    run_id: str
-    settled: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Woken:
+class Changed:
     run_id: str
 
 
-ROWS = {"append": Accepted, "close_finished": Woken}
+ROWS = {"record": Changed, "settle": Changed, "close_finished": Changed}
+Statement = tuple[Query, type[Changed] | None, dict[str, Any]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,13 +47,16 @@ class Entry:
     settle: dict[str, Any] | None = None
 
 
+Batch = list[tuple[Entry, asyncio.Future[bool]]]
+
+
 class Journal:
     """One per process. `submit` keeps order; awaiting its future means durable. Raises LeaseLost through the future when fenced off."""
 
     def __init__(self, database: Database, *, on_woken: Callable[[str, str], None]) -> None:
         self._database = database
         self._on_woken = on_woken
-        self._queue: list[tuple[Entry, asyncio.Future[bool]]] = []
+        self._queue: Batch = []
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -88,10 +87,10 @@ class Journal:
                 self._work.clear()
             await self._write(batch)
 
-    async def _write(self, batch: list[tuple[Entry, asyncio.Future[bool]]]) -> None:
+    async def _write(self, batch: Batch) -> None:
         try:
             await self._commit(batch)
-        except WeftError as error:
+        except Exception as error:  # whatever it is, those who wait must hear of it and the writer must go on
             if len(batch) == 1 or isinstance(error, Unavailable):
                 for _, future in batch:
                     _fail(future, error)
@@ -99,48 +98,60 @@ class Journal:
             for item in batch:  # one entry's fault must not fail the others
                 await self._write([item])
 
-    async def _commit(self, batch: list[tuple[Entry, asyncio.Future[bool]]]) -> None:
+    async def _commit(self, batch: Batch) -> None:
         by_org: dict[str, list[Entry]] = {}
         for entry, _ in batch:
             by_org.setdefault(entry.org_id, []).append(entry)
-        async with self._database.batch() as statements:  # one transaction, one round trip
-            answers: dict[str, list[Answer[Any]]] = {
-                org_id: [await statements.send(org_id, SQL.append, Accepted, **_parameters(entries))] for org_id, entries in by_org.items()
-            }
-            for org_id, entries in by_org.items():
-                if final := [e.run_id for e in entries if e.settle and e.settle["state"] in FINAL]:
-                    answers[org_id].append(await statements.send(org_id, SQL.close_finished, Woken, run_ids=final))
-        accepted: dict[tuple[str, str], bool] = {}
-        for org_id, (appended, *closed) in answers.items():
-            accepted.update({(org_id, row.run_id): row.settled for row in await appended.rows()})
-            for answer in closed:
-                for row in await answer.rows():
+        statements = {org_id: _statements(entries) for org_id, entries in by_org.items()}
+        answers = await self._database.batch([(org_id, *sent) for org_id, listed in statements.items() for sent in listed])
+        accepted: set[tuple[str, str]] = set()
+        settled: set[tuple[str, str]] = set()
+        for (org_id, query), rows in zip(
+            ((org_id, sent[0]) for org_id, listed in statements.items() for sent in listed), answers, strict=True
+        ):
+            for row in rows:
+                if query is SQL.close_finished:
                     self._on_woken(org_id, row.run_id)
+                else:
+                    (accepted if query is SQL.record else settled).add((org_id, row.run_id))
         for entry, future in batch:
-            _answer(entry, future, accepted.get((entry.org_id, entry.run_id)))
+            place = (entry.org_id, entry.run_id)
+            if place not in accepted:
+                _fail(future, LeaseLost(run_id=entry.run_id))
+            elif not future.done():
+                future.set_result(entry.settle is None or place in settled)
 
 
-def _answer(entry: Entry, future: asyncio.Future[bool], settled: bool | None) -> None:
-    if settled is None:
-        _fail(future, LeaseLost(run_id=entry.run_id))
-    elif not future.done():
-        future.set_result(settled or entry.settle is None)
-
-
-def _parameters(entries: list[Entry]) -> dict[str, Any]:
+def _statements(entries: list[Entry]) -> list[Statement]:
+    """What these entries of one organization need, in the order in which it must happen. Everything is text by now: nothing can go wrong
+    on our side between the first statement and the last."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS}
     for entry in entries:
         for name in LISTS:
-            for row in getattr(entry, name):
-                row["run_id"] = entry.run_id
-                rows[name].append(row)
+            rows[name].extend({**row, "run_id": entry.run_id, "fence": entry.fence} for row in getattr(entry, name))
     rows["node_runs"] = _merged(rows["node_runs"])
     for number, event in enumerate(rows["events"]):
         event["n"] = number
-    fences = {(e.run_id, e.fence) for e in entries}
-    rows["fences"] = [{"run_id": run_id, "fence": fence} for run_id, fence in fences]
-    rows["settles"] = [{"run_id": e.run_id, "fence": e.fence, **e.settle} for e in entries if e.settle]
-    return {name: Json([_storable(row) for row in value]) for name, value in rows.items()}
+    fences = {entry.run_id: entry.fence for entry in entries}
+    runs = [*fences]
+    rows["settles"] = [{"run_id": entry.run_id, "fence": entry.fence, **entry.settle} for entry in entries if entry.settle]
+    listed = {name: text([_storable(row) for row in value]) for name, value in rows.items() if value or name in ALWAYS}
+    final = [entry.run_id for entry in entries if entry.settle and entry.settle["state"] in FINAL]
+    statements: list[Statement] = [
+        (SQL.record, Changed, {"run_ids": runs, "fences": [*fences.values()], "node_runs": listed["node_runs"], "events": listed["events"]})
+    ]
+    if rows["waits"]:
+        statements.append((SQL.begin_waits, None, {"run_ids": runs, "waits": listed["waits"], "tasks": listed["tasks"]}))
+    for query, name, row in (
+        (SQL.begin_children, "children", None),
+        (SQL.save_checkpoints, "checkpoints", None),
+        (SQL.settle, "settles", Changed),
+    ):
+        if rows[name]:
+            statements.append((query, row, {"run_ids": runs, name: listed[name]}))
+    if final:
+        statements.append((SQL.close_finished, Changed, {"run_ids": final}))
+    return statements
 
 
 def _storable(row: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(merged.values())
 
 
-def _fail(future: asyncio.Future[bool], error: WeftError) -> None:
+def _fail(future: asyncio.Future[bool], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # a transition nobody waits for may fail unseen: the run's next awaited one tells

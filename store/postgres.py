@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
@@ -99,11 +99,25 @@ class Database:
             await cursor.execute(query.text, params)
             return await cursor.fetchall()
 
-    @asynccontextmanager
-    async def batch(self) -> AsyncGenerator[Batch]:
-        """Statements of several organizations in one transaction and one round trip, at the end of the block: all or none of them."""
-        async with self.connection() as connection, _begun(connection):
-            yield Batch(connection)
+    async def batch(self, statements: Sequence[tuple[str, Query, type[T] | None, dict[str, Any]]]) -> list[list[T]]:
+        """Statements of several organizations, each (org_id, query, row class or None, parameters), in one round trip and one transaction:
+        until the pipeline's Sync they are one implicit transaction, which an error of ours halfway must end by ROLLBACK."""
+        async with self.connection() as connection:
+            cursors: list[AsyncCursor[Any]] = []
+            async with connection.pipeline():
+                try:
+                    current: str | None = None
+                    for org_id, query, row, params in statements:
+                        if org_id != current:
+                            await connection.execute(SET_ORGANIZATION, (org_id,))
+                            current = org_id
+                        cursors.append(connection.cursor(row_factory=_factory(row) if row else dict_row))
+                        await cursors[-1].execute(query.text, {"org_id": org_id, **params})
+                except BaseException:
+                    with suppress(*CAUGHT):
+                        await connection.execute(b"ROLLBACK")
+                    raise
+            return [await cursor.fetchall() if statement[2] else [] for cursor, statement in zip(cursors, statements, strict=True)]
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
@@ -205,36 +219,6 @@ class Transaction:
                 await self._pipeline.sync()
             raise self.failure from error
         return cursor
-
-
-class Batch:
-    """Statements of one Database.batch; what they answer can be read after its block."""
-
-    __slots__ = ("_connection", "_org_id")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._org_id: str | None = None
-
-    async def send(self, org_id: str, query: Query, row: type[T], /, **params: Any) -> Answer[T]:
-        if org_id != self._org_id:
-            await self._connection.execute(SET_ORGANIZATION, (org_id,))
-            self._org_id = org_id
-        cursor = self._connection.cursor(row_factory=_factory(row))
-        await cursor.execute(query.text, {"org_id": org_id, **params})
-        return Answer(cursor)
-
-
-class Answer(Generic[T]):
-    """What a statement of a batch answered."""
-
-    __slots__ = ("_cursor",)
-
-    def __init__(self, cursor: AsyncCursor[T]) -> None:
-        self._cursor = cursor
-
-    async def rows(self) -> list[T]:
-        return await self._cursor.fetchall()
 
 
 @asynccontextmanager

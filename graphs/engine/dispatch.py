@@ -270,9 +270,10 @@ class Engine:
             if not self._watchers[run_id]:
                 del self._watchers[run_id]
 
-    def drives(self, run_id: str) -> bool:
-        """Whether this process drives the run now."""
-        return run_id in self._driving
+    def drives(self, run_id: str, org_id: str) -> bool:
+        """Whether this process drives the run of this organization now."""
+        drive, _ = self._driving.get(run_id, (None, None))
+        return drive is not None and drive.claimed.org_id == org_id
 
     def background(self, work: Awaitable[object]) -> None:
         """Small database work that nobody waits for; kept until done."""

@@ -228,14 +228,14 @@ async def test_a_folder_that_cannot_be_written_is_a_sentence(folder: Path) -> No
             await start(data, folder / "key")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 async def test_a_read_only_folder_is_a_sentence(new: Home) -> None:
     new.data.mkdir()
     new.data.parent.chmod(0o500)
     new.data.chmod(0o500)
+    data = Path("/sys/weft") if os.geteuid() == 0 else new.data  # root may write everywhere but there
     try:
         with pytest.raises(Misconfigured, match="Make it writable"):
-            await start(new.data, new.key_file)
+            await start(data, new.key_file)
     finally:
         new.data.parent.chmod(0o700)
 

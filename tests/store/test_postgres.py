@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import anyio
 import psycopg
@@ -19,6 +20,7 @@ from store.queries import Query
 
 pytestmark = pytest.mark.anyio
 
+Sent = tuple[str, Query, type[Any] | None, dict[str, Any]]
 INSERT = Query("insert", b"INSERT INTO weft.users (org_id, name, role) VALUES (%(org_id)s, %(name)s, %(role)s)")
 NAMES = Query("names", b"SELECT name FROM weft.users WHERE org_id = %(org_id)s ORDER BY name")
 ORGANIZATION = Query("organization", b"SELECT weft.org() AS id")
@@ -108,27 +110,31 @@ async def test_a_cancelled_transaction_is_undone(tenant: Tenant) -> None:
 async def test_a_batch_writes_for_several_organizations_at_once_and_each_sees_its_own(
     database: Database, tenant: Tenant, other_tenant: Tenant
 ) -> None:
-    fresh = iter(("Ann", "Bob", "Cid"))
-    async with database.batch() as batch:
-        for scope in (tenant, other_tenant, tenant):
-            await batch.send(scope.org_id, INSERT, dict, name=next(fresh), role="viewer")
-        counts = [await batch.send(scope.org_id, NAMES, str) for scope in (tenant, other_tenant)]
-    assert [await answer.rows() for answer in counts] == [["Ann", "Cid"], ["Bob"]]
+    fresh = zip((tenant, other_tenant, tenant), ("Ann", "Bob", "Cid"), strict=True)
+    inserts: list[Sent] = [(scope.org_id, INSERT, None, {"name": name, "role": "viewer"}) for scope, name in fresh]
+    answers = await database.batch([*inserts, *((scope.org_id, NAMES, str, {}) for scope in (tenant, other_tenant))])
+    assert answers == [[], [], [], ["Ann", "Cid"], ["Bob"]]
 
 
 async def test_one_refused_statement_undoes_the_whole_batch(database: Database, tenant: Tenant, other_tenant: Tenant) -> None:
     with pytest.raises(Invalid):
-        async with database.batch() as batch:
-            await batch.send(tenant.org_id, INSERT, dict, name="Ann", role="viewer")
-            await batch.send(other_tenant.org_id, INSERT, dict, name="Bob", role="emperor")
+        await database.batch(
+            [
+                (tenant.org_id, INSERT, dict, {"name": "Ann", "role": "viewer"}),
+                (other_tenant.org_id, INSERT, dict, {"name": "Bob", "role": "emperor"}),
+            ]
+        )
     assert await tenant.all(NAMES, str) == await other_tenant.all(NAMES, str) == []
 
 
 async def test_a_value_that_cannot_be_sent_undoes_what_was_already_sent(database: Database, tenant: Tenant) -> None:
     with pytest.raises(Invalid):
-        async with database.batch() as batch:
-            await batch.send(tenant.org_id, INSERT, dict, name="Ann", role="viewer")
-            await batch.send(tenant.org_id, statement("SELECT %(v)s"), dict, v=Json(float("nan")))
+        await database.batch(
+            [
+                (tenant.org_id, INSERT, dict, {"name": "Ann", "role": "viewer"}),
+                (tenant.org_id, statement("SELECT %(v)s"), dict, {"v": Json(float("nan"))}),
+            ]
+        )
     assert await tenant.all(NAMES, str) == []
 
 
