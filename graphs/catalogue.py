@@ -54,6 +54,7 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         family=module.FAMILY,
         labels=getattr(module, "LABELS", frozenset[str]()),
         waits=getattr(module, "WAITS", False),
+        ends=getattr(module, "ENDS", False),
         config=module.Config,
         effect=effect,
         retry=getattr(module, "RETRY", None),

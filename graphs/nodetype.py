@@ -15,6 +15,7 @@ and, where it applies:
     RETRY: Retry                      default retry
     LABELS: frozenset[str]            of "egress", "irreversible", "private", "untrusted"
     WAITS: bool                       True when it may wait for a person, a timer, an event or a child run
+    ENDS: bool                        True when it ends the run (raises Stopped)
     def branches(config) -> tuple[str, ...]     names that edges leaving it may carry in `branch`
     def taken(config, output) -> str            which of them the output selects
     def bodies(config) -> dict[str, Body]       JSON pointer inside config ("/body", "/branches/a") -> group body
@@ -168,6 +169,11 @@ class Context(Protocol):
         """Value of an expression in this step's scope plus `local`. Raises Failure("expression", …)."""
         ...
 
+    async def decide(self, name: str, expression: str) -> Json:
+        """Like evaluate, but once for all: the value is recorded with the step and found again after a wait or a crash. For what
+        chooses between bodies."""
+        ...
+
     async def script(self, code: str, values: Mapping[str, Json] | None = None) -> Json:
         """Runs Python `code` in the sandbox, in this step's scope plus `values`; the value of `return` is the result.
         Raises Failure("script", …)."""
@@ -195,6 +201,7 @@ class NodeType:
     family: Family
     labels: frozenset[str]
     waits: bool
+    ends: bool
     config: type[BaseModel]
     effect: Callable[[Any], Effect]
     retry: Retry | None

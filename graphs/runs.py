@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -68,6 +68,7 @@ async def start_definition(
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
         raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")
+    _check_mocks(definition, mocks or {})
     _check_size(input)
     check_input(definition.get("input") or {}, input)
     digest = await workflows.store_definition(actor.tenant, definition)
@@ -91,6 +92,25 @@ def _settings(definition: Json) -> dict[str, Any]:
     settings: dict[str, Any] = definition.get("settings") or {}
     timeout: str | None = settings.get("timeout")
     return {"priority": settings.get("priority", 0), "timeout": seconds(timeout) if timeout else None}
+
+
+def _check_mocks(definition: Json, mocks: dict[str, Json]) -> None:
+    """A mock for a node that is not there would make a test pass that tests nothing."""
+    known = set(_node_ids(definition))
+    for name in mocks:
+        if name not in known:
+            raise Invalid(f"there is a mock for {name!r}, but no such node. " + nearest(name, sorted(known), "The nodes are"))
+
+
+def _node_ids(part: Json) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("id"), str) and "type" in part:
+            yield part["id"]
+        for inner in part.values():
+            yield from _node_ids(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _node_ids(inner)
 
 
 def _check_size(input: Json) -> None:

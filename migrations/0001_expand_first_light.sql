@@ -178,6 +178,7 @@ CREATE TABLE weft.waits (
   event_name text,
   correlation text,
   payload json,                                -- what resolved it
+  event_id uuid,                               -- the received event that did, which no other wait of this run gets
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   resolved_at timestamptz,
   PRIMARY KEY (org_id, run_id, position),
@@ -307,8 +308,11 @@ CREATE FUNCTION weft.renew_leases(worker_number bigint, run_ids uuid[], lease in
   RETURNS TABLE (org_id uuid, id uuid, fence bigint, signal bigint, request text)
   LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+  WITH mine AS (    -- in the order in which the journal locks them
+    SELECT r.org_id, r.id FROM weft.runs r WHERE r.state = 'running' AND r.worker = worker_number AND r.id = ANY (run_ids)
+    ORDER BY r.id FOR NO KEY UPDATE)
   UPDATE weft.runs r SET lease_until = coalesce(at, clock_timestamp()) + lease
-  WHERE r.state = 'running' AND r.worker = worker_number AND r.id = ANY (run_ids)
+  FROM mine WHERE r.org_id = mine.org_id AND r.id = mine.id
   RETURNING r.org_id, r.id, r.fence, r.signal, r.request;
 END;
 

@@ -19,6 +19,7 @@ VALUES = frozenset({"input", "output", "error", "taken", "vars", "data", "form",
 ALWAYS = ("node_runs", "events", "tasks")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no text column of Postgres can hold
 FINAL = ("succeeded", "failed", "cancelled")
+DEADLOCKS = 3  # in a row that a batch outlives
 MAX_BATCH = 256  # entries; one commit of a few hundred rows stays well under 50 ms here
 
 
@@ -89,7 +90,7 @@ class Journal:
 
     async def _write(self, batch: Batch) -> None:
         try:
-            await self._commit(batch)
+            await self._commit_again(batch)
         except Exception as error:  # whatever it is, those who wait must hear of it and the writer must go on
             if len(batch) == 1 or isinstance(error, Unavailable):
                 for _, future in batch:
@@ -98,10 +99,24 @@ class Journal:
             for item in batch:  # one entry's fault must not fail the others
                 await self._write([item])
 
+    async def _commit_again(self, batch: Batch) -> None:
+        """Tries once more after a deadlock, which has undone everything."""
+        for _ in range(DEADLOCKS):
+            try:
+                return await self._commit(batch)
+            except Unavailable as error:
+                if not error.details.get("undone"):
+                    raise
+        return await self._commit(batch)
+
     async def _commit(self, batch: Batch) -> None:
+        newest: dict[str, int] = {}
+        for entry, _ in batch:
+            newest[entry.run_id] = max(entry.fence, newest.get(entry.run_id, 0))
         by_org: dict[str, list[Entry]] = {}
         for entry, _ in batch:
-            by_org.setdefault(entry.org_id, []).append(entry)
+            if entry.fence == newest[entry.run_id]:  # what an older driver in this very process still says is void
+                by_org.setdefault(entry.org_id, []).append(entry)
         statements = {org_id: _statements(entries) for org_id, entries in by_org.items()}
         answers = await self._database.batch([(org_id, *sent) for org_id, listed in statements.items() for sent in listed])
         accepted: set[tuple[str, str]] = set()
@@ -116,7 +131,7 @@ class Journal:
                     (accepted if query is SQL.record else settled).add((org_id, row.run_id))
         for entry, future in batch:
             place = (entry.org_id, entry.run_id)
-            if place not in accepted:
+            if place not in accepted or entry.fence != newest[entry.run_id]:
                 _fail(future, LeaseLost(run_id=entry.run_id))
             elif not future.done():
                 future.set_result(entry.settle is None or place in settled)

@@ -7,7 +7,8 @@
 WITH driven AS (      -- FOR SHARE: a claim that would raise the fence waits until we are done, or we see its fence
     SELECT r.org_id, r.id FROM weft.runs r
     WHERE r.org_id = %(org_id)s::uuid AND r.id = ANY(%(run_ids)s::uuid[]) AND r.state = 'running'
-      AND r.fence = (%(fences)s::bigint[])[array_position(%(run_ids)s::uuid[], r.id)] FOR SHARE OF r),
+      AND r.fence = (%(fences)s::bigint[])[array_position(%(run_ids)s::uuid[], r.id)]
+    ORDER BY r.id FOR SHARE OF r),
   steps AS (
     INSERT INTO weft.node_runs AS n (org_id, run_id, position, attempt, node_id, node_type, state, seq, input, output, error, taken, vars,
                                      started_at, finished_at, retry_at)
@@ -80,7 +81,8 @@ WITH finished AS (
     WHERE r.org_id = %(org_id)s::uuid AND r.id = ANY(%(run_ids)s::uuid[]) AND r.finished_at IS NOT NULL),
   closed_steps AS (   -- what was under way ended with the run
     UPDATE weft.node_runs n SET state = 'cancelled', finished_at = clock_timestamp() FROM finished f
-    WHERE n.org_id = %(org_id)s::uuid AND n.run_id = ANY(%(run_ids)s::uuid[]) AND n.run_id = f.id AND n.state IN ('running', 'waiting', 'retrying')),
+    WHERE n.org_id = %(org_id)s::uuid AND n.run_id = ANY(%(run_ids)s::uuid[]) AND n.run_id = f.id AND n.state IN ('running', 'waiting', 'retrying')
+      AND NOT EXISTS (SELECT FROM weft.node_runs l WHERE l.org_id = n.org_id AND l.run_id = n.run_id AND l.position = n.position AND l.attempt > n.attempt)),
   closed_waits AS (
     UPDATE weft.waits w SET state = 'cancelled', resolved_at = clock_timestamp() FROM finished f
     WHERE w.org_id = %(org_id)s::uuid AND w.run_id = ANY(%(run_ids)s::uuid[]) AND w.run_id = f.id AND w.state = 'open'),

@@ -94,7 +94,8 @@ WITH reopened AS (
     UPDATE weft.node_runs n SET state = CASE WHEN n.state = 'failed' THEN 'failed' ELSE 'cancelled' END,
       finished_at = coalesce(n.finished_at, clock_timestamp()), retry_at = clock_timestamp() FROM reopened
     WHERE n.org_id = %(org_id)s::uuid AND n.run_id = reopened.id
-      AND (n.state IN ('running', 'waiting', 'retrying', 'cancelled') OR (n.state = 'failed' AND n.taken IS NULL)))
+      AND (n.state IN ('running', 'waiting', 'retrying', 'cancelled') OR (n.state = 'failed' AND n.taken IS NULL))
+      AND NOT EXISTS (SELECT FROM weft.node_runs l WHERE l.org_id = n.org_id AND l.run_id = n.run_id AND l.position = n.position AND l.attempt > n.attempt))
 SELECT id::text AS run_id FROM reopened;
 
 -- name: hand_back

@@ -54,7 +54,7 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> Exception:
         case _ if isinstance(error, SCHEMA):
             return Misconfigured(f"The database has another schema than this version of Weft ({_primary(error)}); run `weft migrate`.")
         case _ if isinstance(error, BUSY):
-            return Unavailable(f"Another transaction is in the way ({_primary(error)}); try again.")
+            return Unavailable(f"Another transaction is in the way ({_primary(error)}); try again.", undone=True)
         case errors.DiskFull() | errors.OutOfMemory() | errors.ReadOnlySqlTransaction():
             return Unavailable(f"Postgres cannot write just now: {_primary(error)}.")
         case PoolTimeout() | TooManyRequests() | PoolClosed():

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from store.jsontext import Json
-from store.postgres import Session
+from store.postgres import Session, Tenant
 from store.queries import load
 
 SQL = load(__file__)
@@ -66,16 +66,21 @@ async def expire(session: Session, run_id: str, position: str) -> Ended | None:
     return await session.one(SQL.expire, Ended, run_id=run_id, position=position)
 
 
-async def drop(session: Session, run_id: str, positions: list[str]) -> None:
-    await session.execute(SQL.drop, run_id=run_id, positions=positions)
+async def drop(session: Session, run_id: str, fence: int, positions: list[str]) -> None:
+    """Withdraws waits, their tasks and their child runs, if the run is still driven under this fence."""
+    await session.execute(SQL.drop, run_id=run_id, fence=fence, positions=positions)
 
 
-async def receive(session: Session, *, name: str, correlation: str | None, payload: Any, idempotency_key: str | None) -> Received | None:
-    return await session.one(
-        SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key
-    )
+async def receive(tenant: Tenant, *, name: str, correlation: str | None, payload: Any, idempotency_key: str | None) -> Received | None:
+    async with tenant.transaction() as transaction:
+        await transaction.execute(SQL.lock_event, name=name)
+        return await transaction.one(
+            SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key
+        )
 
 
-async def missed(session: Session, run_id: str, position: str, *, name: str, correlation: str | None) -> Ended | None:
+async def missed(tenant: Tenant, run_id: str, position: str, *, name: str, correlation: str | None) -> Ended | None:
     """Answers an event wait with an event that came before the wait was recorded, if one did."""
-    return await session.one(SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation)
+    async with tenant.transaction() as transaction:
+        await transaction.execute(SQL.lock_event, name=name)
+        return await transaction.one(SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation)

@@ -29,9 +29,21 @@ WHERE NOT EXISTS (SELECT FROM expired) AND w.org_id = %(org_id)s::uuid AND w.run
 WITH dropped AS (
     UPDATE weft.waits w SET state = 'cancelled', resolved_at = clock_timestamp()
     WHERE w.org_id = %(org_id)s::uuid AND w.run_id = %(run_id)s::uuid AND w.position = ANY(%(positions)s::text[]) AND w.state = 'open'
-    RETURNING w.position)
+      AND EXISTS (SELECT FROM weft.runs r WHERE r.org_id = w.org_id AND r.id = w.run_id AND r.fence = %(fence)s::bigint)
+    RETURNING w.position),
+  orphans AS (        -- a child run nobody waits for any more
+    UPDATE weft.runs c SET request = 'cancel', signal = c.signal + 1,
+      wake_at = CASE WHEN c.state IN ('queued', 'waiting', 'paused') THEN clock_timestamp() END,
+      state = CASE WHEN c.state = 'paused' THEN 'queued' ELSE c.state END
+    FROM dropped WHERE c.org_id = %(org_id)s::uuid AND c.parent_run_id = %(run_id)s::uuid AND c.parent_position = dropped.position
+      AND c.finished_at IS NULL)
 UPDATE weft.tasks t SET state = 'cancelled' FROM dropped
 WHERE t.org_id = %(org_id)s::uuid AND t.run_id = %(run_id)s::uuid AND t.position = dropped.position AND t.state = 'open';
+
+-- name: lock_event
+-- Whoever sends an event and whoever has just begun to wait for one of that name go one after the other, and look after they have the lock:
+-- otherwise each could miss the other's row.
+SELECT pg_advisory_xact_lock(hashtext('weft event'), hashtext(%(org_id)s::text || ' ' || %(name)s::text));
 
 -- name: receive
 -- Keeps an event from outside and answers every open wait for it, in one statement: the runs are locked first, as the journal does.
@@ -48,7 +60,7 @@ WITH kept AS (
     UPDATE weft.runs r SET signal = r.signal + 1, wake_at = CASE WHEN r.state IN ('waiting', 'queued') THEN clock_timestamp() ELSE r.wake_at END
     WHERE r.org_id = %(org_id)s::uuid AND r.id IN (SELECT run_id FROM listening) RETURNING r.id),
   answered AS (
-    UPDATE weft.waits w SET state = 'resolved', payload = %(payload)s::json, resolved_at = clock_timestamp()
+    UPDATE weft.waits w SET state = 'resolved', payload = %(payload)s::json, event_id = (SELECT id FROM kept), resolved_at = clock_timestamp()
     FROM listening l WHERE w.org_id = %(org_id)s::uuid AND w.run_id = l.run_id AND w.position = l.position AND w.state = 'open'
     RETURNING w.run_id, w.position),
   told AS (
@@ -62,12 +74,11 @@ SELECT coalesce((SELECT id FROM kept), (SELECT e.id FROM weft.received_events e
 -- name: missed
 -- An event that came after the run began and before it got to its wait is not lost: the oldest that no wait of this run has had.
 WITH early AS (
-    SELECT e.payload FROM weft.received_events e JOIN weft.runs r ON r.org_id = e.org_id AND r.id = %(run_id)s::uuid
+    SELECT e.id, e.payload FROM weft.received_events e JOIN weft.runs r ON r.org_id = e.org_id AND r.id = %(run_id)s::uuid
     WHERE e.org_id = %(org_id)s::uuid AND e.name = %(name)s::text AND (%(correlation)s::text IS NULL OR e.correlation = %(correlation)s::text)
       AND e.received_at >= r.created_at
-      AND e.received_at > coalesce((SELECT max(w.resolved_at) FROM weft.waits w WHERE w.org_id = e.org_id AND w.run_id = r.id AND w.state = 'resolved'
-            AND w.event_name = %(name)s::text AND w.correlation IS NOT DISTINCT FROM %(correlation)s::text), '-infinity')
-    ORDER BY e.received_at LIMIT 1)
-UPDATE weft.waits w SET state = 'resolved', payload = early.payload, resolved_at = clock_timestamp() FROM early
+      AND NOT EXISTS (SELECT FROM weft.waits had WHERE had.org_id = e.org_id AND had.run_id = r.id AND had.event_id = e.id)
+    ORDER BY e.received_at, e.id LIMIT 1)
+UPDATE weft.waits w SET state = 'resolved', payload = early.payload, event_id = early.id, resolved_at = clock_timestamp() FROM early
 WHERE w.org_id = %(org_id)s::uuid AND w.run_id = %(run_id)s::uuid AND w.position = %(position)s::text AND w.state = 'open'
 RETURNING w.position, w.state, w.payload;

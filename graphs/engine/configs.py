@@ -9,6 +9,13 @@ from pydantic import BaseModel, ValidationError
 
 from graphs.expressions.template import as_text
 
+DECIDED = "#"  # before the names of decisions that are recorded beside a rendered config
+
+
+def rendered(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The rendered config in what was recorded of a step's input."""
+    return {name: value for name, value in recorded.items() if not name.startswith(DECIDED)}
+
 
 def fitted(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
     """Validates rendered values. Where a text is wanted and a template gave something else (a number in a title), it becomes its text.

@@ -167,7 +167,12 @@ class Engine:
         return started
 
     def _begin(self, claim: Claimed, loaded: Loaded | None) -> None:
-        task = asyncio.create_task(self._run(claim, loaded), name=f"run {claim.id}")
+        before = self._driving.get(claim.id)
+        if before and before[0]:
+            before[0].unloading = True  # our lease had run out and nobody else has taken it: the old drive ends before the new one begins
+        if before:
+            before[1].cancel()
+        task = asyncio.create_task(self._run(claim, loaded, before[1] if before else None), name=f"run {claim.id}")
         self._driving[claim.id] = (None, task)
         task.add_done_callback(lambda _: self._ended(claim.id, task))
 
@@ -179,7 +184,9 @@ class Engine:
         self.changed(run_id)
         self.wake()
 
-    async def _run(self, claim: Claimed, loaded: Loaded | None) -> None:
+    async def _run(self, claim: Claimed, loaded: Loaded | None, after: asyncio.Task[None] | None) -> None:
+        if after:
+            await asyncio.wait([after])
         tenant = self.database.tenant(claim.org_id)
         tenant_now.set(tenant)
         try:

@@ -14,12 +14,12 @@ from graphs.engine import children
 from graphs.engine.body import BodyRun
 from graphs.engine.plan import NodePlan, Plan
 from graphs.engine.record import Record, RunCancelled, RunFailed, RunTimedOut, restored
-from graphs.engine.step import Step
+from graphs.engine.step import MAX_OUTPUT, Step
 from graphs.expressions import Template
 from graphs.nodetype import Effect, Wait
 from graphs.samples import sample
-from store import node_runs, waits
-from store.errors import LeaseLost
+from store import jsontext, node_runs, waits
+from store.errors import LeaseLost, Unavailable
 from store.ids import new_id
 from store.journal import Entry
 from store.node_runs import NodeRun
@@ -103,11 +103,12 @@ class Drive:
             self._buffer.events.append(_event("run.started", f"{self.loaded.name} started", level="business"))
         self.root = BodyRun(self, self.plan.body, "", await self._root_scope())
         self.halting = self.request == "pause"
+        self._check_end()
 
     def _restore(self, row: NodeRun) -> None:
         self.records[row.position] = restored(row)
         self._seq = max(self._seq, row.seq)
-        self._steps += row.attempt
+        self._steps += row.attempt if row.state != "skipped" else 0
         if row.vars:
             self.vars.update(row.vars)
         if row.state == "running":
@@ -189,6 +190,9 @@ class Drive:
 
     async def settle(self, state: str, *, output: Json = None, error: Json = None, event: Happening) -> None:
         """Ends the run, durably, and gives up the lease."""
+        if state == "succeeded" and (size := len(jsontext.text(output))) > MAX_OUTPUT:
+            state, output, event = "failed", None, ("run.failed", "The output is too large")
+            error = {"code": "output_too_large", "message": f"the output is {size:,} characters of JSON; at most {MAX_OUTPUT:,} are kept"}
         self._buffer.events.append(_event(*event, level="business", data=error))
         self._buffer.settle = {"state": state, "output": output, "error": error}
         await self._flush()
@@ -199,7 +203,14 @@ class Drive:
             self._parking.append(asyncio.get_running_loop().create_future())
             return self._parking[-1]
         entry, self._buffer = self._buffer, self._entry()
-        return self.engine.journal.submit(entry)
+        future = self.engine.journal.submit(entry)
+        future.add_done_callback(self._written)
+        return future
+
+    def _written(self, future: asyncio.Future[bool]) -> None:
+        """When the journal fails us, the run is no longer ours to change: what is under way is put down as it is, and nothing recorded."""
+        if not future.cancelled() and isinstance(future.exception(), LeaseLost | Unavailable):
+            self.unloading = True
 
     def _entry(self) -> Entry:
         return Entry(org_id=self.claimed.org_id, run_id=self.claimed.id, fence=self.claimed.fence)
@@ -299,13 +310,13 @@ class Drive:
             message = f"{step.node_id} started {wait.child.workflow}"
         if wait.task:
             self._buffer.tasks.append(_task_row(place, wait, row["due_at"]))
-            message = wait.task.title
+            message = _cut(wait.task.title, 300)
         self._buffer.waits.append(row)
         kind = {"task": "task.created", "child": "child.started"}.get(wait.kind, "step.waiting")
         self._buffer.node_runs.append(step.waiting_row())
         self._buffer.events.append(_event(kind, message, position=place, level="business"))
+        self.waits[place] = known  # before the commit: an answer may come the moment after
         await self._flush()
-        self.waits[place] = known
         if wait.child:
             self.engine.wake()
         return known
@@ -337,7 +348,8 @@ class Drive:
         """A cancelled step waits no longer; its task is withdrawn."""
         if place in self.waits:
             self.waits[place].state = "cancelled"
-            self.engine.background(waits.drop(self.tenant, self.run_id, [place]))
+            self.engine.background(waits.drop(self.tenant, self.run_id, self.claimed.fence, [place]))
+            self.engine.wake()
 
     def look(self) -> None:
         """Something changed that may matter for parking."""
@@ -368,11 +380,8 @@ class Drive:
         if self.news:
             self.news = False
             await self._read_news()
-        if self.request == "cancel":
-            raise RunCancelled
+        self._check_end()
         now = self.now()
-        if self.loaded.deadline_at and self.loaded.deadline_at <= now:
-            raise RunTimedOut
         for place, hold in list(self.holds.items()):
             if hold.due and hold.due <= now and not hold.future.done():
                 if place in self.waits:
@@ -381,8 +390,15 @@ class Drive:
                 else:
                     self._let_go(hold)
 
+    def _check_end(self) -> None:
+        if self.request == "cancel":
+            raise RunCancelled
+        if self.loaded.deadline_at and self.loaded.deadline_at <= self.now():
+            raise RunTimedOut
+
     async def _read_news(self) -> None:
-        seen = await waits.attention(self.tenant, self.run_id, list(self.holds))
+        awaited = [place for place, wait in self.waits.items() if wait.state == "open"]
+        seen = await waits.attention(self.tenant, self.run_id, awaited)
         if seen is None:
             return
         self.signal, self.request = seen.signal, seen.request
@@ -456,6 +472,10 @@ def _pass_on(done: asyncio.Future[bool], waiting: asyncio.Future[bool]) -> None:
         waiting.set_result(done.result())
 
 
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def _reason(place: str) -> str:
     return place.split("#")[0].split("~")[0]
 
@@ -471,8 +491,8 @@ def _task_row(place: str, wait: Wait, due_at: str | None) -> dict[str, Any]:
         "id": new_id(),
         "position": place,
         "kind": task.kind,
-        "title": task.title,
-        "description": task.description,
+        "title": _cut(task.title, 300),
+        "description": _cut(task.description, 10_000),
         "form": task.form,
         "assign_to": task.assign_to,
         "priority": task.priority,

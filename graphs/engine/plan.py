@@ -135,9 +135,11 @@ def segments(body: BodyPlan, *, fused: bool = True) -> tuple[tuple[str, ...], ..
             after[place[id]] |= after[place[edge.target]] | 1 << place[edge.target]
     everything = (1 << len(order)) - 1
     parts: list[list[str]] = []
-    region_open = False
+    region_open = early = False
     for number, id in enumerate(order):
-        cut = before[number] | after[number] | 1 << number == everything
+        node = body.nodes[id]
+        early = early or (node.arrivals is not None and node.arrivals < node.incoming)  # from an early join on, nothing waits for all
+        cut = not early and before[number] | after[number] | 1 << number == everything
         if cut or not region_open:
             parts.append([id])
         else:

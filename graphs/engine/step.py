@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import ValidationError
 
 from graphs.definition import Json, seconds
-from graphs.engine.configs import explain, fitted
+from graphs.engine.configs import DECIDED, explain, fitted, rendered
 from graphs.engine.record import Record, RunFailed, StepFailed, Unloaded, error_of
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Effect, Failure, Resolution, Stopped, Wait
@@ -54,7 +54,7 @@ class Step:
     async def perform(self) -> Record:
         """Brings the step to its end, or finds that it had ended before a restart. Raises StepFailed when its failure stops the body."""
         record = self.record
-        if record and record.final:
+        if record and record.final and not self.plan.kind.ends:
             if record.taken is None and self.plan.outgoing and record.state == "succeeded":
                 await self._decide_again(record)
             return record
@@ -70,8 +70,9 @@ class Step:
                     continue
                 return await self._failed(record, failure)
             except Stopped as stopped:
-                record.state, record.output, record.taken = "succeeded", stopped.output, []
-                self.drive.submit(self._row(record, finished=True), event=("step.succeeded", f"{self.plan.id} stopped the run"))
+                if self.plan.kind.ends:  # its row goes with the end of the run, in one commit
+                    record.state, record.output, record.taken = "succeeded", stopped.output, []
+                    self.drive.note(self._row(record, finished=True), event=("step.succeeded", f"{self.plan.id} stopped the run"))
                 raise
             except BaseException as error:
                 if not isinstance(error, EXPECTED):  # a fault of ours: the trace says where, the log says what
@@ -105,10 +106,11 @@ class Step:
         record.first = attempt if old is None or old.state in ("failed", "cancelled") else old.first
         record.state = old.state if old and again else "running"
         self.record = self.drive.records[self.position] = record
+        if not again:
+            self.drive.count_step()
         return record
 
     async def _tried(self, record: Record) -> Json:
-        self.drive.count_step()
         if self.plan.node.disabled:
             return None
         if self.plan.incoming and self.within.arrived[self.plan.id] < (self.plan.arrivals or 0):
@@ -134,7 +136,7 @@ class Step:
         try:
             if record.input is None:
                 record.input = await self.drive.render(self.plan.template, self.within.scope)
-            self.config = fitted(self.plan.kind.config, {**record.input, **self.plan.raw})
+            self.config = fitted(self.plan.kind.config, {**rendered(record.input), **self.plan.raw})
         except ExpressionError as error:
             raise Failure("expression", str(error)) from error
         except ValidationError as error:
@@ -344,6 +346,17 @@ class Step:
     async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
         return await self.drive.evaluate(expression, {**self.within.scope, **(local or {})})
 
+    async def decide(self, name: str, expression: str) -> Json:
+        record = self.record
+        known = record.input if record and record.input else {}
+        if DECIDED + name not in known:
+            value = await self.evaluate(expression)
+            if record is None or not self.plan.compound:
+                return value
+            record.input = known = {**known, DECIDED + name: value}
+            self.drive.note(self._row(record), event=("step.decided", f"{self.plan.id}: {name} is {value!r:.80}"))
+        return known[DECIDED + name]
+
     async def script(self, code: str, values: Mapping[str, Json] | None = None) -> Json:
         return await self.drive.engine.evaluator.script(code, {**self.within.scope, **(values or {})})
 
@@ -354,10 +367,9 @@ class Step:
         inner = BodyRun(self.drive, self.plan.bodies[key], prefix, self.within.scope, local)
         self.bodies.add(inner)
         self.drive.look()
-        try:
-            await inner.run()
-        finally:
-            self.bodies.discard(inner)
+        await inner.run()  # one that fails stays: it is not parked, and neither is this step until its failure has arrived here
+        self.bodies.discard(inner)
+        self.drive.look()  # what is left may be waiting only
         return inner.output
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:

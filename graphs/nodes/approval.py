@@ -57,4 +57,9 @@ async def run(config: Config, context: Context) -> Json:
             raise Failure("approval_timeout", f"nobody answered {config.title!r} within {config.timeout}")
         return {"approved": config.on_timeout == "approve", "comment": "", "answered_by": None, "timed_out": True}
     given = answer.payload["answer"]
-    return {"approved": given["approved"], "comment": given.get("comment", ""), "answered_by": answer.payload.get("by"), "timed_out": False}
+    return {
+        "approved": given["approved"],
+        "comment": given.get("comment") or answer.payload.get("comment") or "",
+        "answered_by": answer.payload.get("by"),
+        "timed_out": False,
+    }

@@ -45,6 +45,6 @@ def output(config: Config) -> Schema:
 
 
 async def run(config: Config, context: Context) -> Json:
-    result = bool(await context.evaluate(config.condition))
+    result = bool(await context.decide("condition", config.condition))
     chosen = "/then" if result else "/else"
     return {"result": result, "output": await context.body(chosen) if chosen in bodies(config) else None}

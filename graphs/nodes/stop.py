@@ -10,6 +10,7 @@ from graphs.nodetype import Context, Effect, Family, Stopped
 SUMMARY = "End the whole run here with a state, an output and a message; other branches are cancelled."
 FAMILY: Family = "flow"
 EFFECT = Effect.PURE
+ENDS = True
 EXAMPLES: tuple[dict[str, Any], ...] = ({"state": "failed", "message": "No stock for {{ input.sku }}"}, {"output": {"done": True}})
 
 

@@ -54,7 +54,7 @@ def output(config: Config) -> Schema:
 
 
 async def run(config: Config, context: Context) -> Json:
-    value = await context.evaluate(config.value)
+    value = await context.decide("value", config.value)
     for number, case in enumerate(config.cases):
         if value == case.equals and isinstance(value, bool) == isinstance(case.equals, bool):
             return {"case": case.name, "output": await context.body(f"/cases/{number}/body") if case.body else None}

@@ -32,6 +32,9 @@ class FakeContext:
         assert self.evaluator
         return await self.evaluator.evaluate(expression, {**self.scope, **(local or {})})
 
+    async def decide(self, name: str, expression: str) -> Json:
+        return await self.evaluate(expression)
+
     async def script(self, code: str, values: Mapping[str, Json] | None = None) -> Json:
         assert self.evaluator
         return await self.evaluator.script(code, {**self.scope, **(values or {})})
