@@ -119,6 +119,11 @@ async def edit(
     report = await check(runtime, actor, definition)
     if not report.ok:
         return current, report
+    if current.active_version and definition["name"] != current.name:
+        raise Invalid(
+            f"{current.name!r} is published: its name is how callers, subflows and clients find it, and cannot change any more. "
+            "Leave /name as it is, or create a new workflow."
+        )
     saved = await workflows.save_draft(
         actor.tenant,
         current.id,

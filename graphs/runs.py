@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from graphs.checks import check
 from graphs.definition import Json, seconds
+from graphs.documents import is_array, is_object
 from graphs.inputs import check_input
 from graphs.pinning import inputs_of_published, nearest, pinned
 from graphs.runtime import Actor, Runtime
@@ -103,12 +104,12 @@ def _check_mocks(definition: Json, mocks: dict[str, Json]) -> None:
 
 
 def _node_ids(part: Json) -> Iterator[str]:
-    if isinstance(part, dict):
+    if is_object(part):
         if isinstance(part.get("id"), str) and "type" in part:
             yield part["id"]
         for inner in part.values():
             yield from _node_ids(inner)
-    elif isinstance(part, list):
+    elif is_array(part):
         for inner in part:
             yield from _node_ids(inner)
 

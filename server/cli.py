@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `weft --version` and a wr
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -36,11 +37,19 @@ Port = Annotated[
 
 def main() -> None:
     """The entry point of the `weft` script."""
+    _open_standard_files()
     gc.disable()  # importing makes millions of objects and no garbage: 15 % faster; `_run` turns it on again once the house stands
     try:
         app()
     except Exception as error:  # noqa: BLE001  # the outermost door: a person gets a sentence, and the traceback when they ask for it
         _tell(error)
+
+
+def _open_standard_files() -> None:
+    """Daemons are started with stdin, stdout or stderr closed; the next file opened would take that number and be taken for it."""
+    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(file, True)
+    os.close(file)
 
 
 def _tell(error: BaseException) -> None:

@@ -153,7 +153,7 @@ async def postgres(settings: Settings) -> AsyncGenerator[Address]:
         yield Address(url=url, admin_url=admin, app_password=app_password)
         return
     open_keys(settings.keys_dir)
-    async with embedded(settings.postgres_dir, settings.keys_dir / key_folder.POSTGRES) as server:
+    async with embedded(settings.postgres_dir, settings.keys_dir / key_folder.POSTGRES, watch=True) as server:
         yield Address(url=server.app_url, admin_url=server.admin_url, app_password=server.app_password)
 
 

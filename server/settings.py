@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -93,6 +94,10 @@ class Settings(BaseSettings):
     def _postgres(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must be like postgresql://user:password@host:5432/database")
+        try:
+            urlsplit(url.get_secret_value() if url else "")
+        except ValueError:  # its text would show the password
+            raise ValueError("must be like postgresql://user:password@host:5432/database") from None
         return url
 
     @field_validator("log_level", mode="before")

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import fcntl
 import json
+import logging
 import os
 import secrets
 import stat
@@ -26,6 +27,9 @@ from store.cluster import START_SECONDS, Cluster
 from store.errors import Misconfigured
 
 DATABASE = "weft"
+WATCH_SECONDS = 2.0
+
+log = logging.getLogger("weft.embedded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +65,42 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(data: Path, key_file: Path, *, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Embedded]:
+async def embedded(
+    data: Path, key_file: Path, *, settings: Mapping[str, str] | None = None, watch: bool = False
+) -> AsyncGenerator[Embedded]:
     """Starts or joins the Postgres in the folder `data` (made 0700), with an empty database `weft` at first; leaves it at the end.
 
     `key_file` keeps the passwords (0600); keep it outside `data` and its backups. `settings` go into postgresql.conf if this process is
-    the one that starts the server. Raises Misconfigured, saying what to do, when the folder or the machine cannot carry it.
+    the one that starts the server. With `watch`, a server that dies meanwhile is started again. Raises Misconfigured, saying what to do,
+    when the folder or the machine cannot carry it.
     """
     cluster = Cluster(data=_absolute(data))
     users, server = await asyncio.to_thread(_join, cluster, _absolute(key_file), settings or {})
+    watcher = asyncio.create_task(_watch(cluster, server, settings or {})) if watch else None
     try:
         yield server
     finally:
+        if watcher:
+            watcher.cancel()
+            await asyncio.wait([watcher])
         await asyncio.shield(asyncio.to_thread(_leave, cluster, users))
+
+
+async def _watch(cluster: Cluster, server: Embedded, settings: Mapping[str, str]) -> None:
+    """Nobody else looks after the embedded server: when it is gone, it is started again."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        if not await asyncio.to_thread(lambda: cluster.listening):
+            log.warning("the embedded Postgres is gone; starting it again")
+            try:
+                await asyncio.to_thread(_restart, cluster, server, settings)
+            except Misconfigured as error:
+                log.error("the embedded Postgres does not start: %s", error.message)
+
+
+def _restart(cluster: Cluster, server: Embedded, settings: Mapping[str, str]) -> None:
+    with _sentences(cluster.data), _locked(cluster.data / "lock"):
+        _run(cluster, server, settings)
 
 
 def _join(cluster: Cluster, key_file: Path, settings: Mapping[str, str]) -> tuple[int, Embedded]:

@@ -348,7 +348,7 @@ class Step:
 
     async def decide(self, name: str, expression: str) -> Json:
         record = self.record
-        known = record.input if record and record.input else {}
+        known: dict[str, Json] = record.input if record and record.input else {}
         if DECIDED + name not in known:
             value = await self.evaluate(expression)
             if record is None or not self.plan.compound:

@@ -18,6 +18,7 @@ import typer
 import uvicorn
 
 from server import keys
+from server.http.wire import BoundedProtocol
 from server.logs import start_logging
 from server.process import house, local_owner, warm_up
 from server.settings import Settings
@@ -48,6 +49,7 @@ async def _serve(settings: Settings, runtime: Runtime, listener: socket.socket, 
             log_config=None,
             access_log=False,
             server_header=False,
+            http=BoundedProtocol,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             timeout_keep_alive=75,
         )
@@ -132,6 +134,8 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind(family[4])
     except OSError as error:
         raise Misconfigured(_why_not(settings, error)) from None
+    except UnicodeError:
+        raise Misconfigured(f"WEFT_HOST is {settings.host!r}, which is not the name of a host.") from None
     listener.listen(2048)
     listener.setblocking(False)
     return listener

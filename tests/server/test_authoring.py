@@ -155,3 +155,14 @@ def test_a_diagram_shows_groups_conditions_and_error_ways_and_lets_no_label_out(
     [label] = [line for line in lines if line.startswith("  evil")]
     assert label.count('"') == 2
     assert not set("<>`;%&") & set(label.replace("#", "").split('"')[1]) - {";"}
+
+
+@pytest.mark.promise("P5")
+async def test_the_name_of_a_published_workflow_stays(house: House) -> None:
+    name = await house.create(HELLO)
+    runtime, actor = house.runtime, house.actor()
+    rename: list[dict[str, Any]] = [{"op": "replace", "path": "/name", "value": "other"}]
+    edited, _ = await authoring.edit(runtime, actor, name, rename, 1)
+    await authoring.publish(runtime, actor, edited.name, "")
+    with pytest.raises(Invalid, match="is published"):
+        await authoring.edit(runtime, actor, "other", [{**rename[0], "value": "third"}], edited.revision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -297,3 +298,19 @@ async def start(data: Path, key_file: Path) -> Embedded:
 
 def postmaster(home: Home) -> int:
     return int((home.cluster.home / "postmaster.pid").read_text().split()[0])
+
+
+async def test_a_server_that_dies_is_started_again(new: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.embedded.WATCH_SECONDS", 0.05)
+    async with embedded(new.data, new.key_file, watch=True) as server:
+        pid = int((new.cluster.home / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    assert ask(server.admin_url) == (1,)
+                    if int((new.cluster.home / "postmaster.pid").read_text().split()[0]) != pid:
+                        break
+                except (psycopg.OperationalError, FileNotFoundError, IndexError):
+                    pass
+                await asyncio.sleep(0.05)
