@@ -54,7 +54,7 @@ class Caller:
     def need(self, scope: Scope) -> None:
         """Raises Denied, naming the roles that would do."""
         if not self.may(scope):
-            able = ", ".join(role for role, scopes in ROLES.items() if scope in scopes)
+            able = " or ".join(role for role, scopes in ROLES.items() if scope in scopes)
             raise Denied(
                 f"Your role is {self.actor.role!r} and this needs the scope {scope.value!r}; ask for an API key of a user who is {able}."
             )
