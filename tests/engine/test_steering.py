@@ -61,7 +61,7 @@ async def test_pause_holds_a_run_through_its_answer_until_it_is_resumed(running:
 
 
 async def test_pausing_a_run_at_work_lets_the_step_finish_and_starts_no_other(running: House) -> None:
-    definition = flow({"id": "w", "type": "wait", "config": {"seconds": 0.4}}, put("ship"), edges=[("w", "ship")])
+    definition = flow({"id": "w", "type": "wait", "config": {"seconds": 2}}, put("ship"), edges=[("w", "ship")])
     run = await running.start(definition)
     await runs.control(running.runtime, running.actor, run.id, "pause")
     run = await until(running, run.id, "paused")
