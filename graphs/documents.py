@@ -37,7 +37,7 @@ def parse(text: str) -> Json:
     if len(text) > MAX_CHARACTERS:
         raise Invalid(f"the document has {len(text)} characters; {MAX_CHARACTERS} are allowed")
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         broken = Invalid(f"not valid JSON: {error.msg} at {where}", line=error.lineno, column=error.colno)
@@ -63,11 +63,11 @@ def to_yaml(document: Json) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _refuse_constant(name: str) -> Json:
+def refuse_constant(name: str) -> Json:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"{text[:40]} is too large for a number")

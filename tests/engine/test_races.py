@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from graphs import runs, signals, tasks
+from graphs.engine import conduct as conducting
 from store import runs as run_rows
 from store import waits
 from store.errors import LeaseLost, Unavailable
@@ -156,3 +158,57 @@ async def test_two_drivers_of_one_run_in_one_commit_are_told_apart(house: House,
         told = await asyncio.gather(sent[old.fence], sent[new.fence], return_exceptions=True)
         assert isinstance(told[0], LeaseLost)
         assert told[1] is True
+
+
+@pytest.mark.promise("P2")
+async def test_a_run_whose_lease_ran_out_is_never_driven_twice_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renewals fail for longer than the lease while a step is at work; then this very process claims its own run again."""
+    conduct, renew = conducting.conduct, run_rows.renew
+    active = most = begun = 0
+
+    async def counted(*given: Any, **more: Any) -> None:
+        nonlocal active, most, begun
+        active, begun = active + 1, begun + 1
+        most = max(most, active)
+        try:
+            await conduct(*given, **more)
+        finally:
+            active -= 1
+
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise Unavailable("gone for a while")
+
+    monkeypatch.setattr(conducting, "conduct", counted)
+    monkeypatch.setattr(run_rows, "renew", gone)
+    work = {"id": "s", "type": "script", "config": {"code": "x = 0\nfor i in range(100000000):\n    x += i\nreturn x"}}
+    async with house.opened(lease=timedelta(seconds=1)) as house.runtime:
+        run = await house.start(flow(work))
+        async with asyncio.timeout(20):
+            while begun < 2:
+                await asyncio.sleep(0.02)
+        monkeypatch.setattr(run_rows, "renew", renew)
+        await until(house, run.id, "failed")  # the script runs into its limit
+    assert most == 1
+
+
+@pytest.mark.long
+async def test_the_journal_and_the_renewal_of_leases_do_not_block_each_other(house: House) -> None:
+    async with house.opened(serving=False) as house.runtime:
+        for _ in range(40):
+            await house.start(flow(put("a")))
+        claimed = [row for _ in range(2) for row in await run_rows.claim(house.database, slots=32, worker=-5, lease=4 * LEASE)]
+        assert len(claimed) == 40
+        journal, writing = house.runtime.engine.journal, True
+
+        async def write() -> None:
+            nonlocal writing
+            for _ in range(200):
+                order = random.sample(claimed, len(claimed))
+                await asyncio.gather(*(journal.submit(Entry(org_id=c.org_id, run_id=c.id, fence=c.fence)) for c in order))
+            writing = False
+
+        async def renew() -> None:
+            while writing:
+                await run_rows.renew(house.database, worker=-5, run_ids=[c.id for c in claimed], lease=4 * LEASE)
+
+        await asyncio.gather(write(), renew())
