@@ -64,6 +64,7 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         taken=getattr(module, "taken", None),
         bodies=getattr(module, "bodies", lambda config: {}),
         scope=getattr(module, "scope", lambda config, key: {}),
+        sees=getattr(module, "sees", lambda config: {}),
         run=module.run,
     )
 

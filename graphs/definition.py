@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Json = Any  # what JSON can say: None, bool, int, float, str, list and dict of these
 Schema = dict[str, Any]  # a JSON Schema, draft 2020-12
@@ -66,6 +66,40 @@ class Edge(Closed):
     when: Expression | None = Field(default=None, description="taken only if this is true once `from` is done")
     branch: str | None = Field(default=None, description='"error", or a branch of an if or switch node: "true", "false", a case, "default"')
     label: str | None = None
+    max_loops: int | None = Field(default=None, ge=1, le=10_000, description="for an edge that leads back: how often it may be taken in a row")
+
+
+class Boundary(Closed):
+    """Something that may happen while the node runs. Edges that leave the node with `branch` = its name are taken when it does."""
+
+    name: NodeId
+    timer: Duration | None = Field(default=None, description="fires when the step has not ended by then")
+    event: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$", description="fires when this event is sent")
+    correlation: str | None = Field(default=None, description="template; only events with this correlation count")
+    error: tuple[str, ...] | None = Field(
+        default=None, strict=False, min_length=1, max_length=20, description='fires when the step fails with one of these codes; "http_4*" works'
+    )
+    interrupting: bool = Field(default=True, description="true: the step is cancelled; false: it goes on beside what the edges lead to")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Boundary:
+        given = [name for name in ("timer", "event", "error") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of timer, event and error")
+        if self.correlation is not None and given != ["event"]:
+            raise ValueError("correlation belongs to event")
+        if not self.interrupting and given == ["error"]:
+            raise ValueError("an error has ended the step already: leave out interrupting")
+        return self
+
+
+class Compensate(Closed):
+    """What undoes a step that has succeeded; its templates see what the step saw, and the step's own output."""
+
+    type: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    retry: Retry | None = None
+    timeout: Duration | None = None
 
 
 class Node(Closed):
@@ -79,6 +113,12 @@ class Node(Closed):
     retry: Retry | None = None
     timeout: Duration | None = Field(default=None, description="of one attempt; for a group or a waiting node, of the whole step")
     on_error: Literal["stop", "continue", "route"] = "stop"
+    on_ambiguous: Literal["ask", "retry", "fail", "continue"] = Field(
+        default="ask", description="when a call that must not be repeated was cut off: ask a person, repeat it, fail, or take it as done"
+    )
+    boundary: tuple[Boundary, ...] = Field(default=(), max_length=10, strict=False)
+    compensate: Compensate | None = Field(default=None, description="undoes this step when a try, a race, a cancel or a failure asks for it")
+    milestone: str | None = Field(default=None, max_length=300, description="told as progress to people when the step has succeeded; a template")
     pin: Json = Field(default=None, description="output to use in test runs instead of doing the step")
     notes: str | None = None
     position: Position | None = None
@@ -91,8 +131,19 @@ class Body(Closed):
     edges: tuple[Edge, ...] = Field(default=(), max_length=8000, strict=False)
 
 
+class Concurrency(Closed):
+    key: str = Field(min_length=1, max_length=500, description='template over input, e.g. "{{ input.customer }}"; runs with equal keys queue up')
+    limit: int = Field(default=1, ge=1, le=1000, description="how many of them may be under way at once")
+
+
 class Settings(Closed):
     timeout: Duration | None = Field(default=None, description="the run fails when it has not finished by then")
+    deadline: str | None = Field(default=None, max_length=500, description="ISO 8601 instant, or a template over input that gives one")
+    start_delay: Duration | None = Field(default=None, description="the run begins that much after it was started")
+    concurrency: Concurrency | None = None
+    compensate: tuple[Literal["failure", "cancel"], ...] = Field(
+        default=(), strict=False, description="when the whole run ends so, completed steps are undone in reverse order"
+    )
     max_steps: int = Field(default=10_000, ge=1, le=1_000_000)
     priority: int = Field(default=0, ge=-100, le=100)
 

@@ -20,11 +20,12 @@ and, where it applies:
     def taken(config, output) -> str            which of them the output selects
     def bodies(config) -> dict[str, Body]       JSON pointer inside config ("/body", "/branches/a") -> group body
     def scope(config, key) -> dict[str, Schema] names that the body at that pointer sees besides the usual ones
+    def sees(config) -> dict[str, Schema]       names that its own expressions see besides the usual ones
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -97,7 +98,7 @@ class Wait:
 class TaskForm:
     """A question to a person: one durable row, shown at every door; the first valid answer wins."""
 
-    kind: Literal["approval", "input", "selection", "review"]
+    kind: Literal["approval", "input", "selection", "review", "resolution"]
     title: str
     description: str = ""
     form: Schema = field(default_factory=dict[str, Any])  # flat object of primitives and enums
@@ -128,6 +129,14 @@ class Failure(Exception):
     def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after: float | None = None, details: Json = None) -> None:
         super().__init__(message)
         self.code, self.message, self.retryable, self.retry_after, self.details = code, message, retryable, retry_after, details
+
+
+class BodyFailed(Exception):
+    """A body of a group failed. `error` is {code, message, position, …}, as it is stored and shown."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["message"])
+        self.error = error
 
 
 class Stopped(Exception):
@@ -180,7 +189,37 @@ class Context(Protocol):
         ...
 
     async def body(self, key: str, *, index: int | None = None, local: Mapping[str, Json] | None = None) -> Json:
-        """Runs the group body at pointer `key` and returns its output; `index` tells iterations apart."""
+        """Runs the group body at pointer `key` and returns its output; `index` tells iterations apart. Raises BodyFailed."""
+        ...
+
+    def begun(self, key: str, *, index: int | None = None) -> bool:
+        """Whether something in that body has begun, now or before a crash."""
+        ...
+
+    async def first(self, keys: Sequence[str]) -> tuple[str, Json]:
+        """Runs several bodies side by side until one has succeeded; the others are cancelled and what they did is undone. The key and
+        output of the first. Raises BodyFailed, with the last error, when all have failed."""
+        ...
+
+    async def undo(self, key: str, *, index: int | None = None) -> None:
+        """Runs the `compensate` of what has succeeded in that body, the last first."""
+        ...
+
+    def known(self, name: str) -> Json:
+        """What `keep` recorded under this name, now or before a crash; None where nothing was."""
+        ...
+
+    def keep(self, name: str, value: Json) -> None:
+        """Records something about how this step goes on, with the next thing that is recorded."""
+        ...
+
+    @property
+    def put_down(self) -> bool:
+        """While being cancelled: whether the run is only put down, to go on later. Then nothing more must be done."""
+        ...
+
+    async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
+        """Sends an event to every run of the organization that waits for it, once, however often this step is repeated."""
         ...
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
@@ -211,4 +250,5 @@ class NodeType:
     taken: Callable[[Any, Json], str] | None
     bodies: Callable[[Any], dict[str, Body]]
     scope: Callable[[Any, str], dict[str, Schema]]
+    sees: Callable[[Any], dict[str, Schema]]
     run: Callable[[Any, Context], Any]
