@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import jsonpatch
 import jsonpointer
 
+from graphs import patches
 from graphs.catalogue import effect_of, node_types
 from graphs.checks import Report
 from graphs.checks import check as check_definition
@@ -200,7 +201,7 @@ async def publish(runtime: Runtime, actor: Actor, name_or_id: str, note: str = "
 
 def diff(before: Json, after: Json) -> builtins.list[dict[str, Any]]:
     """The JSON Patch that makes one definition of the other."""
-    return jsonpatch.make_patch(before, after).patch
+    return patches.patch(before, after)
 
 
 async def published(runtime: Runtime, actor: Actor, *, limit: int | None = None) -> builtins.list[Published]:

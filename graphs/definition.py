@@ -66,7 +66,9 @@ class Edge(Closed):
     when: Expression | None = Field(default=None, description="taken only if this is true once `from` is done")
     branch: str | None = Field(default=None, description='"error", or a branch of an if or switch node: "true", "false", a case, "default"')
     label: str | None = None
-    max_loops: int | None = Field(default=None, ge=1, le=10_000, description="for an edge that leads back: how often it may be taken in a row")
+    max_loops: int | None = Field(
+        default=None, ge=1, le=10_000, description="for an edge that leads back: how often it may be taken in a row"
+    )
 
 
 class Boundary(Closed):
@@ -77,7 +79,11 @@ class Boundary(Closed):
     event: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$", description="fires when this event is sent")
     correlation: str | None = Field(default=None, description="template; only events with this correlation count")
     error: tuple[str, ...] | None = Field(
-        default=None, strict=False, min_length=1, max_length=20, description='fires when the step fails with one of these codes; "http_4*" works'
+        default=None,
+        strict=False,
+        min_length=1,
+        max_length=20,
+        description='fires when the step fails with one of these codes; "http_4*" works',
     )
     interrupting: bool = Field(default=True, description="true: the step is cancelled; false: it goes on beside what the edges lead to")
 
@@ -117,8 +123,12 @@ class Node(Closed):
         default="ask", description="when a call that must not be repeated was cut off: ask a person, repeat it, fail, or take it as done"
     )
     boundary: tuple[Boundary, ...] = Field(default=(), max_length=10, strict=False)
-    compensate: Compensate | None = Field(default=None, description="undoes this step when a try, a race, a cancel or a failure asks for it")
-    milestone: str | None = Field(default=None, max_length=300, description="told as progress to people when the step has succeeded; a template")
+    compensate: Compensate | None = Field(
+        default=None, description="undoes this step when a try, a race, a cancel or a failure asks for it"
+    )
+    milestone: str | None = Field(
+        default=None, max_length=300, description="told as progress to people when the step has succeeded; a template"
+    )
     pin: Json = Field(default=None, description="output to use in test runs instead of doing the step")
     notes: str | None = None
     position: Position | None = None
@@ -132,7 +142,9 @@ class Body(Closed):
 
 
 class Concurrency(Closed):
-    key: str = Field(min_length=1, max_length=500, description='template over input, e.g. "{{ input.customer }}"; runs with equal keys queue up')
+    key: str = Field(
+        min_length=1, max_length=500, description='template over input, e.g. "{{ input.customer }}"; runs with equal keys queue up'
+    )
     limit: int = Field(default=1, ge=1, le=1000, description="how many of them may be under way at once")
 
 

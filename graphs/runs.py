@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from graphs.checks import check
@@ -17,13 +18,12 @@ from graphs.runtime import Actor, Runtime
 from store import events as event_rows
 from store import jsontext, node_runs, pages, workflows
 from store import runs as run_rows
-from store.errors import Conflict, Invalid, NotFound
+from store.errors import Invalid, NotFound
 from store.events import Event
 from store.node_runs import NodeRun
 from store.pages import Page
 from store.runs import Listed, NewRun, Run
 
-Action = Literal["cancel", "pause", "resume", "retry"]
 FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
 LOOK_EVERY = 0.25  # seconds between looks at a run that another process drives
@@ -31,14 +31,34 @@ MAX_INPUT = 1_000_000  # characters of JSON
 NOT_FOUND = "there is no run {!r} here; list_runs shows the runs there are"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When a run is to begin and to have ended, instead of what its workflow says. `delay` like "30s"; `deadline` an ISO 8601 instant."""
+
+    delay: str | None = None
+    deadline: str | None = None
+    priority: int | None = None
+
+
 async def start(
-    runtime: Runtime, actor: Actor, *, workflow: str, input: Json, version: int | None = None, idempotency_key: str | None = None
+    runtime: Runtime,
+    actor: Actor,
+    *,
+    workflow: str,
+    input: Json,
+    version: int | None = None,
+    idempotency_key: str | None = None,
+    timing: Timing = Timing(),
 ) -> Run:
     """Starts the active (or the given) version of a workflow. Raises NotFound, Invalid for the input, Conflict for a used key."""
     target = await pinned(actor.tenant, workflow, version)
-    _check_size(input)
+    check_size(input)
     check_input(target.body.get("input") or {}, input)
-    new = NewRun(
+    new = await new_run(
+        runtime,
+        actor,
+        target.body,
+        timing,
         workflow_id=target.workflow_id,
         version=target.version,
         digest=target.digest,
@@ -46,9 +66,6 @@ async def start(
         mode="production",
         input=input,
         idempotency_key=idempotency_key,
-        created_by=actor.user_id,
-        actor=actor.user_name,
-        **_settings(target.body),
     )
     started = await runtime.engine.start(actor.tenant, new)
     return await get(runtime, actor, started.run_id)
@@ -70,29 +87,29 @@ async def start_definition(
         first = next(item for item in report.diagnostics if item.severity == "error")
         raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")
     _check_mocks(definition, mocks or {})
-    _check_size(input)
+    check_size(input)
     check_input(definition.get("input") or {}, input)
     digest = await workflows.store_definition(actor.tenant, definition)
-    new = NewRun(
-        workflow_id=None,
-        version=None,
-        digest=digest,
-        name=name,
-        mode=mode,
-        input=input,
-        mocks=mocks,
-        created_by=actor.user_id,
-        actor=actor.user_name,
-        **_settings(definition),
+    new = await new_run(
+        runtime, actor, definition, workflow_id=None, version=None, digest=digest, name=name, mode=mode, input=input, mocks=mocks
     )
     started = await runtime.engine.start(actor.tenant, new)
     return await get(runtime, actor, started.run_id)
 
 
-def _settings(definition: Json) -> dict[str, Any]:
+async def new_run(runtime: Runtime, actor: Actor, definition: Json, timing: Timing = Timing(), /, *, input: Json, **what: Any) -> NewRun:
+    """What a start needs: what is run, by whom, and the settings of the definition as they are for this input. Raises Invalid."""
     settings: dict[str, Any] = definition.get("settings") or {}
     timeout: str | None = settings.get("timeout")
-    return {"priority": settings.get("priority", 0), "timeout": seconds(timeout) if timeout else None}
+    priority = settings.get("priority", 0) if timing.priority is None else timing.priority
+    return NewRun(
+        input=input,
+        created_by=actor.user_id,
+        actor=actor.user_name,
+        priority=priority,
+        timeout=seconds(timeout) if timeout else None,
+        **what,
+    )
 
 
 def _check_mocks(definition: Json, mocks: dict[str, Json]) -> None:
@@ -114,7 +131,8 @@ def _node_ids(part: Json) -> Iterator[str]:
             yield from _node_ids(inner)
 
 
-def _check_size(input: Json) -> None:
+def check_size(input: Json) -> None:
+    """Raises Invalid for an input that is too large."""
     if (size := len(jsontext.text(input))) > MAX_INPUT:
         raise Invalid(
             f"the input is {size:,} characters of JSON; at most {MAX_INPUT:,} are taken. Put large data behind a URL and fetch it in a step"
@@ -216,12 +234,15 @@ async def page(
     limit: int = 20,
     cursor: str | None = None,
 ) -> Page[Listed]:
-    """Newest first. Raises Invalid for a state or cursor that cannot be."""
-    if state is not None and state not in STATES:
-        raise Invalid(f"state {state!r} is none of {', '.join(STATES)}")
+    """Newest first; the state "dead" finds failed runs that recovery has given up. Raises Invalid for a state or cursor that cannot be."""
+    if state is not None and state not in (*STATES, "dead"):
+        raise Invalid(f"state {state!r} is none of {', '.join((*STATES, 'dead'))}")
+    dead = state == "dead"  # failed, because recovery has given it up
     before = _id_in(cursor)
     limit = pages.limited(limit)
-    rows, total = await run_rows.page(actor.tenant, workflow=workflow, state=state, mode=mode, before=before, limit=limit)
+    rows, total = await run_rows.page(
+        actor.tenant, workflow=workflow, state="failed" if dead else state, mode=mode, before=before, limit=limit, dead=dead
+    )
     return Page(items=rows[:limit], next_cursor=pages.cursor(rows[limit - 1].id) if len(rows) > limit else None, total=total)
 
 
@@ -230,24 +251,7 @@ def _id_in(cursor: str | None) -> str | None:
     return None if id is None else str(id)
 
 
-async def control(runtime: Runtime, actor: Actor, run_id: str, action: Action) -> Run:
-    """Cancels, pauses, resumes or retries. Raises Conflict when the run's state does not allow it."""
-    run = await get(runtime, actor, run_id)
-    async with actor.tenant.transaction() as transaction:
-        if not await run_rows.request(transaction, run_id, action):
-            raise Conflict(_refusal(run, action))
-        message = {"cancel": "Cancel", "pause": "Pause", "resume": "Resume", "retry": "Retry"}[action] + f" asked by {actor.user_name}"
-        await event_rows.append(transaction, run_id, f"run.{action}_requested", message)
-        await run_rows.notify(transaction, run_id)
-    runtime.engine.look(actor.tenant.org_id, run_id)
-    return await get(runtime, actor, run_id)
+async def control(runtime: Runtime, actor: Actor, run_id: str, action: Any) -> Run:
+    from graphs import steering
 
-
-def _refusal(run: Run, action: Action) -> str:
-    wanted = {
-        "cancel": "only a run that is not finished can be cancelled",
-        "pause": "only a run that is queued, running or waiting can be paused",
-        "resume": "only a paused run can be resumed",
-        "retry": "only a failed or cancelled run can be retried",
-    }
-    return f"the run is {run.state}: {wanted[action]}"
+    return await steering.control(runtime, actor, run_id, action)

@@ -26,7 +26,10 @@ CREATE TABLE weft.payloads (
 ALTER TABLE weft.payloads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE weft.payloads FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON weft.payloads USING (org_id = (SELECT weft.org())) WITH CHECK (org_id = (SELECT weft.org()));
-GRANT SELECT, INSERT, DELETE ON weft.payloads TO weft_app;
+GRANT SELECT, INSERT, UPDATE (created_at), DELETE ON weft.payloads TO weft_app;
+
+CREATE INDEX node_runs_inputs ON weft.node_runs (org_id, input_digest) WHERE input_digest IS NOT NULL;
+CREATE INDEX node_runs_outputs ON weft.node_runs (org_id, output_digest) WHERE output_digest IS NOT NULL;
 
 ALTER TABLE weft.runs
   ADD COLUMN admitted boolean NOT NULL DEFAULT false,   -- it holds a place under its concurrency key, from its first claim to its end
@@ -41,6 +44,8 @@ ALTER TABLE weft.runs
   ADD COLUMN output_digest bytea,
   ADD CONSTRAINT runs_concurrency CHECK ((concurrency_key IS NULL) = (concurrency_limit IS NULL)),
   ADD CONSTRAINT runs_dead CHECK (dead_at IS NULL OR state = 'failed');
+CREATE INDEX runs_inputs ON weft.runs (org_id, input_digest) WHERE input_digest IS NOT NULL;
+CREATE INDEX runs_outputs ON weft.runs (org_id, output_digest) WHERE output_digest IS NOT NULL;
 CREATE INDEX runs_by_key ON weft.runs (org_id, concurrency_key, priority DESC, id) WHERE concurrency_key IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX runs_dead ON weft.runs (org_id, id DESC) WHERE dead_at IS NOT NULL;
 CREATE INDEX runs_due ON weft.runs (wake_at) WHERE state IN ('queued', 'waiting') AND wake_at IS NOT NULL;

@@ -1,4 +1,4 @@
-"""The command line: `weft serve`, `mcp`, `worker`, `demo`, `run`, `migrate`, `doctor`, `key`. Every failure is a sentence on stderr.
+"""The command line: `weft serve`, `mcp`, `worker`, `demo`, `run`, `migrate`, `doctor`, `key`, `circuits`. Failures are sentences on stderr.
 
 What a command needs is imported when it runs, so that `weft --version` and a wrong option answer at once.
 """
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of this installation.")
 app.add_typer(key_app, name="key")
+circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")
+app.add_typer(circuits_app, name="circuits")
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="where data and keys live (WEFT_DATA_DIR)", show_default=False)]
 Host = Annotated[str | None, typer.Option("--host", help="address to listen on (WEFT_HOST, 127.0.0.1)", show_default=False)]
@@ -212,3 +214,48 @@ def key_revoke(
 
     settings = load(data_dir=data_dir)
     _run(lambda: keyring.revoke(settings, key_id))
+
+
+Target = Annotated[str, typer.Argument(help="the origin of what is called, such as https://api.example.com")]
+
+
+@circuits_app.callback(invoke_without_command=True)
+def circuits(context: typer.Context, data_dir: DataDir = None) -> None:
+    """Show targets that failed of late or have a rate limit; also `weft circuits list`."""
+    if context.invoked_subcommand is None:
+        circuits_list(data_dir)
+
+
+@circuits_app.command("list")
+def circuits_list(data_dir: DataDir = None) -> None:
+    """Show targets that failed of late or have a rate limit."""
+    from server.commands import breakers
+    from server.settings import load
+
+    settings = load(data_dir=data_dir)
+    _run(lambda: breakers.show(settings))
+
+
+@circuits_app.command("reset")
+def circuits_reset(target: Target, data_dir: DataDir = None) -> None:
+    """Let calls to a target through again, at the latest a second from now."""
+    from server.commands import breakers
+    from server.settings import load
+
+    settings = load(data_dir=data_dir)
+    _run(lambda: breakers.reset(settings, target))
+
+
+@circuits_app.command("limit")
+def circuits_limit(
+    target: Target,
+    rate: Annotated[str, typer.Argument(help="10/s, 600/min, 1000/h; or none")],
+    burst: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="calls at once; without it those of one second")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Limit how often a target is called, over all runs and workers."""
+    from server.commands import breakers
+    from server.settings import load
+
+    settings = load(data_dir=data_dir)
+    _run(lambda: breakers.limit(settings, target, rate, burst))

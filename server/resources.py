@@ -16,13 +16,13 @@ from mcp.types import (
     ResourceTemplateReference,
 )
 
-from graphs import authoring, diagrams, runs
+from graphs import authoring, circuits, diagrams, runs
 from graphs.definition import Definition, Json
 from server.answers import preview
 from server.auth import Caller, Scope
 from server.guide import SECTIONS, section_text
 from server.tools import caller_of
-from server.views import run_view, step_line
+from server.views import circuit_view, run_view, step_line
 from store.errors import NotFound
 
 JSON = "application/json"
@@ -74,6 +74,12 @@ async def _trace(run_id: str, ctx: Context[Any, Any]) -> str:
     return _text(lines)
 
 
+async def _circuits(state: str, ctx: Context[Any, Any]) -> str:
+    caller = caller_of(ctx)
+    page = await circuits.page(caller.actor.tenant, state=None if state == "all" else state, limit=MAX_LISTED)
+    return _text({"circuits": [circuit_view(item) for item in page.items], "total": page.total})
+
+
 async def _guide(section: str) -> str:
     if section not in SECTIONS:
         raise NotFound(f"There is no guide section {section!r}; there are {', '.join(SECTIONS)}.")
@@ -85,6 +91,7 @@ TEMPLATES: tuple[tuple[str, str, str, str, Callable[..., Any]], ...] = (
     ("weft://workflows/{name}/diagram", "Workflow diagram", "Mermaid flowchart of a workflow.", MERMAID, _diagram),
     ("weft://runs/{run_id}", "Run", "State, input and output of a run.", JSON, _run),
     ("weft://runs/{run_id}/trace", "Run trace", "The steps of a run.", JSON, _trace),
+    ("weft://circuits/{state}", "Circuits", "Targets that steps call, in the state all, open, half_open or closed.", JSON, _circuits),
     ("weft://guide/{section}", "Guide", "One section of the authors' guide.", MARKDOWN, _guide),
 )
 
@@ -110,6 +117,8 @@ async def _values(caller: Caller, name: str, typed: str) -> list[str]:
     if name == "name":
         page = await authoring.list(caller.runtime, caller.actor, search=typed or None, limit=100, cursor=None)
         return sorted((item.name for item in page.items), key=lambda found: (not found.startswith(typed), found))
+    if name == "state":
+        return [state for state in ("all", *circuits.STATES) if state.startswith(typed)]
     if name == "run_id":
         recent = await runs.page(caller.runtime, caller.actor, mode=None, limit=100, cursor=None)
         return [item.id for item in recent.items if item.id.startswith(typed)]

@@ -8,15 +8,21 @@ from typing import Any
 from graphs.authoring import Line, VersionLine, Workflow
 from graphs.checks import Report
 from graphs.definition import Json
+from graphs.documents import is_object
+from graphs.engine.configs import DECIDED
+from graphs.history import Difference, Past, in_words
 from graphs.runs import Run
-from server.answers import preview
+from server.answers import compact, preview
+from store.circuits import Circuit
 from store.events import Event
+from store.history import Effect
 from store.node_runs import NodeRun
 from store.tasks import Task
 
 View = dict[str, Any]
 PROBLEMS_ROOM = 6_500  # characters
 LINE = 160  # characters of a description in a list
+PREVIEW = 200  # characters of a value that is kept elsewhere
 
 
 def _at(moment: datetime | None) -> str | None:
@@ -101,6 +107,8 @@ def run_line(run: Any) -> View:
             "state": run.state,
             "requested": run.request,
             "error": preview(error, LINE, "get_run") if error else None,
+            "dead_at": _at(run.dead_at),
+            "forked_from": run.forked_from,
             "created_at": _at(run.created_at),
             "finished_at": _at(run.finished_at),
         }
@@ -116,6 +124,7 @@ def run_view(run: Run) -> View:
             "steps_done": run.steps_done,
             "waiting_for": run.waiting_for or None,
             "parent_run_id": run.parent_run_id,
+            "forked_at": run.forked_at,
             "started_at": _at(run.started_at),
             "deadline_at": _at(run.deadline_at),
         }
@@ -125,6 +134,8 @@ def run_view(run: Run) -> View:
 def next_for(run: Run) -> str:
     """The call that usually follows, given the state a run is in."""
     by_kind = {wait["kind"]: wait for wait in reversed(run.waiting_for)}
+    if run.dead_at is not None:
+        return f'get_run(run_id="{run.id}", view="events") to see why · control_run(run_id="{run.id}", action="requeue")'
     if run.state == "failed":
         return f'get_run(run_id="{run.id}", view="trace") to see why · control_run(run_id="{run.id}", action="retry")'
     if run.state in ("succeeded", "cancelled"):
@@ -138,6 +149,18 @@ def next_for(run: Run) -> str:
     return f'get_run(run_id="{run.id}", wait_seconds=20)'
 
 
+def _reference(digest: str | None, size: int | None, value: Json) -> View | None:
+    """What stands for a value that is too large for a row: its digest, by which it is read page by page, its size and its beginning."""
+    if digest is None:
+        return None
+    return _without_nothing({"digest": digest, "size": size, "preview": None if value is None else compact(value)[:PREVIEW]})
+
+
+def _shown(input: Json) -> Json:
+    """The input of a step without what a group has noted beside it about its own going on."""
+    return {name: value for name, value in input.items() if not name.startswith(DECIDED)} if is_object(input) else input
+
+
 def step_line(step: NodeRun) -> View:
     """One attempt of a step in a trace."""
     taken = (step.finished_at - step.started_at).total_seconds() if step.finished_at else None
@@ -148,6 +171,7 @@ def step_line(step: NodeRun) -> View:
             "state": step.state,
             "attempt": step.attempt if step.attempt > 1 else None,
             "output": preview(step.output, 240, 'view="node"'),
+            "output_ref": _reference(step.output_digest, step.output_size, None),
             "error": preview(step.error, 400, 'view="node"'),
             "seconds": round(taken, 3) if taken is not None else None,
             "retry_at": _at(step.retry_at),
@@ -164,15 +188,48 @@ def step_view(step: NodeRun) -> View:
             "type": step.node_type,
             "state": step.state,
             "attempt": step.attempt,
-            "input": step.input,
-            "output": step.output,
+            "input": None if step.input_digest else _shown(step.input),
+            "input_ref": _reference(step.input_digest, step.input_size, step.input),
+            "output": None if step.output_digest else step.output,
+            "output_ref": _reference(step.output_digest, step.output_size, step.output),
             "error": step.error,
             "vars": step.vars,
+            "effect": step.effect,
+            "idempotency_key": step.effect_key,
             "started_at": _at(step.started_at),
             "finished_at": _at(step.finished_at),
             "retry_at": _at(step.retry_at),
         }
     )
+
+
+def effect_view(effect: Effect) -> View:
+    """A call that changes something outside, and what is known of it."""
+    return _without_nothing(
+        {
+            "position": effect.position,
+            "attempt": effect.attempt,
+            "type": effect.node_type,
+            "effect": effect.effect,
+            "idempotency_key": effect.effect_key,
+            "known": in_words(effect),
+            "state": effect.state,
+            "began_at": _at(effect.started_at),
+            "ended_at": _at(effect.finished_at),
+            "answered_by": effect.answered_by,
+            "answered_at": _at(effect.answered_at),
+            "undone_at": _at(effect.undone_at),
+            "error": preview(effect.error, 300, 'view="node"'),
+        }
+    )
+
+
+def difference_view(found: Difference) -> View:
+    return {"first": found.first.as_json(), "second": found.second.as_json(), "patch": found.patch}
+
+
+def past_view(found: Past) -> View:
+    return {"at": found.at.as_json(), **found.state}
 
 
 def event_view(event: Event) -> View:
@@ -210,5 +267,28 @@ def task_view(task: Task) -> View:
             "comment": task.comment,
             "created_at": _at(task.created_at),
             "answered_at": _at(task.answered_at),
+        }
+    )
+
+
+PERIODS = {1: "s", 60: "min", 3600: "h"}
+
+
+def circuit_view(circuit: Circuit) -> View:
+    """A target: whether it may be called, why not, and how often."""
+    holding = circuit.hold_until is not None and circuit.hold_until > circuit.now
+    return _without_nothing(
+        {
+            "target": circuit.target,
+            "state": circuit.state,
+            "failures": len(circuit.failed_at),
+            "opened_at": _at(circuit.opened_at),
+            "retry_at": _at(circuit.retry_at),
+            "times_opened": circuit.times_opened,
+            "last_error": circuit.last_error,
+            "last_error_at": _at(circuit.last_error_at),
+            "held_until": _at(circuit.hold_until) if holding else None,
+            "rate": f"{circuit.limit_calls}/{PERIODS[circuit.limit_seconds]}" if circuit.limit_seconds else None,
+            "burst": circuit.limit_burst,
         }
     )

@@ -14,7 +14,13 @@ SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRun:
-    """`taken`: indexes of the outgoing edges taken, None while undecided. `position`: path with iteration indexes, e.g. each[3]/ship."""
+    """`taken`: indexes of the outgoing edges taken, None while undecided. `position`: path with iteration indexes, e.g. each[3]/ship.
+
+    `series`: attempt with which the present series began. `effect`, `effect_key`, `undo`: of a step that changes something outside, the
+    kind of its call, the idempotency key, and the rendered node that undoes it. `input_digest` and `input_size` (characters of JSON) are
+    set where the input is too large for the row, and so for the output: then a list has None for the value, which
+    payloads.page(session, digest, …) reads.
+    """
 
     position: str
     attempt: int
@@ -22,11 +28,19 @@ class NodeRun:
     node_type: str
     state: str
     seq: int
+    series: int
+    effect: str | None
+    effect_key: str | None
     input: Any
     output: Any
     error: Any
     taken: Any
     vars: Any
+    undo: Any
+    input_digest: str | None
+    output_digest: str | None
+    input_size: int | None
+    output_size: int | None
     started_at: datetime
     finished_at: datetime | None
     retry_at: datetime | None
@@ -41,11 +55,12 @@ ROWS = {"latest": NodeRun, "trace": NodeRun, "find": NodeRun, "attempt": NodeRun
 
 
 async def latest(session: Session, run_id: str) -> list[NodeRun]:
+    """The last attempt of every step with all its values: what a driver needs to go on."""
     return await session.all(SQL.latest, NodeRun, run_id=run_id)
 
 
 async def trace(session: Session, run_id: str, *, after: NodeRun | None = None, limit: int = 100) -> list[NodeRun]:
-    """Attempts in the order in which they began, after a given one."""
+    """Attempts in the order in which they began, after a given one. Large values are left out: see NodeRun."""
     return await session.all(
         SQL.trace,
         NodeRun,

@@ -9,6 +9,7 @@ noticed when the database is opened, and statements are not prepared then (PgBou
 from __future__ import annotations
 
 import asyncio
+import secrets
 import select
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
 
 from store import jsontext
+from store.line import Line
 from store.queries import Query
 from store.translation import CAUGHT, refused_connection, translate
 
@@ -31,6 +33,11 @@ Connection = AsyncConnection[Any]
 POOL_SECONDS = 10.0  # longest wait for a connection, and with it for a database that is gone
 SCALARS = (int, str, bool, float, bytes, datetime)
 SET_ORGANIZATION = b"SELECT set_config('weft.org', %s, true)"
+BEGIN = Query(
+    "begin",
+    b"SELECT set_config('weft.org', %(org_id)s, true), pg_advisory_xact_lock(hashtext('weft batch'), %(number)s::int)",
+)
+"""Also waits for an earlier batch of the same process: when its connection broke, it may still be under way."""
 CONNECT: dict[str, Any] = {
     "autocommit": True,
     "application_name": "weft",
@@ -58,9 +65,11 @@ class Session(Protocol):
 class Database:
     """One per process: the pool of connections that log in as weft_app. `pooled`: they reach Postgres through a pooler."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], *, pooled: bool = False) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], url: str, *, pooled: bool = False) -> None:
         self.pool = pool
         self.pooled = pooled
+        self._line = Line(url, CONNECT, pooled=pooled)
+        self._number = secrets.randbits(31)
 
     @classmethod
     @asynccontextmanager
@@ -87,7 +96,11 @@ class Database:
             name="weft",
         )
         async with pool:
-            yield cls(pool, pooled=pooled)
+            database = cls(pool, url, pooled=pooled)
+            try:
+                yield database
+            finally:
+                database._line.close()
 
     def tenant(self, org_id: str) -> Tenant:
         return Tenant(self, org_id)
@@ -99,25 +112,25 @@ class Database:
             await cursor.execute(query.text, params)
             return await cursor.fetchall()
 
-    async def batch(self, statements: Sequence[tuple[str, Query, type[T] | None, dict[str, Any]]]) -> list[list[T]]:
-        """Statements of several organizations, each (org_id, query, row class or None, parameters), in one round trip and one transaction:
-        until the pipeline's Sync they are one implicit transaction, which an error of ours halfway must end by ROLLBACK."""
-        async with self.connection() as connection:
-            cursors: list[AsyncCursor[Any]] = []
-            async with connection.pipeline():
-                try:
-                    current: str | None = None
-                    for org_id, query, row, params in statements:
-                        if org_id != current:
-                            await connection.execute(SET_ORGANIZATION, (org_id,))
-                            current = org_id
-                        cursors.append(connection.cursor(row_factory=_factory(row) if row else dict_row))
-                        await cursors[-1].execute(query.text, {"org_id": org_id, **params})
-                except BaseException:
-                    with suppress(*CAUGHT):
-                        await connection.execute(b"ROLLBACK")
-                    raise
-            return [await cursor.fetchall() if statement[2] else [] for cursor, statement in zip(cursors, statements, strict=True)]
+    async def batch(self, statements: Sequence[tuple[str, Query, dict[str, Any]]]) -> list[list[str]]:
+        """Statements of several organizations, each (org_id, query, parameters), in one round trip and one transaction, on a connection of
+        their own: until the pipeline's Sync they are one implicit transaction. Answers the first column of each one's rows.
+
+        Parameters are text, numbers, or lists of ids and numbers. Batches happen one after the other, also when the connection breaks under
+        one of them and nobody can tell yet what has become of it.
+        """
+        sent: list[tuple[Query, dict[str, Any]]] = []
+        begun: list[bool] = []
+        current: str | None = None
+        for org_id, query, params in statements:
+            if org_id != current:
+                sent.append((BEGIN, {"org_id": org_id, "number": self._number}))
+                begun.append(True)
+                current = org_id
+            sent.append((query, {"org_id": org_id, **params}))
+            begun.append(False)
+        answers = await self._line.send(sent)
+        return [answer for answer, begins in zip(answers, begun, strict=True) if not begins]
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:

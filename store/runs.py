@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from store import payloads
 from store.errors import Conflict
 from store.ids import is_id, new_id
 from store.jsontext import Json
@@ -17,8 +18,11 @@ SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
+    """`leased`: it is driven by the worker that started it; else it is in the queue."""
+
     run_id: str
     created: bool
+    leased: bool
     input: Any
     now: datetime
 
@@ -42,6 +46,9 @@ class Run:
     finished_at: datetime | None
     deadline_at: datetime | None
     signal: int
+    forked_from: str | None
+    forked_at: str | None
+    dead_at: datetime | None
     steps_done: int
     waiting_for: list[dict[str, Any]]
 
@@ -56,6 +63,8 @@ class Listed:
     request: str | None
     error: Any
     parent_run_id: str | None
+    forked_from: str | None
+    dead_at: datetime | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -85,16 +94,14 @@ class Loaded:
     created_by: str
     priority: int
     signal: int
+    compensate: bool = False
+    ending: Any = None
+    forked_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     body: Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
-    run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +131,6 @@ ROWS = {
     "count": Total,
     "load": Loaded,
     "definition": Definition,
-    "cancel": Touched,
-    "pause": Touched,
-    "resume": Touched,
-    "retry": Touched,
     "claim": Claimed,
     "renew": Renewed,
 }
@@ -135,7 +138,8 @@ ROWS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """What a start needs. `worker` set: the row is born leased by that worker (its fence is 1)."""
+    """What a start needs. `worker` set: the row is born leased by that worker (its fence is 1), where it need not wait its turn. `timeout`
+    and `delay` in seconds; `at` stands in for the database's clock in tests."""
 
     workflow_id: str | None
     version: int | None
@@ -149,14 +153,20 @@ class NewRun:
     idempotency_key: str | None = None
     priority: int = 0
     timeout: float | None = None
+    delay: float | None = None
+    deadline: datetime | None = None
+    concurrency_key: str | None = None
+    concurrency_limit: int | None = None
     worker: int | None = None
     lease: timedelta = timedelta(seconds=15)
+    at: datetime | None = None
 
 
 async def start(session: Session, new: NewRun) -> Started:
     """Inserts a run, or finds the one an earlier start with the same idempotency key made. Raises Conflict if that had another input."""
     parameters = {name: getattr(new, name) for name in new.__dataclass_fields__}
-    parameters.update(input=Json(new.input), mocks=None if new.mocks is None else Json(new.mocks))
+    digest = await payloads.kept(session, new.input)
+    parameters.update(input=Json(None if digest else new.input), input_digest=digest, mocks=None if new.mocks is None else Json(new.mocks))
     started = await session.one(SQL.start, Started, id=new_id(), **parameters)
     if started is None:  # two starts with one key met: the other's row is committed now
         started = await session.one(SQL.start, Started, id=new_id(), **parameters)
@@ -174,10 +184,10 @@ async def get(session: Session, run_id: str) -> Run | None:
 
 
 async def page(
-    session: Session, *, workflow: str | None, state: str | None, mode: str | None, before: str | None, limit: int
+    session: Session, *, workflow: str | None, state: str | None, mode: str | None, before: str | None, limit: int, dead: bool = False
 ) -> tuple[list[Listed], int]:
-    """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total."""
-    filters = {"workflow": workflow, "state": state, "mode": mode}
+    """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total. `dead`: only what recovery gave up."""
+    filters = {"workflow": workflow, "state": state, "mode": mode, "dead": dead}
     rows = await session.all(SQL.list, Listed, before=before, limit=limit + 1, **filters)
     total = await session.one(SQL.count, Total, **filters)
     return rows, total.total if total else 0
@@ -191,11 +201,6 @@ async def definition(session: Session, digest: str) -> Any:
     """The definition with this digest (hexadecimal), or None."""
     found = await session.one(SQL.definition, Definition, digest=digest)
     return found.body if found else None
-
-
-async def request(session: Session, run_id: str, action: str) -> bool:
-    """Asks for "cancel", "pause", "resume" or "retry"; False when the run's state does not allow it."""
-    return bool(is_id(run_id) and await session.one(getattr(SQL, action), Touched, id=run_id))
 
 
 async def notify(session: Session, run_id: str) -> None:

@@ -31,6 +31,7 @@ class Attention:
 
     signal: int
     request: str | None
+    compensate: bool
     ended: list[dict[str, Any]]
 
 

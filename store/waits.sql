@@ -4,7 +4,7 @@ WHERE w.org_id = %(org_id)s::uuid AND w.run_id = %(run_id)s::uuid;
 
 -- name: attention
 -- What the driver of a running run looks at when it is signalled: the signal and request it now has, and the waits that ended.
-SELECT r.signal, r.request,
+SELECT r.signal, r.request, r.compensate,
        coalesce((SELECT json_agg(json_build_object('position', w.position, 'state', w.state, 'payload', w.payload))
                  FROM weft.waits w WHERE w.org_id = r.org_id AND w.run_id = r.id AND w.position = ANY(%(positions)s::text[])
                    AND w.state <> 'open'), '[]'::json) AS ended

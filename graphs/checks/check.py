@@ -9,10 +9,13 @@ from itertools import islice
 from graphs.checks.diagnostic import Diagnostic, Report
 from graphs.checks.edges import check_connections, check_edges
 from graphs.checks.expressions import compile_sites, parse_sites
+from graphs.checks.loops import check_loops
 from graphs.checks.nodes import check_nodes, check_schemas
 from graphs.checks.references import check_references
+from graphs.checks.settings import check_settings
 from graphs.checks.sites import find_sites
 from graphs.checks.structure import check_structure
+from graphs.checks.undoing import check_asking
 from graphs.checks.values import check_values
 from graphs.checks.view import view
 from graphs.definition import Definition, Json, Schema
@@ -35,11 +38,13 @@ async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str,
     found = list(islice(check_structure(parsed), MAX_SHOWN))
     sites, broken = find_sites(parsed)
     await asyncio.sleep(0)  # a large document takes a while: others may go on in between
+    found.extend(check_settings(parsed))
     found.extend(islice(check_nodes(parsed, sites, workflows), MAX_SHOWN))
     schemas = list(islice(check_schemas(parsed), MAX_SHOWN))
     found = [one for one in found if one.code != "bad_value" or not any(_within(two, one) for two in schemas)]
     found.extend(schemas)
     found.extend(islice(check_edges(parsed), MAX_SHOWN))
+    found.extend(islice(check_loops(parsed), MAX_SHOWN))
     found.extend(broken)
     await asyncio.sleep(0)
     good, bad = parse_sites(sites)
@@ -47,6 +52,7 @@ async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str,
     found.extend(await compile_sites(good, evaluator))
     found.extend(islice(check_references(parsed, good), MAX_SHOWN))
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
+    found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes
     ):  # a rule of a model that no check knows of

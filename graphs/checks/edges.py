@@ -1,4 +1,4 @@
-"""Edges: both ends in the same body, no cycles, branches that exist, nothing left unconnected by mistake."""
+"""Edges: both ends in the same body, branches that exist, nothing left unconnected by mistake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def check_edges(view: View) -> Iterator[Diagnostic]:
                 message = f"the edge from {edge.source!r} to {edge.target!r} is there twice"
                 yield Diagnostic(code="duplicate_edge", pointer=edge.pointer, message=message, patch=(remove(edge.pointer),))
             seen[key] = edge
-        yield from _check_cycles(group)
 
 
 def _check_ends(view: View, edge: EdgeView) -> Iterator[Diagnostic]:
@@ -49,9 +48,6 @@ def _check_ends(view: View, edge: EdgeView) -> Iterator[Diagnostic]:
             suggestions=tuple(close),
             patch=(replace(pointer, close[0]),) if close else (remove(edge.pointer),),
         )
-    if edge.source is not None and edge.source == edge.target:
-        message = f"the edge leads from {edge.source!r} to itself; use `retry`, or a `while` group to repeat"
-        yield Diagnostic(code="self_loop", pointer=edge.pointer, message=message, patch=(remove(edge.pointer),))
 
 
 def _closes_cycle(edge: EdgeView, field: str, id: str) -> bool:
@@ -61,7 +57,7 @@ def _closes_cycle(edge: EdgeView, field: str, id: str) -> bool:
 
 def _check_branch(edge: EdgeView) -> Iterator[Diagnostic]:
     source = edge.group.by_id.get(edge.source or "")
-    if source is None or edge.branch is None:
+    if source is None or edge.branch is None or edge.branch in source.boundaries:
         return
     pointer = f"{edge.pointer}/branch"
     if edge.branch == "error":
@@ -75,12 +71,13 @@ def _check_branch(edge: EdgeView) -> Iterator[Diagnostic]:
     names = branches_of(source)
     if names is None or edge.branch in names:
         return
+    names = (*names, *source.boundaries)
     allowed = (*names, "error")
     close = meant(edge.branch, allowed) or _same_answer(edge.branch, names)
     listed = ", ".join(map(repr, allowed))
     message = f"a {source.type} node has no branch {edge.branch!r}; an edge from {source.label} may carry {listed}"
     if not names:
-        message = f"{source.label} ({source.type}) has no branches; use `when` for a condition"
+        message = f"{source.label} ({source.type}) has no branches and no boundary of that name; use `when` for a condition"
     yield Diagnostic(
         code="bad_branch",
         pointer=pointer,
@@ -104,40 +101,6 @@ def _same_answer(branch: str, names: tuple[str, ...]) -> list[str]:
     if found in names:
         return [str(found)]
     return ["default"] if branch.lower() in ("else", "other") and "default" in names else []
-
-
-def _check_cycles(group: GroupView) -> Iterator[Diagnostic]:
-    """Each edge that, walked in the author's order, leads back to a node on the way there."""
-    leaving: dict[str, list[EdgeView]] = {}
-    for edge in group.links:
-        leaving.setdefault(str(edge.source), []).append(edge)
-    state: dict[str, int] = {}  # 1 on the way, 2 done
-    entered = {edge.target for edge in group.links}
-    for start in [*(id for id in group.by_id if id not in entered), *group.by_id]:
-        if start in state:
-            continue
-        state[start] = 1
-        stack = [(start, iter(leaving.get(start, [])))]
-        while stack:
-            id, edges = stack[-1]
-            edge = next(edges, None)
-            if edge is None:
-                state[id] = 2
-                stack.pop()
-                continue
-            target = str(edge.target)
-            if state.get(target) == 1:
-                yield _cycle([step for step, _ in stack], edge)
-            elif target not in state:
-                state[target] = 1
-                stack.append((target, iter(leaving.get(target, []))))
-
-
-def _cycle(path: list[str], edge: EdgeView) -> Diagnostic:
-    round_trip = [*path[path.index(str(edge.target)) :], str(edge.target)]
-    shown = " -> ".join(round_trip if len(round_trip) <= 8 else [*round_trip[:4], "…", *round_trip[-3:]])
-    message = f"this edge closes a cycle: {shown}; to repeat steps, put them into the body of a `while` group"
-    return Diagnostic(code="cycle", pointer=edge.pointer, message=message, patch=(remove(edge.pointer),))
 
 
 def check_connections(view: View) -> Iterator[Diagnostic]:
@@ -168,8 +131,9 @@ def _lead_to(node: NodeView) -> tuple[Operation, ...]:
 
 def _open_branches(node: NodeView) -> list[str]:
     """Branches of a deciding node that no edge carries, where others do."""
-    used = node.group.branches_used.get(node.id or "", set()) - {"error"}
-    return [name for name in branches_of(node) or () if name not in used] if used and not node.bodies else []
+    names = branches_of(node) or ()
+    used = node.group.branches_used.get(node.id or "", set()).intersection(names)
+    return [name for name in names if name not in used] if used and not node.bodies else []
 
 
 def missing_edge(before: NodeView, after: NodeView) -> tuple[Operation, ...]:

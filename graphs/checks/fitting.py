@@ -14,7 +14,8 @@ from graphs.catalogue import node_types
 from graphs.checks import repairs
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, remove, replace
 from graphs.checks.models import at, existing, field_names, hint_at, is_duration, is_model, required
-from graphs.definition import Body, Definition, Edge, Expression, Json, Node
+from graphs.checks.reshaping import mended_boundary, reshaped
+from graphs.definition import Body, Compensate, Definition, Edge, Expression, Json, Node
 from graphs.documents import is_object
 
 MAX_PROBLEMS = 50  # of one piece; each may need a search for the nearest name
@@ -102,8 +103,13 @@ def _unknown_field(piece: Piece, problem: ErrorDetails, covered: set[tuple[int |
     model = hint_at(piece.model, path)
     known = field_names(model) if is_model(model) else ()
     present = list(holder) if is_object(holder) else []
-    close = repairs.meant(str(last), known, present)
     place = joined(piece.pointer, *path)
+    if (other := repairs.translated(str(last), at(holder, [last]), known)) and other[0] not in present:
+        covered.add((*path, other[0]))
+        patch = (remove(joined(place, last)), add(joined(place, other[0]), other[1]))
+        message = f"{piece.name} has no field {str(last)!r}; say it as {other[0]}: {quoted(other[1])}"
+        return Diagnostic(code="unknown_field", pointer=joined(place, last), message=message, suggestions=(other[0],), patch=patch)
+    close = repairs.meant(str(last), known, present)
     if close:
         covered.add((*path, close[0]))
     hint = f"did you mean {close[0]!r}?" if close else f"its fields are {', '.join(known)}"
@@ -133,7 +139,7 @@ def _missing(piece: Piece, problem: ErrorDetails) -> Diagnostic:
 
 
 def _is_config(piece: Piece) -> bool:
-    return piece.model not in (Definition, Body, Node, Edge)
+    return piece.model not in (Definition, Body, Node, Edge, Compensate)
 
 
 def _sample(piece: Piece, path: list[int | str], name: str) -> Any:
@@ -160,7 +166,9 @@ def _wrong(piece: Piece, problem: ErrorDetails) -> Diagnostic:
             fixed: Any = repairs.NOTHING
             patch: tuple[Operation, ...] = (remove(place),)
         else:
-            fixed = repairs.converted(kind, value, duration=is_duration(hint), body=hint is Body, expression=hint == Expression)
+            fixed = reshaped(hint, value)
+            if fixed is repairs.NOTHING:
+                fixed = repairs.converted(kind, value, duration=is_duration(hint), body=hint is Body, expression=hint == Expression)
             patch = () if fixed is repairs.NOTHING else (replace(place, fixed),)
         message = f"{name} must be {wanted}, not {given(value)}"
         return Diagnostic(code="wrong_type", pointer=place, message=message, expected=wanted, patch=patch)
@@ -173,6 +181,7 @@ def _bad_value(piece: Piece, problem: ErrorDetails, place: str, name: str, value
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     fixed: Any = repairs.NOTHING
     expected, suggestions = None, ()
+    patch = mended_boundary(hint_at(piece.model, existing(piece.value, problem["loc"])), value, message, place)
     match problem["type"]:
         case "literal_error":
             allowed = [word.strip("'\"") for word in re.findall(r"'[^']*'|\d+", str(context.get("expected", "")))]
@@ -180,6 +189,7 @@ def _bad_value(piece: Piece, problem: ErrorDetails, place: str, name: str, value
             expected, suggestions = "one of " + ", ".join(allowed), tuple(close)
             fixed = (close or allowed or [repairs.NOTHING])[0]
             message = f"must be one of {', '.join(allowed)}, not {quoted(value)}"
+            patch = _retry_instead(piece, place, value)
         case "string_pattern_mismatch":
             expected = str(context.get("pattern"))
             dashes = "_-" in expected
@@ -192,9 +202,16 @@ def _bad_value(piece: Piece, problem: ErrorDetails, place: str, name: str, value
             fixed = found
         case _:
             pass
-    patch = () if fixed is repairs.NOTHING else (replace(place, fixed),)
+    patch = patch or (() if fixed is repairs.NOTHING else (replace(place, fixed),))
     text = f"{name}: {message}"
     return Diagnostic(code="bad_value", pointer=place, message=text[:500], expected=expected, suggestions=suggestions, patch=patch)
+
+
+def _retry_instead(piece: Piece, place: str, value: Json) -> tuple[Operation, ...]:
+    """`on_error: retry`: what comes after the retries is another question."""
+    if piece.model is not Node or place != f"{piece.pointer}/on_error" or "retry" not in str(value).lower():
+        return ()
+    return (remove(place), *(() if "retry" in piece.value else (add(f"{piece.pointer}/retry", {"max_attempts": 3}),)))
 
 
 def given(value: object) -> str:

@@ -6,18 +6,20 @@ import keyword
 import re
 from collections.abc import Iterator, Mapping
 
-from graphs.catalogue import ALSO_CALLED, node_types
-from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, replace
+from graphs.checks.boundaries import check_boundaries
+from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, remove, replace
 from graphs.checks.edges import add_edges
-from graphs.checks.models import holds_bodies
 from graphs.checks.references import declared
 from graphs.checks.repairs import ROOTS, meant, slug, unused
 from graphs.checks.schemas import check_schema
 from graphs.checks.sites import Site
-from graphs.checks.view import MAX_GROUPS, NodeView, View
+from graphs.checks.types import check_type
+from graphs.checks.undoing import check_undoing
+from graphs.checks.view import NodeView, View
 from graphs.definition import Json, Schema
 from graphs.documents import is_array, is_object
 from graphs.inputs import problems
+from graphs.nodetype import Effect
 
 ID = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
@@ -27,7 +29,7 @@ def check_nodes(view: View, sites: list[Site], workflows: Mapping[str, Schema | 
     known = [node.id for node in view.nodes if node.id]
     first: dict[str, NodeView] = {}
     for node in view.nodes:
-        yield from _check_type(node)
+        yield from check_type(node)
         yield from _check_id(view, node, known, sites)
         if node.id and node.id in first:
             new = unused(node.id, known)
@@ -38,6 +40,12 @@ def check_nodes(view: View, sites: list[Site], workflows: Mapping[str, Schema | 
             first[node.id] = node
         yield from _check_routes(node)
         yield from _check_names(node)
+        if "boundary" in node.raw:
+            yield from check_boundaries(node)
+        if "compensate" in node.raw:
+            yield from check_undoing(view, node)
+        if "on_ambiguous" in node.raw:
+            yield from _check_ambiguous(node)
         if node.kind and node.config is not None:
             yield from _check_kind(view, node, workflows)
 
@@ -52,44 +60,6 @@ def check_schemas(view: View) -> Iterator[Diagnostic]:
         for name, value in node.raw_config.items():
             if is_object(value) and (name in ("form", "schema") or name.endswith("_schema")):
                 yield from check_schema(value, joined(f"{node.pointer}/config", name))
-
-
-def _check_type(node: NodeView) -> Iterator[Diagnostic]:
-    if node.kind is None and "type" in node.raw and node.type is not None:
-        names = list(node_types())
-        plain = re.sub(r"[^a-z0-9]+", "_", node.type.lower()).strip("_")
-        close = meant(plain, names) or [name for name, others in ALSO_CALLED.items() if plain in others and name in names]
-        if not close:
-            close = [name for name in names if name in plain.split("_")]
-        hint = f"did you mean {close[0]!r}?" if close else f"the node types are {', '.join(names)}"
-        pointer = f"{node.pointer}/type"
-        yield Diagnostic(
-            code="unknown_type",
-            pointer=pointer,
-            message=f"node {node.label}: there is no node type {quoted(node.type)}; {hint}",
-            expected="one of " + ", ".join(names),
-            suggestions=tuple(close),
-            patch=(replace(pointer, close[0]),) if close else (),
-        )
-    elif "type" not in node.raw and not any(meant(name, ["type"]) for name in node.raw):
-        fitting = [name for name, kind in node_types().items() if set(node.raw_config) & set(kind.config.model_fields)]
-        best = max(fitting, key=lambda name: _overlap(node, name), default=None)
-        patch = (add(f"{node.pointer}/type", best),) if best else ()
-        message = f"node {node.label} needs a `type`"
-        yield Diagnostic(code="missing_field", pointer=node.pointer, message=message, expected="type", patch=patch)
-    if node.kind and node.group.depth >= MAX_GROUPS and holds_bodies(node.kind.config):
-        message = f"groups are nested more than {MAX_GROUPS} deep at node {node.label}"
-        yield Diagnostic(code="too_deep", pointer=node.pointer, message=message)
-
-
-def _overlap(node: NodeView, name: str) -> int:
-    fields = node_types()[name].config.model_fields
-    known = {field.alias or own for own, field in fields.items()}
-    return (
-        len(known & set(node.raw_config)) * 10
-        - len(set(node.raw_config) - known) * 20
-        - sum(10 for own, field in fields.items() if field.is_required() and (field.alias or own) not in node.raw_config)
-    )
 
 
 def _check_id(view: View, node: NodeView, known: list[str], sites: list[Site]) -> Iterator[Diagnostic]:
@@ -145,6 +115,19 @@ def _check_routes(node: NodeView) -> Iterator[Diagnostic]:
         message = f'node {node.label} has on_error "route" but no edge with branch "error"; its failure would end there in silence'
         pointer = f"{node.pointer}/on_error"
         yield Diagnostic(code="bad_branch", severity="warning", pointer=pointer, message=message, patch=(replace(pointer, "stop"),))
+
+
+def _check_ambiguous(node: NodeView) -> Iterator[Diagnostic]:
+    """`on_ambiguous` is for calls that must not be repeated; the others are repeated without asking."""
+    if node.kind is None or node.config is None or node.raw["on_ambiguous"] == "ask":
+        return
+    effect = node.kind.effect(node.config)
+    if effect is not Effect.WRITE_ONCE:
+        pointer = f"{node.pointer}/on_ambiguous"
+        message = (
+            f"node {node.label} is {effect}, so a call that was cut off is simply repeated; `on_ambiguous` is only for write-once nodes"
+        )
+        yield Diagnostic(code="no_effect", severity="warning", pointer=pointer, message=message, patch=(remove(pointer),))
 
 
 def _check_names(node: NodeView) -> Iterator[Diagnostic]:

@@ -9,6 +9,7 @@ from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, quoted,
 from graphs.checks.edges import missing_edge
 from graphs.checks.expressions import measured
 from graphs.checks.fields import absent
+from graphs.checks.models import holds_bodies
 from graphs.checks.repairs import ROOTS, meant
 from graphs.checks.sites import Site
 from graphs.checks.view import GroupView, NodeView, View
@@ -40,20 +41,31 @@ def check_references(view: View, good: list[tuple[Site, Code]]) -> Iterator[Diag
     """Every chain of every piece of code, in the document's order."""
     scopes: dict[int, dict[str, Schema] | None] = {id(group): group.locals() for group in view.groups}
     for site, code in good:
+        local = _with_own(site, scopes[id(site.group)])
         seen: set[tuple[str, tuple[str | int, ...]]] = set()
         for reference in code.references:
             key = (reference.root, reference.steps)
             if key not in seen:
                 seen.add(key)
-                yield from _check(view, site, reference, scopes[id(site.group)])
+                yield from _check(view, site, reference, local)
+
+
+def _with_own(site: Site, local: dict[str, Schema] | None) -> dict[str, Schema] | None:
+    """The names around a piece of code, and those that its node gives to its own expressions."""
+    node = site.node
+    if local is None or node is None or node.kind is None or site.kind != "expression" or site.config is not node.raw.get("config"):
+        return local
+    if node.config is None:
+        return None if holds_bodies(node.kind.config) else local
+    return {**local, **own} if (own := node.kind.sees(node.config)) else local
 
 
 def _check(view: View, site: Site, reference: Reference, local: dict[str, Schema] | None) -> Iterator[Diagnostic]:
     root, steps = reference.root, reference.steps
     first = steps[0] if steps else None
-    if site.early and root in ("vars", "nodes", "errors"):
-        message = f"{quoted(site.text.strip())}: the first values of `vars` are worked out before any node has run"
-        yield Diagnostic(code="not_upstream", pointer=site.pointer, message=f"{message}; only input, run and env are there")
+    if site.early and root in site.early.hidden:
+        message = f"{quoted(site.text.strip())}: {site.early.message}"
+        yield Diagnostic(code="not_upstream", pointer=site.pointer, message=message)
     elif local and root in local:
         yield from _fields(site, reference, root, local[root], steps)
     elif root in ("nodes", "errors"):
@@ -71,7 +83,7 @@ def _check(view: View, site: Site, reference: Reference, local: dict[str, Schema
 
 def _is_own_name(site: Site, root: str) -> bool:
     """A script node may hand its code values by name; they are in its config."""
-    config = site.node.raw_config if site.node else {}
+    config = site.config or {}
     return root in config or any(is_object(value) and root in value for value in config.values())
 
 
@@ -153,7 +165,7 @@ def _is_before(target: NodeView, site: Site) -> bool:
         return True  # the output of the workflow, or a node that is broken anyway
     if anchor.id not in target.group.by_id or target.group.leads(target.id, anchor.id):
         return True
-    return anchor is target and site.edge is not None and target.group is site.group
+    return anchor is target and (site.edge is not None or site.after) and target.group is site.group
 
 
 def _has_loose_ends(group: GroupView) -> bool:
@@ -179,6 +191,12 @@ def _unknown_node(view: View, site: Site, reference: Reference, id: str) -> Diag
 
 def _hidden(site: Site, reference: Reference, target: NodeView) -> Diagnostic:
     owners = list(target.group.around())
+    if reference.root == "nodes" and (better := _last_pass(site, target)) is not None:
+        message = f"node {target.label} is inside; its output of the pass before is `last`, which is null before the first pass"
+        patch = _swapped(site, "nodes", reference.steps[:1], better)
+        return Diagnostic(
+            code="not_visible", pointer=site.pointer, message=f"{quoted(site.text.strip())}: {message}", suggestions=(better,), patch=patch
+        )
     outer = next((owner for owner in owners if _visible(owner, site.group)), owners[-1])
     names = list(outer.output.get("properties", {}))
     outputs = ", ".join(f"nodes.{outer.id}.{name}" for name in names) or f"nodes.{outer.id}"
@@ -190,6 +208,15 @@ def _hidden(site: Site, reference: Reference, target: NodeView) -> Diagnostic:
         suggestions=tuple(f"nodes.{outer.id}.{name}" for name in names),
         patch=_swapped(site, reference.root, reference.steps, f"nodes.{outer.id}.{names[0]}") if names else (),
     )
+
+
+def _last_pass(site: Site, target: NodeView) -> str | None:
+    """What the condition of a loop calls the output of the last node in its body, where that is the node meant."""
+    owner = target.group.owner
+    if owner is None or owner is not site.node or owner.kind is None or owner.config is None or "last" not in owner.kind.sees(owner.config):
+        return None
+    left = {edge.source for edge in target.group.links if edge.branch != "error"}
+    return "last" if [node for node in target.group.nodes if node.id not in left] == [target] else None
 
 
 def _not_before(site: Site, target: NodeView) -> Diagnostic:

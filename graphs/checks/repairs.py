@@ -51,6 +51,40 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "retries": ("retry",),
     "retry_policy": ("retry",),
     "max_retries": ("max_attempts",),
+    "max_iterations": ("max_loops",),
+    "max_loops": ("max_iterations",),
+    "loops": ("max_loops", "max_iterations"),
+    "max": ("max_loops", "max_iterations"),
+    "limit": ("max_loops", "max_iterations"),
+    "boundaries": ("boundary",),
+    "boundary_events": ("boundary",),
+    "events": ("boundary",),
+    "undo": ("compensate",),
+    "rollback": ("compensate",),
+    "compensation": ("compensate",),
+    "on_rollback": ("compensate",),
+    "progress": ("milestone",),
+    "after": ("timer",),
+    "duration": ("timer",),
+    "signal": ("event",),
+    "codes": ("error",),
+    "errors": ("error", "catch"),
+    "interrupt": ("interrupting",),
+    "cancel": ("interrupting",),
+    "except": ("catch",),
+    "rescue": ("catch",),
+    "handler": ("catch",),
+    "always": ("finally",),
+    "ensure": ("finally",),
+    "try": ("body",),
+    "while": ("condition",),
+    "paths": ("branches",),
+    "bodies": ("branches",),
+    "due": ("deadline",),
+    "ignore": ("continue",),
+    "skip": ("continue",),
+    "fail": ("stop",),
+    "fallback": ("route",),
     "attempts": ("max_attempts",),
     "comment": ("notes",),
     "note": ("notes",),
@@ -66,7 +100,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "true": ("then",),
     "false": ("else",),
     "otherwise": ("else",),
-    "delay": ("duration",),
+    "delay": ("duration", "start_delay", "timer"),
     "event_name": ("event",),
     "uri": ("url",),
     "endpoint": ("url",),
@@ -109,6 +143,17 @@ def meant(name: str, known: Iterable[str], taken: Iterable[str] = ()) -> list[st
     same = simple.get(re.sub(r"[^a-z0-9]", "", name.lower()))
     close = [same] if same else nearest(name, free)
     return close or [other for other in SYNONYMS.get(name.lower(), ()) if other in free]
+
+
+def translated(name: str, value: Json, known: Iterable[str]) -> tuple[str, Json] | None:
+    """A field of other tools' loops as a field of ours, and its value: `until` is the contrary of `while`, `times` counts passes."""
+    if not {"condition", "max_iterations"} <= set(known):
+        return None
+    if name.lower() in ("until", "stop_when", "break_when", "exit_condition") and isinstance(value, str):
+        return "condition", f"not ({value})"
+    if name.lower() in ("times", "count", "repeat", "iterations") and isinstance(value, int) and not isinstance(value, bool):
+        return "condition", f"index < {value}"
+    return None
 
 
 def converted(kind: str, value: Json, *, duration: bool = False, body: bool = False, expression: bool = False) -> Any:

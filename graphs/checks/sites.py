@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from graphs.catalogue import node_types
 from graphs.checks.diagnostic import Diagnostic, joined, quoted, replace
 from graphs.checks.models import parts
 from graphs.checks.repairs import path_like
@@ -15,10 +16,25 @@ from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.expressions import ExpressionError
 from graphs.expressions.template import Hole, split
+from graphs.nodetype import NodeType
 
 MAX_SITES = 10_000
 FOREIGN_HOLE = re.compile(r"\$\{\{?\s*((?:input|nodes|vars|run|env|item)\b[^{}]*?)\s*\}\}?")
 SINGLE_HOLE = re.compile(r"(?<![{$])\{\s*((?:input|nodes|vars)\.[\w.\[\]'\"]+)\s*\}(?!\})")
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """A moment at which some names have no value yet."""
+
+    hidden: tuple[str, ...]
+    message: str
+
+
+BEFORE_NODES = Early(
+    ("vars", "nodes", "errors"), "the first values of `vars` are worked out before any node has run; only input, run and env are there"
+)
+BEFORE_RUN = Early(("vars", "nodes", "errors", "run"), "this is worked out when the run is started; only input and env are there")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +46,12 @@ class Site:
     whole: str  # the string it stands in; the same but for holes
     pointer: str  # of that string
     group: GroupView
-    node: NodeView | None = None  # None in the workflow's output and its first variables
+    node: NodeView | None = None  # None in the workflow's output, its first variables and its settings
     edge: EdgeView | None = None
     hole: Hole | None = None
-    early: bool = False  # evaluated before any node has run
+    early: Early | None = None
+    after: bool = False  # evaluated when the node has succeeded, so that its own output is there
+    config: dict[str, Json] | None = None  # where it stands, if that is a config
 
     def with_code(self, code: str) -> str:
         """The whole string with other code in this place."""
@@ -66,10 +84,10 @@ def find_sites(view: View) -> tuple[list[Site], list[Diagnostic]]:
                         edge=edge,
                     )
                 )
-    for name, early in (("output", False), ("vars", True)):
+    for name, early in (("output", None), ("vars", BEFORE_NODES)):
         if name in view.document:
-            place = _Place(group=view.root, node=None, early=early)
-            _in_template(view.document[name], f"/{name}", place, sites, problems)
+            _in_template(view.document[name], f"/{name}", _Place(view.root, early=early), sites, problems)
+    _in_settings(view, sites, problems)
     if len(sites) > MAX_SITES:
         message = f"the workflow has more than {MAX_SITES:,} expressions"
         return [], [Diagnostic(code="too_large", pointer="", message=message)]
@@ -79,22 +97,56 @@ def find_sites(view: View) -> tuple[list[Site], list[Diagnostic]]:
 @dataclass(frozen=True, slots=True)
 class _Place:
     group: GroupView
-    node: NodeView | None
-    early: bool = False
+    node: NodeView | None = None
+    early: Early | None = None
+    after: bool = False
+    config: dict[str, Json] | None = None
+
+
+def _in_settings(view: View, sites: list[Site], problems: list[Diagnostic]) -> None:
+    settings = view.document.get("settings")
+    if not is_object(settings):
+        return
+    place = _Place(view.root, early=BEFORE_RUN)
+    concurrency = settings.get("concurrency")
+    if is_object(concurrency):
+        _in_template(concurrency.get("key"), "/settings/concurrency/key", place, sites, problems)
+    _in_template(settings.get("deadline"), "/settings/deadline", place, sites, problems)
 
 
 def _in_node(node: NodeView, sites: list[Site], problems: list[Diagnostic]) -> None:
-    if node.kind is None:
-        return
-    place = _Place(node.group, node)
-    for part in parts(node.kind.config, node.raw_config):
-        pointer = f"{node.pointer}/config{part.pointer}"
+    if node.kind:
+        config = node.raw_config
+        _in_config(node.kind, config, f"{node.pointer}/config", _Place(node.group, node, config=config), sites, problems)
+    if "milestone" in node.raw:
+        _in_template(node.raw["milestone"], f"{node.pointer}/milestone", _Place(node.group, node, after=True), sites, problems)
+    for number in node.boundaries.values() if "boundary" in node.raw else ():
+        pointer = f"{node.pointer}/boundary/{number}/correlation"
+        _in_template(node.raw["boundary"][number].get("correlation"), pointer, _Place(node.group, node), sites, problems)
+    undo = node.compensation
+    if undo is not None and (kind := node_types().get(str(undo.get("type")))) and is_object(undo.get("config")):
+        config = undo["config"]
+        place = _Place(node.group, node, after=True, config=config)
+        _in_config(kind, config, f"{node.pointer}/compensate/config", place, sites, problems)
+
+
+def _in_config(kind: NodeType, config: dict[str, Json], pointer: str, place: _Place, sites: list[Site], problems: list[Diagnostic]) -> None:
+    for part in parts(kind.config, config):
         if part.kind == "template":
-            _in_template(part.value, pointer, place, sites, problems)
+            _in_template(part.value, pointer + part.pointer, place, sites, problems)
         elif part.kind in ("expression", "code") and isinstance(part.value, str):
-            kind: Literal["expression", "code"] = "expression" if part.kind == "expression" else "code"
-            text = part.value
-            sites.append(Site(kind=kind, text=text, whole=text, pointer=pointer, group=node.group, node=node))
+            sites.append(
+                Site(
+                    kind="expression" if part.kind == "expression" else "code",
+                    text=part.value,
+                    whole=part.value,
+                    pointer=pointer + part.pointer,
+                    group=place.group,
+                    node=place.node,
+                    after=place.after,
+                    config=config,
+                )
+            )
 
 
 def _in_template(value: Json, pointer: str, place: _Place, sites: list[Site], problems: list[Diagnostic]) -> None:
@@ -133,6 +185,8 @@ def _in_text(text: str, pointer: str, place: _Place, sites: list[Site], problems
                 node=place.node,
                 hole=hole,
                 early=place.early,
+                after=place.after,
+                config=place.config,
             )
         )
 

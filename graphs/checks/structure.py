@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from graphs.catalogue import node_types
 from graphs.checks import repairs
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, remove, replace
 from graphs.checks.fitting import Piece, fit, given
 from graphs.checks.models import aliases, field_names
 from graphs.checks.view import GroupView, NodeView, View
-from graphs.definition import Body, Definition, Edge, Json, Node
+from graphs.definition import Body, Compensate, Definition, Edge, Json, Node
 from graphs.documents import is_array, is_object
 from graphs.nodetype import NodeType
 
@@ -47,6 +48,8 @@ def check_structure(view: View) -> Iterator[Diagnostic]:
                 yield from _inner_names(node.kind.config, [(node.raw_config, f"{node.pointer}/config")], name)
             if node.kind and (is_object(node.raw.get("config")) or "config" not in node.raw):
                 yield from _check_config(node, node.kind)
+            if node.compensation is not None:
+                yield from _check_compensate_config(node, node.compensation)
 
 
 def _inner_names(model: type[BaseModel], values: list[tuple[dict[str, Json], str]], name: str) -> Iterator[Diagnostic]:
@@ -127,15 +130,56 @@ def _check_list(group: GroupView, name: str) -> Iterator[Diagnostic]:
 def _check_node(node: NodeView) -> Iterator[Diagnostic]:
     piece = Piece(
         model=Node,
-        value=node.raw,
+        value=node.raw if node.compensation is None else {name: value for name, value in node.raw.items() if name != "compensate"},
         pointer=node.pointer,
         name=f"node {node.label}",
         elsewhere=_misplaced_in_node(node),
         before=() if "config" in node.raw else (add(f"{node.pointer}/config", {}),),
     )
+    elsewhere = (f"{node.pointer}/id", f"{node.pointer}/compensate")  # checks/nodes.py, checks/undoing.py
     for diagnostic in fit(piece):
-        if diagnostic.pointer != f"{node.pointer}/id" and diagnostic.expected not in ("id", "type"):  # checks/nodes.py
+        text = diagnostic.pointer == elsewhere[1] and isinstance(node.raw["compensate"], str)
+        if diagnostic.pointer != elsewhere[0] and diagnostic.expected not in ("id", "type") and not text:
             yield diagnostic
+    if node.compensation is not None:
+        yield from _check_compensate(node, node.compensation)
+
+
+def _check_compensate(node: NodeView, undo: dict[str, Json]) -> Iterator[Diagnostic]:
+    """The fields of a compensation beside its config."""
+    kind = node_types().get(str(undo.get("type")))
+    inner = undo.get("config", {})
+    fields = set(field_names(kind.config) if kind else ()) - set(field_names(Compensate)) - set(inner if is_object(inner) else ())
+    pointer = f"{node.pointer}/compensate"
+    yield from fit(
+        Piece(
+            model=Compensate,
+            value=undo,
+            pointer=pointer,
+            name=f"the compensation of node {node.label}",
+            elsewhere={name: f"{pointer}/config/{name}" for name in fields},
+            before=() if "config" in undo else (add(f"{pointer}/config", {}),),
+        )
+    )
+
+
+def _check_compensate_config(node: NodeView, undo: dict[str, Json]) -> Iterator[Diagnostic]:
+    kind = node_types().get(str(undo.get("type")))
+    config = undo.get("config", {})
+    if kind is None or not is_object(config):
+        return
+    pointer = f"{node.pointer}/compensate"
+    up = set(field_names(Compensate)) - set(undo) - set(field_names(kind.config))
+    yield from fit(
+        Piece(
+            model=kind.config,
+            value=config,
+            pointer=f"{pointer}/config" if "config" in undo else pointer,
+            name=f"the config of the compensation of node {node.label} ({kind.name})",
+            elsewhere={name: f"{pointer}/{name}" for name in up},
+            coming=frozenset(name for name in field_names(kind.config) if name in undo and name not in field_names(Compensate)),
+        )
+    )
 
 
 def _misplaced_in_node(node: NodeView) -> dict[str, str]:

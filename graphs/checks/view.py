@@ -12,6 +12,7 @@ from graphs.catalogue import node_types
 from graphs.checks.models import holds_bodies, parts
 from graphs.definition import Definition, Json, Schema
 from graphs.documents import is_array, is_object
+from graphs.loops import Region, regions
 from graphs.nodetype import NodeType
 
 MAX_GROUPS = 20  # in one another
@@ -28,6 +29,7 @@ class EdgeView:
     source: str | None
     target: str | None
     branch: str | None
+    marked: bool = False  # it has `max_loops`, so it is meant to lead back
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -62,6 +64,21 @@ class NodeView:
         config = self.raw.get("config")
         return config if is_object(config) else {}
 
+    @property
+    def boundaries(self) -> dict[str, int]:
+        """Name of a boundary -> its place in the list, the first where there are several."""
+        found = self.raw.get("boundary")
+        if not is_array(found):
+            return {}
+        named = [(one.get("name"), number) for number, one in enumerate(found) if is_object(one)]
+        return {name: number for name, number in reversed(named) if isinstance(name, str)}
+
+    @property
+    def compensation(self) -> dict[str, Json] | None:
+        """What undoes it, as written."""
+        found = self.raw.get("compensate")
+        return found if is_object(found) else None
+
 
 @dataclass(kw_only=True, eq=False)
 class GroupView:
@@ -77,18 +94,35 @@ class GroupView:
 
     @cached_property
     def by_id(self) -> dict[str, NodeView]:
-        """The first node of each id."""
-        return {node.id: node for node in reversed(self.nodes) if node.id}
+        """The first node of each id, in the author's order."""
+        return _first_of_each(self.nodes)
 
     @cached_property
     def links(self) -> list[EdgeView]:
-        """Edges between two different nodes that exist here."""
-        known = self.by_id
-        return [edge for edge in self.edges if edge.source in known and edge.target in known and edge.source != edge.target]
+        """Edges between two different nodes that exist here, without those that lead back."""
+        known, returning = self.by_id, self.returning
+        return [
+            edge
+            for edge in self.edges
+            if edge.source in known and edge.target in known and edge.source != edge.target and edge not in returning
+        ]
+
+    @cached_property
+    def loops(self) -> tuple[Region, ...]:
+        """What edges that lead back repeat, inner loops first."""
+        if not any(edge.marked for edge in self.edges):
+            return ()
+        return regions(list(self.by_id), [(edge.source or "", edge.target or "", edge.marked) for edge in self.edges])
+
+    @cached_property
+    def returning(self) -> dict[EdgeView, Region]:
+        """Edges with `max_loops` that do lead back, and what they repeat."""
+        return {self.edges[index]: region for region in self.loops for index in region.back}
 
     @cached_property
     def _ancestors(self) -> dict[str, int]:
-        """Node id -> bit set of the nodes before it, by place. In and behind a cycle everything counts that can lead there."""
+        """Node id -> bit set of the nodes before it, by place. In and behind a cycle everything counts that can lead there; in and behind
+        a loop all of the loop."""
         place = self._place
         before = dict.fromkeys(place, 0)
         entering = dict.fromkeys(place, 0)
@@ -108,6 +142,11 @@ class GroupView:
         everything = (1 << len(place)) - 1
         for id in (id for id, count in entering.items() if count > 0):
             before[id] = everything
+        for region in self.loops:
+            header, members = place[region.header], sum(place[id] for id in region.members)
+            for id in before:
+                if before[id] & header or id in region.members:
+                    before[id] |= members
         return before
 
     @cached_property
@@ -124,7 +163,7 @@ class GroupView:
         return found
 
     def leads(self, source: str | None, target: str | None) -> bool:
-        """Whether edges lead from one node of this body to another, by whatever way."""
+        """Whether edges lead from one node of this body to another, by whatever way, also by going back."""
         return bool(self._ancestors.get(target or "", 0) & self._place.get(source or "", 0))
 
     def locals(self) -> dict[str, Schema] | None:
@@ -163,7 +202,7 @@ class View:
     @cached_property
     def by_id(self) -> dict[str, NodeView]:
         """The first node of each id, anywhere."""
-        return {node.id: node for node in reversed(self.nodes) if node.id}
+        return _first_of_each(self.nodes)
 
     @property
     def input_schema(self) -> Json:
@@ -211,7 +250,9 @@ def _fill(group: GroupView) -> None:
             target = _text(raw.get("to", raw.get("target")))
             branch = _text(raw.get("branch"))
             pointer = f"{group.pointer}/edges/{number}"
-            group.edges.append(EdgeView(pointer=pointer, index=number, raw=raw, group=group, source=source, target=target, branch=branch))
+            edge = EdgeView(pointer=pointer, index=number, raw=raw, group=group, source=source, target=target, branch=branch)
+            edge.marked = raw.get("max_loops") is not None
+            group.edges.append(edge)
 
 
 def _add_bodies(node: NodeView, kind: NodeType) -> None:
@@ -222,6 +263,14 @@ def _add_bodies(node: NodeView, kind: NodeType) -> None:
             pointer = f"{node.pointer}/config{part.pointer}"
             depth = node.group.depth + 1
             node.bodies[part.pointer] = GroupView(pointer=pointer, raw=part.value, owner=node, key=part.pointer, depth=depth)
+
+
+def _first_of_each(nodes: list[NodeView]) -> dict[str, NodeView]:
+    found: dict[str, NodeView] = {}
+    for node in nodes:
+        if node.id:
+            found.setdefault(node.id, node)
+    return found
 
 
 def _text(value: Json) -> str | None:

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import EmptyInputError
 
 from graphs.compiler import Graph, State
+from graphs.definition import Json
 from graphs.engine.drive import Drive
+from graphs.engine.events import Happening
 from graphs.engine.record import RunCancelled, RunFailed, RunTimedOut, StepFailed
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Stopped
@@ -24,49 +27,67 @@ RECURSION_LIMIT = 100_000  # supersteps; ours is settings.max_steps
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ends. Kept in its row while what it has done is being undone."""
+
+    state: str
+    message: str
+    output: Json = None
+    error: dict[str, Any] | None = None
+    dead: bool = False
+
+    @property
+    def event(self) -> Happening:
+        return (cast(Any, f"run.{self.state}"), self.message)
+
+
 async def conduct(drive: Drive, graph: Graph, *, poisoned: bool = False) -> None:
     """Drives a run until it is finished or put down. Never raises for what a run does; a lost lease ends it without a word. Raises
     Unavailable when Postgres does not answer: then nothing that was acknowledged is lost, and the run can be driven again."""
     try:
-        await _walk(drive, graph, poisoned)
+        ending = await _drive(drive, graph, poisoned)
+        if ending and (ending := await _undone(drive, ending)):
+            await drive.settle(ending.state, output=ending.output, error=ending.error, event=ending.event, dead=ending.dead)
     except LeaseLost:
         log.warning("run %s is driven by another worker now", drive.run_id)
 
 
-async def _walk(drive: Drive, graph: Graph, poisoned: bool) -> None:
+async def _drive(drive: Drive, graph: Graph, poisoned: bool) -> Ending | None:
+    """The main body. None when the run was put down."""
     try:
         await drive.restore()
+        if drive.loaded.ending:
+            return Ending(**drive.loaded.ending)
         if poisoned and drive.claimed.claims > 5 + len(drive.records):
-            raise RunFailed("poison", f"the worker driving this run died {drive.claimed.claims} times in a row without progress")
+            message = f"the worker driving this run died {drive.claimed.claims} times in a row without progress"
+            return Ending(state="failed", message=message, error={"code": "poison", "message": message}, dead=True)
         state = await _invoke(drive, graph)
-        if not drive.settled:
-            await _finish(drive, state)
+        return None if drive.settled else await _finished(drive, state)
     except StepFailed as failed:
-        await drive.settle(
-            "failed", error=failed.error, event=("run.failed", f"Failed at {failed.error['position']}: {failed.error['message'][:300]}")
-        )
+        message = f"Failed at {failed.error.get('position', '')}: {failed.error['message'][:300]}"
+        return Ending(state="failed", message=message, error=failed.error)
     except Stopped as stopped:
         error = {"code": "stopped", "message": stopped.message or "stopped by the workflow"} if stopped.state == "failed" else None
-        await drive.settle(
-            stopped.state, output=stopped.output, error=error, event=(f"run.{stopped.state}", stopped.message or "Stopped by the workflow")
-        )
+        return Ending(state=stopped.state, message=stopped.message or "Stopped by the workflow", output=stopped.output, error=error)
     except RunCancelled:
-        await drive.settle("cancelled", event=("run.cancelled", "Cancelled"))
+        return Ending(state="cancelled", message="Cancelled")
     except RunTimedOut:
-        error = {"code": "run_timeout", "message": "the run was not done within settings.timeout"}
-        await drive.settle("failed", error=error, event=("run.failed", error["message"]))
+        return _failed({"code": "run_timeout", "message": "the run was not done by its deadline (settings.timeout or deadline)"})
     except RunFailed as failed:
-        await drive.settle("failed", error=failed.error, event=("run.failed", failed.error["message"]))
+        return _failed(failed.error)
     except ExpressionError as problem:
-        error = {"code": "expression", "message": f"the first values of vars: {problem}", "position": "vars"}
-        await drive.settle("failed", error=error, event=("run.failed", error["message"]))
+        return _failed({"code": "expression", "message": f"the first values of vars: {problem}", "position": "vars"})
     except (LeaseLost, Unavailable):
         raise
     except Exception:  # the worker loop: a fault of ours must not leave the run "running"
         number = secrets.token_hex(4)
         log.exception("error %s while driving run %s", number, drive.run_id)
-        error = {"code": "internal", "message": f"an error in Weft itself; the log has it under {number}"}
-        await drive.settle("failed", error=error, event=("run.failed", error["message"]))
+        return _failed({"code": "internal", "message": f"an error in Weft itself; the log has it under {number}"})
+
+
+def _failed(error: dict[str, Any]) -> Ending:
+    return Ending(state="failed", message=error["message"], error=error)
 
 
 async def _invoke(drive: Drive, graph: Graph) -> State:
@@ -83,15 +104,35 @@ async def _invoke(drive: Drive, graph: Graph) -> State:
     return cast(State, state)
 
 
-async def _finish(drive: Drive, state: State) -> None:
+async def _finished(drive: Drive, state: State) -> Ending:
     if not state.get("done"):
-        error = {"code": "stuck", "message": "the graph returned before its end; nothing of the run is lost, retry it"}
-        await drive.settle("failed", error=error, event=("run.failed", error["message"]))
-        return
+        return _failed({"code": "stuck", "message": "the graph returned before its end; nothing of the run is lost, retry it"})
     try:
         output = drive.root.output if drive.plan.output is None else await drive.render(drive.plan.output, drive.root.scope)
     except ExpressionError as problem:
-        error = {"code": "expression", "message": f"the output of the workflow: {problem}", "position": "output"}
-        await drive.settle("failed", error=error, event=("run.failed", error["message"]))
-        return
-    await drive.settle("succeeded", output=output, event=("run.succeeded", f"{drive.loaded.name} succeeded"))
+        return _failed({"code": "expression", "message": f"the output of the workflow: {problem}", "position": "output"})
+    return Ending(state="succeeded", message=f"{drive.loaded.name} succeeded", output=output)
+
+
+async def _undone(drive: Drive, ending: Ending) -> Ending | None:
+    """Undoes what the run has done, if it is asked to. The ending, whose error says what could not be undone; None when the run was put
+    down on the way."""
+    if not drive.ending:
+        if not _asks(drive, ending):
+            return ending
+        await drive.begin_ending(asdict(ending))
+    left: list[str] = []
+    if await drive.pursue(drive.undo_all(left)):
+        return None
+    if not left:
+        return ending
+    error = ending.error or {"code": "cancelled", "message": "the run was cancelled"}
+    details: dict[str, Any] = error["details"] if isinstance(error.get("details"), dict) else {}
+    return replace(ending, error={**error, "details": {**details, "compensation_failed": left}})
+
+
+def _asks(drive: Drive, ending: Ending) -> bool:
+    """Whether this way of ending is to be followed by compensation, and there is something to compensate."""
+    asked = drive.plan.definition.settings.compensate
+    wanted = "failure" in asked if ending.state == "failed" else ending.state == "cancelled" and ("cancel" in asked or drive.compensate)
+    return wanted and not ending.dead and drive.undoable()

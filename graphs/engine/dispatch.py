@@ -50,9 +50,11 @@ class Engine:
         slots: int = 64,
         lease: timedelta = LEASE,
         poll: float = 0.5,
+        fused: bool = True,
     ) -> None:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
         self.slots, self.lease, self.poll = slots, lease, poll
+        self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)
         self.serving_now = False
@@ -243,7 +245,7 @@ class Engine:
         from graphs.saver import PostgresSaver
 
         ready = plan(Definition.model_validate(body))
-        self._plans[digest] = ready, compile_graph(ready.body, PostgresSaver(tenant_now.get))
+        self._plans[digest] = ready, compile_graph(ready.body, PostgresSaver(tenant_now.get), fused=self.fused)
         if len(self._plans) > CACHED_PLANS:
             self._plans.popitem(last=False)
         return self._plans[digest]

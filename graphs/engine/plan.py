@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from graphs.catalogue import node_types
 from graphs.definition import Body, Definition, Node, Retry, seconds
+from graphs.engine.configs import fitted
 from graphs.expressions import Template, raw_fields
+from graphs.loops import Region, regions
 from graphs.nodes import join
 from graphs.nodetype import NodeType
 
@@ -23,6 +25,7 @@ class EdgePlan:
     target: str
     when: str | None
     branch: str | None
+    max_loops: int | None = None  # it leads back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +43,47 @@ class NodePlan:
     timeout: float | None
     waits: bool  # it or something inside it may wait
     bodies: dict[str, BodyPlan]
+    compensate: Template | None = None  # config of what undoes it
+    milestone: Template | None = None
+    correlations: dict[str, Template] = field(default_factory=dict[str, Template])  # of its event boundaries, by name
+    undoes: tuple[str, int] | None = None  # it is the compensation of this attempt of a step
+
+    @property
+    def onward(self) -> Iterator[EdgePlan]:
+        """Outgoing edges but for those that lead back."""
+        return (edge for edge in self.outgoing if edge.max_loops is None)
+
+    @property
+    def leads_early(self) -> bool:
+        """What follows may begin before everything before it is done: an early join, or a boundary that does not interrupt."""
+        early_join = self.arrivals is not None and self.arrivals < self.incoming
+        return early_join or any(not boundary.interrupting for boundary in self.node.boundary)
 
     @property
     def compound(self) -> bool:
         """Its `run` starts again from the first line after a crash, so its rendered config is recorded when it begins."""
-        return bool(self.bodies) or self.kind.waits
+        return bool(self.bodies) or self.kind.waits or bool(self.node.boundary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionPlan:
+    """A loop of edges: its nodes run again, in a new pass, when an edge back to its header was taken."""
+
+    header: str
+    parent: str | None  # header of the loop next around it
+    members: dict[str, int]  # node -> edges into it from inside, those that lead back not counted
+    inner: tuple[str, ...]  # headers of the loops inside, at any depth
+    parts: int  # what must be resolved for a pass to be over: nodes of its own and loops directly inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyPlan:
     nodes: dict[str, NodePlan]  # in the author's order
-    sinks: tuple[str, ...]  # nodes that nothing but error edges leaves
+    sinks: tuple[str, ...]  # nodes that no edge leaves but for errors, boundaries and another pass of a loop
+    watched: bool = False  # a boundary of a step in it may lead on while the step is under way
+    regions: dict[str, RegionPlan] = field(default_factory=dict[str, "RegionPlan"])  # loops of edges, by header; inner ones first
+    region_of: dict[str, str] = field(default_factory=dict[str, str])  # node -> header of the innermost loop it is in
+    leaves: dict[int, str] = field(default_factory=dict[int, str])  # edge -> header of the outermost loop that it leaves
 
     def __iter__(self) -> Iterator[NodePlan]:
         return iter(self.nodes.values())
@@ -78,17 +111,54 @@ def plan(definition: Definition) -> Plan:
 
 def plan_body(body: Body) -> BodyPlan:
     edges = [
-        EdgePlan(index=number, source=edge.source, target=edge.target, when=edge.when, branch=edge.branch)
+        EdgePlan(index=number, source=edge.source, target=edge.target, when=edge.when, branch=edge.branch, max_loops=edge.max_loops)
         for number, edge in enumerate(body.edges)
     ]
     leaving: dict[str, list[EdgePlan]] = {node.id: [] for node in body.nodes}
     entering = dict.fromkeys(leaving, 0)
     for edge in edges:
         leaving[edge.source].append(edge)
-        entering[edge.target] += 1
+        entering[edge.target] += edge.max_loops is None
     nodes = {node.id: _plan_node(node, entering[node.id], leaving[node.id]) for node in body.nodes}
-    sinks = tuple(id for id, out in leaving.items() if all(edge.branch == "error" for edge in out))
-    return BodyPlan(nodes=nodes, sinks=sinks)
+    sinks = tuple(node.id for node in nodes.values() if all(_aside(node, edge) for edge in node.outgoing))
+    watched = any(not boundary.interrupting for node in body.nodes for boundary in node.boundary)
+    return BodyPlan(nodes=nodes, sinks=sinks, watched=watched, **_loops(nodes, edges))
+
+
+def _aside(node: NodePlan, edge: EdgePlan) -> bool:
+    """Whether an edge is not part of the ordinary way through a body."""
+    return edge.branch == "error" or edge.max_loops is not None or any(edge.branch == boundary.name for boundary in node.node.boundary)
+
+
+def _loops(nodes: dict[str, NodePlan], edges: list[EdgePlan]) -> dict[str, Any]:
+    found = regions(list(nodes), [(edge.source, edge.target, edge.max_loops is not None) for edge in edges])
+    if not found:
+        return {}
+    region_of: dict[str, str] = {}
+    for region in found:  # inner ones first
+        for member in region.members:
+            region_of.setdefault(member, region.header)
+    leaves: dict[int, str] = {}
+    for region in found:  # outer ones last: the outermost stays
+        for edge in edges:
+            if edge.source in region.members and edge.target not in region.members:
+                leaves[edge.index] = region.header
+    return {
+        "regions": {region.header: _region(region, found, region_of, edges) for region in found},
+        "region_of": region_of,
+        "leaves": leaves,
+    }
+
+
+def _region(region: Region, found: tuple[Region, ...], region_of: dict[str, str], edges: list[EdgePlan]) -> RegionPlan:
+    members = dict.fromkeys(region.members, 0)
+    for edge in edges:
+        if edge.max_loops is None and edge.source in members and edge.target in members:
+            members[edge.target] += 1
+    own = sum(region_of[member] == region.header for member in members)
+    inner = tuple(other.header for other in found if other is not region and other.header in members)
+    directly = sum(other.parent == region.header for other in found)
+    return RegionPlan(header=region.header, parent=region.parent, members=members, inner=inner, parts=own + directly)
 
 
 def _plan_node(node: Node, incoming: int, outgoing: list[EdgePlan]) -> NodePlan:
@@ -110,9 +180,35 @@ def _plan_node(node: Node, incoming: int, outgoing: list[EdgePlan]) -> NodePlan:
         arrivals=join.arrivals(parsed) if isinstance(parsed, join.Config) else None,
         retry=node.retry or kind.retry,
         timeout=seconds(node.timeout) if node.timeout else None,
-        waits=kind.waits or any(inner.waits for body in bodies.values() for inner in body),
+        waits=kind.waits or bool(node.boundary) or any(inner.waits for body in bodies.values() for inner in body),
         bodies=bodies,
+        compensate=Template.compile(node.compensate.config) if node.compensate else None,
+        milestone=Template.compile(node.milestone) if node.milestone else None,
+        correlations={one.name: Template.compile(one.correlation) for one in node.boundary if one.correlation is not None},
     )
+
+
+def plan_undo(id: str, undo: dict[str, Any], attempt: tuple[str, int]) -> BodyPlan:
+    """The one-step body that undoes an attempt of a step; `undo` is what was recorded with its receipt."""
+    kind = node_types()[undo["type"]]
+    node = Node(id="undo", type=kind.name, config=undo["config"])
+    step = NodePlan(
+        id=id,
+        node=node,
+        kind=kind,
+        template=Template.compile({}),
+        raw={},
+        fixed=fitted(kind.config, undo["config"]),
+        incoming=0,
+        outgoing=(),
+        arrivals=None,
+        retry=Retry.model_validate(undo["retry"]) if undo.get("retry") else kind.retry,
+        timeout=undo.get("timeout"),
+        waits=False,
+        bodies={},
+        undoes=attempt,
+    )
+    return BodyPlan(nodes={id: step}, sinks=(id,))
 
 
 @lru_cache(maxsize=256)
@@ -127,25 +223,35 @@ def segments(body: BodyPlan, *, fused: bool = True) -> tuple[tuple[str, ...], ..
     place = {id: number for number, id in enumerate(order)}
     before = [0] * len(order)  # bit sets of ancestors, by place
     for id in order:
-        for edge in body.nodes[id].outgoing:
+        for edge in body.nodes[id].onward:
             before[place[edge.target]] |= before[place[id]] | 1 << place[id]
     after = [0] * len(order)
     for id in reversed(order):
-        for edge in body.nodes[id].outgoing:
+        for edge in body.nodes[id].onward:
             after[place[id]] |= after[place[edge.target]] | 1 << place[edge.target]
     everything = (1 << len(order)) - 1
     parts: list[list[str]] = []
     region_open = early = False
     for number, id in enumerate(order):
         node = body.nodes[id]
-        early = early or (node.arrivals is not None and node.arrivals < node.incoming)  # from an early join on, nothing waits for all
+        early = early or node.leads_early  # from there on, nothing waits for all
         cut = not early and before[number] | after[number] | 1 << number == everything
         if cut or not region_open:
             parts.append([id])
         else:
             parts[-1].append(id)
         region_open = not cut
+    parts = _whole(parts, body)
     return tuple(tuple(part) for part in (_fused(parts, body) if fused else parts))
+
+
+def _whole(parts: list[list[str]], body: BodyPlan) -> list[list[str]]:
+    """A loop of edges is never cut."""
+    for region in body.regions.values():
+        places = [number for number, part in enumerate(parts) if not region.members.keys().isdisjoint(part)]
+        first, last = places[0], places[-1]
+        parts = [*parts[:first], [id for part in parts[first : last + 1] for id in part], *parts[last + 1 :]]
+    return parts
 
 
 def _fused(parts: list[list[str]], body: BodyPlan) -> list[list[str]]:
@@ -169,7 +275,7 @@ def topological(body: BodyPlan) -> list[str]:
     while ready:
         id = ready.pop(0)
         order.append(id)
-        for edge in body.nodes[id].outgoing:
+        for edge in body.nodes[id].onward:
             missing[edge.target] -= 1
             if missing[edge.target] == 0:
                 ready.append(edge.target)

@@ -1,4 +1,4 @@
-"""What a driver knows of the steps and waits of its run: the rows of the journal, as they are and as they will be once committed."""
+"""What a driver knows of the steps of its run: the rows of the journal, as they are and as they will be once committed."""
 
 from __future__ import annotations
 
@@ -15,33 +15,70 @@ from store.node_runs import NodeRun
 class Record:
     """The latest attempt of a step."""
 
+    node_id: str
+    node_type: str
     attempt: int
-    first: int = 1  # attempt with which this series began: a retry by hand begins a new one
+    series: int = 1  # attempt with which this series began: a retry by hand or an undo begins a new one
     state: str
+    seq: int = 0
     started_at: datetime
     input: Json = None
     output: Json = None
     error: dict[str, Any] | None = None
     taken: list[int] | None = None
     retry_at: datetime | None = None
+    effect: str | None = None
+    key: str | None = None  # the idempotency key of its calls
+    undo: dict[str, Any] | None = None
 
     @property
     def final(self) -> bool:
-        """Nothing more happens at this step; `taken` is missing only where deciding the edges failed."""
-        return self.state in ("succeeded", "skipped") or (self.state == "failed" and self.taken is not None)
+        """Nothing more happens at this step. `taken` is missing where its edges could not be decided, or must be once more."""
+        return self.state in ("succeeded", "skipped") or (self.state in ("failed", "cancelled", "ambiguous") and self.taken is not None)
 
 
 def restored(row: NodeRun) -> Record:
     return Record(
+        node_id=row.node_id,
+        node_type=row.node_type,
         attempt=row.attempt,
+        series=row.series,
         state=row.state,
+        seq=row.seq,
         started_at=row.started_at,
         input=row.input,
         output=row.output,
         error=row.error,
         taken=row.taken,
         retry_at=row.retry_at,
+        effect=row.effect,
+        key=row.effect_key,
+        undo=row.undo,
     )
+
+
+def row_of(position: str, record: Record, *, finished_at: datetime | None = None, vars: Json = None) -> dict[str, Any]:
+    """The row of the journal that a record is. The outbox numbers it."""
+    return {
+        "position": position,
+        "attempt": record.attempt,
+        "series": record.series,
+        "node_id": record.node_id,
+        "node_type": record.node_type,
+        "state": record.state,
+        "seq": record.seq,
+        "input": record.input,
+        "output": record.output,
+        "error": record.error,
+        "taken": record.taken,
+        "vars": vars,
+        "effect": record.effect,
+        "effect_key": record.key if record.effect else None,
+        "undo": record.undo,
+        "started_at": record.started_at.isoformat(),
+        "finished_at": finished_at.isoformat() if finished_at else None,
+        "retry_at": record.retry_at.isoformat() if record.retry_at and record.state in ("retrying", "failed", "cancelled") else None,
+    }
 
 
 def error_of(failure: Failure, position: str) -> dict[str, Any]:

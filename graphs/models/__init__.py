@@ -29,6 +29,7 @@ from graphs.models._failures import caught, failure
 from graphs.models._structured import Shape
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound
+from store.postgres import Tenant
 
 SCRIPTED = "scripted"
 SHOWN = 20_000  # characters of a wrong answer that go back to the model
@@ -119,6 +120,12 @@ class Models:
         self._settings, self._outbound = settings, outbound
         self._loaded: set[str] = set()
 
+    def of(self, tenant: Tenant) -> Models:
+        """What an organization's steps ask with: their calls keep to its circuits and rate limits. Cheap to make."""
+        view = Models(self._settings, self._outbound.of(tenant))
+        view._loaded = self._loaded
+        return view
+
     def default(self) -> str:
         """The model of a step that names none: the operator's choice, else that of the first vendor with a key, else "scripted"."""
         if self._settings.default:
@@ -156,7 +163,7 @@ class Models:
             schema=shape.schema if shape else None,
             temperature=temperature,
             max_tokens=max_tokens,
-            timeout=timeout,
+            timeout=max(timeout - 2.0, timeout * 0.8),  # the network sees a silent server first, and its circuit hears of it
         )
         try:
             async with asyncio.timeout(timeout):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from graphs.nodetype import Failure
-from graphs.outbound import retry_after
+from graphs.outbound import REFUSED, retry_after
 
 if TYPE_CHECKING:
     from graphs.models import Vendor
@@ -39,6 +39,8 @@ def failure(full: str, vendor: Vendor, wrong: Exception) -> Failure:
 
 
 def _network(full: str, vendor: Vendor, cause: Failure) -> Failure:
+    if cause.code in REFUSED:
+        return cause
     message = f"{full} could not be reached: {cause.message}; {_look(vendor)}"
     return Failure(f"model_{cause.code}", message, retryable=cause.retryable)
 

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from graphs.definition import Closed, Duration, Json, Retry, Schema, seconds
 from graphs.nodetype import Context, Effect, Failure, Family
-from graphs.outbound import Answer, parse_json, retry_after
+from graphs.outbound import REFUSED, Answer, parse_json, retry_after
 
 SUMMARY = "Call a URL. Output `body` is the parsed JSON or the text, with `status`, `ok` and `headers`; other statuses than 2xx fail."
 FAMILY: Family = "action"
@@ -28,7 +28,7 @@ MAX_HEADERS, MAX_HEADER = 50, 1000
 SHOWN = 300  # characters of a failed answer that go into the message
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 UNPROCESSED = frozenset({408, 425, 429})  # the receiver says that it has done nothing
-UNSENT = frozenset({"blocked_address", "bad_url", "bad_request", "connect", "tls"})
+UNSENT = REFUSED | {"blocked_address", "bad_url", "bad_request", "connect", "tls"}
 DROPPED = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization"})  # of the answer: state would keep them
 OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"})
 CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)

@@ -9,19 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx2
 
 from graphs.definition import Json
 from graphs.nodetype import Failure
-from graphs.outbound.clients import ModelClient
 from graphs.outbound.delays import retry_after
+from graphs.outbound.gate import REFUSED, Gate, Passage
+from graphs.outbound.network import Network
 from graphs.outbound.parsing import parse_json
-from graphs.outbound.policy import Policy, Rules, bracketed
-from graphs.outbound.transport import CONNECT_SECONDS, GuardedTransport, Resolver, check_url, origin, resolve
+from graphs.outbound.policy import Policy
+from graphs.outbound.transport import CONNECT_SECONDS, Resolver, check_url, origin, resolve, target_of
+from store.postgres import Tenant
 
-__all__ = ["Answer", "Outbound", "Policy", "parse_json", "retry_after"]
+__all__ = ["REFUSED", "Answer", "Outbound", "Policy", "parse_json", "retry_after"]
 
 MAX_REDIRECTS = 10
 ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "idempotency-key", "user-agent"})
@@ -48,22 +49,35 @@ class _Hop:
 
 
 class Outbound:
-    """`async with Outbound(policy) as outbound:` — one per process; safe for any number of calls at once."""
+    """`async with Outbound(policy) as outbound:` — one per process; safe for any number of calls at once.
 
-    def __init__(self, policy: Policy, *, resolver: Resolver = resolve, tls: ssl.SSLContext | None = None) -> None:
+    `outbound.of(tenant)` is the same for one organization: its calls keep to that organization's circuits and rate limits."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        resolver: Resolver = resolve,
+        tls: ssl.SSLContext | None = None,
+        view: tuple[Network, Tenant] | None = None,
+    ) -> None:
         self.policy = policy
-        self._resolver, self._context = resolver, tls
-        self._building = asyncio.Lock()
-        self._transport = GuardedTransport(Rules.of(policy), resolver, self._tls)
-        self._clients: dict[str, httpx2.AsyncClient] = {}
+        self._network, self._tenant = view or (Network(policy, resolver, tls), None)
+
+    def of(self, tenant: Tenant) -> Outbound:
+        """What an organization's steps call with. Cheap to make; what it knows is kept here."""
+        return Outbound(self.policy, view=(self._network, tenant))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._transport.aclose()
-        for client in self._clients.values():
-            await client.aclose()
+        await self._network.aclose()
+
+    @property
+    def gate(self) -> Gate | None:
+        """The organization's circuits as this process knows them; None where nobody in particular calls."""
+        return self._network.gate(self._tenant) if self._tenant else None
 
     async def request(
         self,
@@ -80,51 +94,53 @@ class Outbound:
     ) -> Answer:
         """One call, redirects included, within `timeout` seconds in all and `max_bytes` of decoded answer.
 
-        Raises Failure: blocked_address, bad_url, bad_request, connect, tls, timeout, cut, too_large, bad_answer,
-        redirects. After the first five nothing has reached the other side, unless `details` says {"sent": true}:
+        Raises Failure: circuit_open, rate_limited, blocked_address, bad_url, bad_request, connect, tls, timeout, cut, too_large,
+        bad_answer, redirects. After the first seven nothing has reached the other side, unless `details` says {"sent": true}:
         then an earlier hop has answered with a redirect."""
         hop = _first(method, url, headers, json, content, params)
         limit = self.policy.max_bytes if max_bytes is None else max_bytes
         seconds = self.policy.timeout if timeout is None else timeout
+        passage = await self._enter(hop, seconds)  # waiting for its turn is not part of the call
         try:
-            async with asyncio.timeout(seconds):
-                return await self._follow(hop, limit, seconds, MAX_REDIRECTS if follow_redirects else 0)
+            async with asyncio.timeout(seconds) as deadline:
+                return await self._follow(hop, passage, deadline, limit, seconds, MAX_REDIRECTS if follow_redirects else 0)
         except TimeoutError:
             raise Failure("timeout", f"{origin(hop.url)} did not finish its answer within {seconds:g} s", retryable=True) from None
 
     def client(self, base_url: str) -> httpx2.AsyncClient:
         """An httpx2 client for a vendor SDK; as the operator configured `base_url`, its host may be private here."""
-        where = urlsplit(base_url)
-        port = where.port or (443 if where.scheme == "https" else 80)
-        key = f"{bracketed(where.hostname or '')}:{port}"
-        if key not in self._clients:
-            inner = GuardedTransport(Rules.of(self.policy, (key,)), self._resolver, self._tls)
-            self._clients[key] = ModelClient(inner, self.policy.max_bytes)
-        return self._clients[key]
+        return self._network.client(base_url, self._tenant)
 
-    async def _follow(self, hop: _Hop, limit: int, seconds: float, redirects: int) -> Answer:
+    async def _enter(self, hop: _Hop, seconds: float) -> Passage:
+        gate = self.gate
+        return await gate.enter(target_of(hop.url), seconds) if gate else Passage()
+
+    async def _follow(self, hop: _Hop, passage: Passage, deadline: asyncio.Timeout, limit: int, seconds: float, redirects: int) -> Answer:
         left = redirects
         while True:
             try:
-                answer = await self._one(hop, limit, seconds)
+                async with passage.until(deadline):
+                    answer = await self._one(hop, passage, limit, seconds)
+                if answer.status not in (301, 302, 303, 307, 308) or "location" not in answer.headers or not redirects:
+                    return answer
+                if not left:
+                    raise Failure("redirects", f"{origin(hop.url)} redirects more than {MAX_REDIRECTS} times")
+                hop, left = _next(hop, answer), left - 1
+                passage = await self._enter(hop, seconds)
             except Failure as wrong:
                 if left != redirects:
                     wrong.details = {"sent": True}
                 raise
-            if answer.status not in (301, 302, 303, 307, 308) or "location" not in answer.headers or not redirects:
-                return answer
-            if not left:
-                raise Failure("redirects", f"{origin(hop.url)} redirects more than {MAX_REDIRECTS} times", details={"sent": True})
-            hop, left = _next(hop, answer), left - 1
 
-    async def _one(self, hop: _Hop, limit: int, seconds: float) -> Answer:
+    async def _one(self, hop: _Hop, passage: Passage, limit: int, seconds: float) -> Answer:
         # the deadline bounds reading, writing and waiting for a connection
         times = {"connect": min(CONNECT_SECONDS, seconds), "read": None, "write": None, "pool": None}
         try:
             request = httpx2.Request(hop.method, hop.url, headers=dict(hop.headers), content=hop.content, extensions={"timeout": times})
         except (ValueError, TypeError) as wrong:
             raise Failure("bad_request", f"the request to {origin(hop.url)} is not valid HTTP: {wrong}") from None
-        response = await self._transport.handle_async_request(request)
+        response = await self._network.transport.handle_async_request(request)
+        passage.answered(response.status_code, response.headers)
         try:
             body = await _read(response, limit, origin(hop.url))
         finally:
@@ -136,13 +152,6 @@ class Outbound:
             body=body,
             url=str(hop.url),
         )
-
-    async def _tls(self) -> ssl.SSLContext:
-        """Built once, at the first https call and off the event loop: loading the certificates takes 60 to 230 ms."""
-        async with self._building:
-            if self._context is None:
-                self._context = await asyncio.to_thread(httpx2.create_ssl_context)
-        return self._context
 
 
 def _first(

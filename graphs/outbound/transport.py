@@ -192,6 +192,12 @@ def origin(url: httpx2.URL) -> str:
     return f"{url.scheme}://{bracketed(url.host)}" + (f":{url.port}" if url.port else "")
 
 
+def target_of(url: httpx2.URL) -> str:
+    """The key of a circuit: the origin as browsers spell it, one spelling per host."""
+    host = url.raw_host.decode("latin-1").lower().removesuffix(".")
+    return f"{url.scheme}://{bracketed(host)}" + (f":{url.port}" if url.port else "")
+
+
 @contextmanager
 def failures(where: str) -> Generator[None]:
     """Turns what the HTTP library raises into a Failure: connect, tls (nothing sent yet), timeout, cut, bad_request."""

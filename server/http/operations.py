@@ -58,7 +58,7 @@ class Call(Generic[B, Q]):
 class Operation:
     """One route. Without `body` or `query` a request may not carry any."""
 
-    method: Literal["GET", "POST", "PATCH"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     name: str
     summary: str

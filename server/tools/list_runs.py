@@ -15,11 +15,11 @@ from server.pages import listing
 from server.tools import Ctx, caller_of, hints
 from server.views import run_line
 
-DESCRIPTION = "List runs, newest first, filtered by workflow and state."
+DESCRIPTION = "List runs, newest first, filtered by workflow and state. dead: failed, because recovery gave up."
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 
-State = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled"]
+State = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled", "dead"]
 
 
 async def run(

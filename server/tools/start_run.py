@@ -8,6 +8,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from graphs import runs
+from graphs.runs import Timing
 from server.arguments import IdempotencyKey, Input, WorkflowName
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
@@ -28,6 +29,9 @@ async def run(
     input: Input = None,
     version: Annotated[int | None, Field(ge=1, description="without it the active version")] = None,
     idempotency_key: IdempotencyKey = None,
+    delay: Annotated[str | None, Field(max_length=40, description='begin that much later, e.g. "2h"')] = None,
+    deadline: Annotated[str | None, Field(max_length=40, description="ISO 8601 instant to be done by")] = None,
+    priority: Annotated[int | None, Field(ge=-100, le=100, description="higher goes first")] = None,
     wait_seconds: Annotated[float, Field(ge=0, le=20, description="wait this long for it to finish")] = 0,
 ) -> CallToolResult:
     caller = caller_of(ctx)
@@ -38,5 +42,6 @@ async def run(
         input={} if input is None else input,
         version=version,
         idempotency_key=idempotency_key,
+        timing=Timing(delay=delay, deadline=deadline, priority=priority),
     )
     return answer_run(await settle(ctx, started.id, wait_seconds) if wait_seconds else started)

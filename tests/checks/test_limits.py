@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -41,6 +42,30 @@ SLOW: dict[str, dict[str, Any]] = {
         [{"from": IDS[k], "to": IDS[k + j]} for k in range(1890) for j in range(1, 5)],
     ),
     "one large cycle": document([step(id) for id in IDS], [{"from": IDS[k - 1], "to": IDS[k]} for k in range(len(IDS))]),
+    "loops in one another": document(
+        [step(id) for id in IDS],
+        [{"from": a, "to": b} for a, b in pairwise(IDS)] + [{"from": IDS[-1], "to": id, "max_loops": 2} for id in IDS],
+    ),
+    "every step a loop": document(
+        [step(id, f"{{{{ nodes.{IDS[-1]}.v }}}}") for id in IDS],
+        [{"from": id, "to": id, "max_loops": 2} for id in IDS]
+        + [{"from": IDS[k], "to": IDS[k + j]} for k in range(1890) for j in (1, 2, 3)],
+    ),
+    "ways into every loop": document(
+        [step(id) for id in IDS],
+        [{"from": a, "to": b} for a, b in pairwise(IDS[:1800])]
+        + [{"from": IDS[900 + k], "to": IDS[900 - k], "max_loops": 2, "when": "input.x"} for k in range(1, 900)]
+        + [{"from": IDS[1800 + k % 100], "to": IDS[k]} for k in range(1800)],
+    ),
+    "cycles everywhere": document(
+        [step(id) for id in IDS], [{"from": a, "to": b} for a, b in pairwise(IDS)] + [{"from": b, "to": a} for a, b in pairwise(IDS)]
+    ),
+    "compensations nobody asks for": document(
+        [
+            {"id": id, "type": "http", "config": {"url": "https://a.example"}, "compensate": {"type": "htp", "config": {"ur": id}}}
+            for id in IDS
+        ]
+    ),
     "thousands of bad schemas": {
         **document([step("a")]),
         "input": {"type": "object", "properties": {f"p{i}": {"type": "strin", "pattern": f"^a{i}+$"} for i in range(12_000)}},

@@ -1,120 +1,97 @@
-"""kill -9 of the worker at every commit boundary of a run with a parallel block, effects and an approval."""
+"""kill -9 of the worker at every commit boundary and during every call, for every node type."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from typing import Any
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from graphs import runs, tasks
-from store.runs import Run
-from tests.engine.conftest import House, flow, put
-from tests.faults import workers
+from graphs.catalogue import node_types
+from graphs.expressions import Evaluator
+from graphs.runtime import Actor
+from store import identities
+from store.postgres import Database
+from tests.conftest import Server
+from tests.engine.conftest import House
 from tests.faults.ledger import Ledger, ledger
+from tests.faults.matrix import Lane, Tally, matrix, opened
+from tests.faults.scenarios import BY_TYPE, SCENARIOS, types_in
+from tests.models.loopback import KEY, ModelServer, model_server
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
-MOST_COMMITS = 60
-
-
-def effect(id: str, port: int, method: str) -> dict[str, Any]:
-    return {"id": id, "type": "http", "config": {"method": method, "url": f"http://127.0.0.1:{port}/{id}", "json": {"n": 1}}}
-
-
-def definition(port: int, method: str) -> dict[str, Any]:
-    branch = {"nodes": [effect("left", port, method), put("left_done")], "edges": [{"from": "left", "to": "left_done"}]}
-    fan = {"id": "fan", "type": "parallel", "config": {"branches": {"a": branch, "b": {"nodes": [effect("right", port, method)]}}}}
-    return flow(
-        put("begin"),
-        effect("first", port, method),
-        fan,
-        {"id": "ok", "type": "approval", "config": {"title": "Go on?"}},
-        effect("second", port, method),
-        put("sum"),
-        put("end"),
-        edges=[
-            ("begin", "first"),
-            ("first", "fan"),
-            ("fan", "ok"),
-            ("ok", "second", {"when": "nodes.ok.approved"}),
-            ("second", "sum"),
-            ("sum", "end"),
-        ],
-    )
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900), pytest.mark.promise("P1")]
+LANES = 3  # lives side by side; each has moments in which it only waits
 
 
-async def settled(house: House, run: Run, *, seconds: float = 40) -> Run:
-    """The run once it is finished or waits for a person."""
-    async with asyncio.timeout(seconds):
-        return await runs.wait(house.runtime, house.actor, run.id, seconds=seconds)
+@asynccontextmanager
+async def lane(server: Server, evaluator: Evaluator, book: Ledger, models: ModelServer) -> AsyncGenerator[Lane]:
+    """A house on a database of its own."""
+    with server.clone() as name:
+        url = server.app_url(name)
+        async with Database.open(url) as database:
+            tenant = database.tenant((await identities.create_organization(database, slug="acme", name="Acme")).id)
+            user = await identities.create_user(tenant, name="Olga", role="owner")
+            actor = Actor(tenant=tenant, user_id=user.id, user_name="Olga", role="owner", via="http")
+            house = House(database=database, evaluator=evaluator, actor=actor)
+            async with opened(house, models.openai()):
+                yield Lane(house=house, url=url, book=book, model_url=models.url, model_key=KEY)
 
 
-async def finish(house: House, run: Run, retried: list[str]) -> Run:
-    """Answers the approval when it comes, and where the run says that it does not know, takes the risk and says so."""
-    while (run := await settled(house, run)).state != "succeeded":
-        if run.state == "waiting":
-            (task,) = (await tasks.page(house.runtime, house.actor, run_id=run.id)).items
-            await tasks.answer(house.runtime, house.actor, task.id, {"approved": True})
-        elif run.state == "failed" and run.error["code"] == "in_doubt":
-            retried.append(f"{run.id}/{run.error['position']}")
-            await runs.control(house.runtime, house.actor, run.id, "retry")
-        else:
-            raise AssertionError(f"the run is {run.state}: {run.error}")
-        async with asyncio.timeout(20):
-            while (await runs.get(house.runtime, house.actor, run.id)).state in ("waiting", "failed"):
-                await asyncio.sleep(0.02)
-    return run
+@asynccontextmanager
+async def lanes(server: Server, evaluator: Evaluator, file: Path) -> AsyncGenerator[list[Lane]]:
+    async with AsyncExitStack() as stack:
+        book = await stack.enter_async_context(ledger(file))
+        models = stack.enter_context(model_server())
+        yield [await stack.enter_async_context(lane(server, evaluator, book, models)) for _ in range(LANES)]
 
 
-async def one_life(house: House, url: str, run: Run, kill_at: int, when: workers.When, retried: list[str]) -> bool:
-    """Drives the run with a worker that dies at the given commit, then with one that does not. Whether the kill was reached."""
-    doomed = workers.start(url, kill_at=kill_at, when=when)
-    finishing = asyncio.create_task(finish(house, run, retried))
-    while doomed.exitcode is None and not finishing.done():
-        await asyncio.sleep(0.01)
-    reached = doomed.exitcode is not None
-    heir = workers.start(url) if reached else doomed
-    try:
-        assert (await finishing).output == {"at": "end"}
-    finally:
-        heir.kill()
-        heir.join()
-    return reached
+async def run_all(lanes: list[Lane], names: list[str]) -> dict[str, Tally]:
+    """Every scenario in some lane, one after another there."""
+    left, found = iter(names), dict[str, Tally]()
+
+    async def work(mine: Lane) -> None:
+        for name in left:
+            found[name] = await matrix(mine, name.replace(" ", "-").replace("_", "-"), SCENARIOS[name])
+
+    async with asyncio.TaskGroup() as group:
+        for each in lanes:
+            group.create_task(work(each))
+    return found
 
 
-@pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_a_run_survives_a_kill_at_every_commit(house: House, app_url: str, method: str, capsys: pytest.CaptureFixture[str]) -> None:
-    repeats: Counter[str] = Counter()
-    retried: list[str] = []
-    kills = lost = boundary = 0
-    async with ledger() as book, house.opened(serving=False) as house.runtime:
-        for boundary in range(1, MOST_COMMITS):
-            reached: list[bool] = []
-            for when in ("before", "after"):
-                run = await house.start(definition(book.port, method))
-                reached.append(await one_life(house, app_url, run, boundary, when, retried))
-                kills += reached[-1]
-                lost += missing(book, run)
-                repeats.update(extra(book, run))
-            if not any(reached):
-                break
-    silent = [key for key in repeats if method == "POST" and key not in retried]
+def test_every_node_type_has_a_scenario() -> None:
+    assert set(BY_TYPE) == set(node_types())
+    for name, scenario in BY_TYPE.items():
+        assert name in set(types_in(scenario.make(1)))
+
+
+async def test_a_run_survives_a_kill_at_every_commit_and_in_every_call(
+    server: Server, evaluator: Evaluator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began, total = time.monotonic(), Tally()
+    async with lanes(server, evaluator, tmp_path / "ledger") as opened_lanes:
+        found = await run_all(opened_lanes, list(SCENARIOS))
+        written = len((tmp_path / "ledger").read_text().splitlines())
+        assert written == len(opened_lanes[0].book.arrivals)
+    for tally in found.values():
+        total.add(tally)
     with capsys.disabled():
-        print(f"\n{method}: {kills} kills -9 at {boundary - 1} commit boundaries: ", end="")
-        print(f"lost {lost}, repeated {sum(repeats.values())}, silent {len(silent)}")
-    assert kills >= 20
-    assert lost == 0
-    assert all(count == 1 for count in repeats.values())  # at most the step in flight
-    assert silent == []  # a write-once effect is repeated only after the run has said that it does not know
+        show(found, total, time.monotonic() - began)
+    assert (total.lost, total.silent, total.wrong) == ([], [], [])
+    assert total.reported == total.real > 0
+    assert min(sum(tally.kills.values()) for tally in found.values()) >= 8
 
 
-EFFECTS = ("first", "fan/left", "fan/right", "second")
-
-
-def missing(book: Ledger, run: Run) -> int:
-    return sum(book.effects[f"{run.id}/{position}"] == 0 for position in EFFECTS)
-
-
-def extra(book: Ledger, run: Run) -> Counter[str]:
-    return Counter({key: count - 1 for key in (f"{run.id}/{position}" for position in EFFECTS) if (count := book.effects[key]) > 1})
+def show(found: dict[str, Tally], total: Tally, seconds: float) -> None:
+    print(
+        f"\n{'kill -9 at':24} {'commits':>8} {'kills':>6} {'lost':>5} {'repeats':>8} {'silent':>7} {'ambiguous: said':>16} {'real':>5} {'done':>5}"
+    )
+    for name, tally in [*found.items(), ("all", total)]:
+        counts = f"{tally.boundaries:8} {sum(tally.kills.values()):6} {len(tally.lost):5} {tally.repeats:8} {len(tally.silent):7}"
+        print(f"{name:24} {counts} {tally.reported:16} {tally.real:5} {tally.arrived:5}")
+    print(
+        f"{total.kills['before']} before a commit, {total.kills['after']} after one, {total.kills['calling']} during a call: {seconds:.0f} s"
+    )

@@ -111,11 +111,11 @@ async def test_a_worker_that_dies_behind_the_pooler_is_replaced_when_its_lease_r
 ) -> None:
     async with pooled.opened(serving=False) as pooled.runtime:
         run = await pooled.start(DEFINITION, {"order": "B"})
-        doomed = workers.start(pooler.url(database_name), kill_at=2)
+        doomed = workers.start(workers.Orders(url=pooler.url(database_name), at=2))
         async with asyncio.timeout(SECONDS):
             while doomed.exitcode is None:
                 await asyncio.sleep(0.02)
-        heir = workers.start(pooler.url(database_name))
+        heir = workers.start(workers.Orders(url=pooler.url(database_name)))
         try:
             assert_whole(await carried_through(pooled.runtime, pooled.actor, run))
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ class FakeContext:
     position: str = "step"
     attempt: int = 1
     idempotency_key: str = "run-1/step"
+    put_down: bool = False
 
     async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
         assert self.evaluator
@@ -41,6 +42,24 @@ class FakeContext:
 
     async def body(self, key: str, *, index: int | None = None, local: Mapping[str, Json] | None = None) -> Json:
         raise AssertionError("this step has no body")
+
+    def begun(self, key: str, *, index: int | None = None) -> bool:
+        return False
+
+    async def first(self, keys: Sequence[str]) -> tuple[str, Json]:
+        raise AssertionError("this step has no body")
+
+    async def undo(self, key: str, *, index: int | None = None) -> None:
+        raise AssertionError("this step has no body")
+
+    def known(self, name: str) -> Json:
+        return None
+
+    def keep(self, name: str, value: Json) -> None:
+        raise AssertionError("this step has nothing to keep")
+
+    async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
+        self.shown.append(name)
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
         raise AssertionError("this step does not wait")

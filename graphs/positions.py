@@ -1,0 +1,79 @@
+"""Positions, the paths under which the journal keeps the steps of a run, read against the definition they belong to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphs.engine.plan import BodyPlan, NodePlan, Plan
+
+PART = re.compile(r"([a-z][a-z0-9_]*)(?::(\d+))?(?:\[(\d+)\])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A step as a position names it: its node, the body that holds the node, and the step of the group around it."""
+
+    position: str
+    node: NodePlan
+    body: BodyPlan
+    key: str  # pointer of the body inside its group's config; "" at the top level
+    prefix: str  # what the positions beside it begin with, "each[3]/"
+    index: int | None  # of the iteration it is in
+    parent: Place | None
+
+    def around(self) -> Iterator[Place]:
+        """The steps of the groups around it, the next first."""
+        place = self.parent
+        while place is not None:
+            yield place
+            place = place.parent
+
+    def shape(self) -> tuple[tuple[str, str, str], ...]:
+        """What must be alike in two definitions for a step to be the same one: ids, types and bodies from the top down to it."""
+        return tuple((place.key, place.node.id, place.node.kind.name) for place in (self, *self.around()))
+
+
+def locate(plan: Plan, position: str) -> Place | None:
+    """The step a position names, or None where this definition has no such step. Compensations (`ship~undo`) are no steps of a definition."""
+    body, key, prefix, index = plan.body, "", "", None
+    place: Place | None = None
+    parts = position.split("/")
+    for number, part in enumerate(parts):
+        found = PART.fullmatch(part)
+        node = body.nodes.get(found[1]) if found else None
+        if found is None or node is None:
+            return None
+        own = prefix + part.partition("[")[0]
+        place = Place(position=own, node=node, body=body, key=key, prefix=prefix, index=index, parent=place)
+        if number + 1 == len(parts):
+            return None if found[3] else place
+        entered = _body_with(node, parts[number + 1])
+        if entered is None:
+            return None
+        (key, body), prefix, index = entered, f"{prefix}{part}/", int(found[3]) if found[3] else None
+    return None
+
+
+def _body_with(group: NodePlan, part: str) -> tuple[str, BodyPlan] | None:
+    """The body of a group that holds the step the next part of a position names; ids are unique in a definition."""
+    found = PART.match(part)
+    return next(((key, body) for key, body in group.bodies.items() if found and found[1] in body.nodes), None)
+
+
+def inside(position: str, group: str) -> bool:
+    """Whether a position lies inside a group's step."""
+    return position.startswith((f"{group}/", f"{group}["))
+
+
+def positions_of(plan: Plan) -> list[str]:
+    """Every step of a definition, iterations left open: for telling which there are."""
+
+    def walk(body: BodyPlan, prefix: str) -> Iterator[str]:
+        for node in body:
+            yield prefix + node.id
+            for inner in node.bodies.values():
+                yield from walk(inner, f"{prefix}{node.id}/")
+
+    return list(walk(plan.body, ""))

@@ -1,0 +1,48 @@
+"""Rows on their way into the journal's statements: JSON values as text, nothing that Postgres cannot hold, large values beside the row."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from store.jsontext import text
+
+JSON = frozenset({"input", "output", "error", "taken", "vars", "undo", "data", "form", "assign_to", "metadata", "ending"})
+BULKY = frozenset({"input", "output"})  # columns with a digest column beside them, for values that are kept in weft.payloads
+INLINE = 65_536  # characters of JSON that stay in the row
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no text column of Postgres can hold
+
+Row = dict[str, Any]
+Payloads = dict[str, str]
+"""Hexadecimal SHA-256 -> JSON text."""
+
+
+def storable(row: Row, payloads: Payloads) -> Row:
+    """JSON values as their text, and no character in a text that Postgres cannot hold. Values too large for a row go to `payloads`."""
+    made = {name: _column(name, value) for name, value in row.items()}
+    for name in BULKY & made.keys():
+        if (value := made[name]) is not None and len(value) > INLINE:
+            digest = hashlib.sha256(value.encode()).hexdigest()
+            payloads[digest] = value
+            made[name], made[f"{name}_digest"] = None, digest
+    return made
+
+
+def _column(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "assign_to":  # is looked into by queries
+        return text({key: UNSTORABLE.sub("\ufffd", part) for key, part in value.items()})
+    if name in JSON:
+        return text(value)
+    return UNSTORABLE.sub("\ufffd", value) if type(value) is str else value
+
+
+def merged(rows: list[Row]) -> list[Row]:
+    """Start and end of a fast step meet in one batch: one row, since one statement cannot upsert a row twice."""
+    found: dict[tuple[str, str, int], Row] = {}
+    for row in rows:
+        key = (row["run_id"], row["position"], row["attempt"])
+        found[key] = {**found.get(key, {}), **row}
+    return list(found.values())

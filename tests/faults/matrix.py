@@ -1,0 +1,308 @@
+"""The crash matrix: a workflow is run once undisturbed, then once for every commit and every call of that run with a worker that dies there
+and another that takes over. A person who knows the ledger answers what the run asks. At the end the ledger and the run are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal
+
+from graphs import authoring, runs, signals, tasks
+from graphs.engine import Engine
+from graphs.models import Models, ModelSettings
+from graphs.outbound import Outbound, Policy
+from graphs.runtime import Runtime
+from store.errors import Conflict
+from store.queries import Query
+from store.runs import Run
+from tests.engine.conftest import House
+from tests.faults import workers
+from tests.faults.ledger import Arrival, Ledger
+from tests.faults.scenarios import Scenario
+
+SECONDS = 30.0  # for the whole life of a run
+GIVEN = json.dumps({"status": 200, "ok": True, "headers": {}, "body": {}})  # what a person says that a call has answered
+FAMILY = b"""WITH RECURSIVE family AS (
+  SELECT r.id FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.input ->> 'tag' = %(tag)s::text) """
+INTENTS = Query(
+    "intents",
+    FAMILY
+    + b"""SELECT n.effect_key FROM weft.node_runs n JOIN family f ON f.id = n.run_id
+    WHERE n.org_id = %(org_id)s::uuid AND n.effect = 'write-once' AND n.state = 'running'""",
+)
+ASKED = Query(
+    "asked",
+    FAMILY
+    + b"""SELECT n.effect_key FROM weft.tasks t JOIN family f ON f.id = t.run_id
+    JOIN weft.node_runs n ON n.org_id = t.org_id AND n.run_id = t.run_id AND t.position LIKE n.position || '%%#ambiguous'
+    WHERE t.org_id = %(org_id)s::uuid AND t.kind = 'resolution'""",
+)
+STATES = Query(
+    "states",
+    FAMILY
+    + b"""SELECT DISTINCT ON (r.parent_position, n.position) concat_ws('>', r.parent_position, n.position) || ' ' || n.state
+    FROM weft.node_runs n JOIN family f ON f.id = n.run_id JOIN weft.runs r ON r.org_id = n.org_id AND r.id = n.run_id
+    WHERE n.org_id = %(org_id)s::uuid ORDER BY r.parent_position, n.position, n.attempt DESC""",
+)
+CHILDREN = Query("children", FAMILY + b"SELECT count(*)::int FROM family")
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What the matrix has found, over all lives."""
+
+    kills: Counter[str] = field(default_factory=Counter[str])  # by when: before, after, calling
+    boundaries: int = 0
+    lost: list[str] = field(default_factory=list[str])
+    silent: list[str] = field(default_factory=list[str])
+    repeats: int = 0  # of effects that may be repeated, always with their own key
+    reported: int = 0
+    real: int = 0
+    arrived: int = 0  # of the ambiguous ones, those whose call had taken effect
+    wrong: list[str] = field(default_factory=list[str])
+
+    def add(self, other: Tally) -> None:
+        self.kills += other.kills
+        for name in ("boundaries", "repeats", "reported", "real", "arrived"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("lost", "silent", "wrong"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """Where the worker dies: at its n-th commit, or while its n-th call is under way."""
+
+    at: int = 0
+    when: workers.When | Literal["calling"] = "before"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What is left of a life and must not depend on deaths."""
+
+    run: tuple[str, Any, Any]
+    beside: tuple[str, Any, Any] | None
+    states: frozenset[str]
+    family: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """A house with a database of its own, in which one life goes on at a time. Its engine drives only as the heir."""
+
+    house: House
+    url: str
+    book: Ledger
+    model_url: str
+    model_key: str
+    lives: int = 0
+
+    def orders(self, **more: Any) -> workers.Orders:
+        return workers.Orders(url=self.url, locked=True, lease=15.0, model_url=self.model_url, model_key=self.model_key, **more)
+
+    async def publish(self, name: str, scenario: Scenario) -> None:
+        """The definitions of a scenario, checked and published."""
+        for suffix, make in (("", scenario.make), ("-beside", scenario.beside), (None, scenario.child)):
+            if make:
+                definition = make(self.book.port)
+                definition = definition if suffix is None else {**definition, "name": name + suffix}
+                made, report = await authoring.create(self.house.runtime, self.house.actor, definition)
+                assert made is not None, (name, report)
+                await authoring.publish(self.house.runtime, self.house.actor, made.name)
+
+
+@asynccontextmanager
+async def opened(house: House, models: ModelSettings) -> AsyncGenerator[None]:
+    """The house with an engine that drives nothing yet."""
+    async with AsyncExitStack() as stack:
+        outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
+        engine = Engine(house.database, house.evaluator, outbound, Models(models, outbound), variables={}, poll=0.02)
+        await stack.enter_async_context(engine)
+        house.runtime = Runtime(
+            database=house.database, evaluator=house.evaluator, outbound=outbound, models=engine.models, variables={}, engine=engine
+        )
+        yield
+
+
+class Life:
+    """One run of a scenario from its start to its end."""
+
+    def __init__(self, lane: Lane, name: str, scenario: Scenario) -> None:
+        self.lane, self.name, self.scenario = lane, name, scenario
+        lane.lives += 1
+        self.tag = f"{name}-{lane.lives}"
+        self.runtime, self.actor = lane.house.runtime, lane.house.actor
+        self.intents: set[str] = set()  # of calls that must not be repeated, under way at the death
+        self.died = False
+
+    async def undisturbed(self) -> tuple[Ending, int]:
+        """How the scenario ends, and how many commits its worker makes."""
+        count = workers.counter()
+        worker = workers.start(self.lane.orders(count=count))
+        try:
+            ending = await self._lived(await self._started())
+        finally:
+            workers.end(worker)
+        return ending, count.value
+
+    async def disturbed(self, fate: Fate) -> Ending:
+        commit = fate.when != "calling"
+        doomed = workers.start(self.lane.orders(at=fate.at, when=fate.when) if commit else self.lane.orders())
+        if not commit:
+            self.lane.book.watched[self.tag] = _trap(doomed, fate.at)
+        finishing = asyncio.create_task(self._lived(await self._started()))
+        try:
+            while doomed.exitcode is None and not finishing.done():
+                await asyncio.sleep(0.005)
+            self.died = doomed.exitcode is not None
+            if not self.died:
+                return await finishing
+            self.intents = {key.lower() for key in await self.actor.tenant.all(INTENTS, str, tag=self.tag)}
+            async with self.runtime.engine.serving(grace=2.0):
+                return await finishing
+        finally:
+            workers.end(doomed)
+            finishing.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([finishing])
+
+    async def _started(self) -> tuple[Run, Run | None]:
+        """Starts what the scenario needs; nothing is driven by this process."""
+        beside = await self._start(f"{self.name}-beside") if self.scenario.beside else None
+        if beside:
+            await self._until(beside.id, lambda run: run.state == "waiting")
+        return await self._start(self.name), beside
+
+    async def _start(self, name: str) -> Run:
+        return await runs.start(self.runtime, self.actor, workflow=name, input={"tag": self.tag})
+
+    async def _lived(self, started: tuple[Run, Run | None]) -> Ending:
+        async with asyncio.timeout(SECONDS):
+            done = [await self._carried(run) for run in started if run]
+        states = await self.actor.tenant.all(STATES, str, tag=self.tag)
+        (family,) = await self.actor.tenant.all(CHILDREN, int, tag=self.tag)
+        return Ending(run=done[0], beside=done[1] if len(done) > 1 else None, states=frozenset(states), family=family)
+
+    async def _carried(self, run: Run) -> tuple[str, Any, Any]:
+        """The end of a run whose questions are answered as they come, and only when nothing else of it moves."""
+        while (run := await runs.get(self.runtime, self.actor, run.id)).state not in runs.FINISHED:
+            if run.state == "waiting":
+                for other in [run, *await self._children(run)]:
+                    await self._attend(other)
+            await asyncio.sleep(0.01)
+        code = run.error["code"] if run.error else None
+        return run.state, run.output, code
+
+    async def _children(self, run: Run) -> list[Run]:
+        ids = [wait["child_run_id"] for wait in run.waiting_for if wait.get("child_run_id")]
+        return [await runs.get(self.runtime, self.actor, id) for id in ids]
+
+    async def _attend(self, run: Run) -> None:
+        if run.state != "waiting":
+            return
+        for wait in run.waiting_for:
+            if wait["kind"] == "event" and wait["event_name"] == "paid":
+                key = f"{self.tag}-paid"
+                await signals.send(self.runtime, self.actor, name="paid", correlation=self.tag, payload={"sum": 5}, idempotency_key=key)
+                return
+        if self.scenario.action and any(wait.get("event_name") == "never" for wait in run.waiting_for):
+            await runs.control(self.runtime, self.actor, run.id, **self.scenario.action)
+            return
+        for wait in run.waiting_for:
+            if "task_id" in wait:
+                await self._answer(run, wait["task_id"])
+
+    async def _answer(self, run: Run, task_id: str) -> None:
+        task = await tasks.get(self.runtime, self.actor, task_id)
+        with suppress(Conflict):  # the run was faster
+            await tasks.answer(self.runtime, self.actor, task_id, self._said(run, task.kind, task.position))
+
+    def _said(self, run: Run, kind: str, position: str) -> dict[str, Any]:
+        """What the person says. Asked what has become of a call, they look at the ledger."""
+        if kind != "resolution":
+            return {"approved": True} if kind == "approval" else {"name": "Ada"}
+        step = position.removesuffix("#ambiguous").partition("~")[0] + ("~undo" if "~undo" in position else "")
+        happened = self.lane.book.has(f"{run.id}/{step}".lower())
+        return {"decision": "happened", "output": GIVEN} if happened else {"decision": "retry"}
+
+    async def _until(self, run_id: str, condition: Any) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not condition(await runs.get(self.runtime, self.actor, run_id)):
+                await asyncio.sleep(0.01)
+
+    async def asked(self) -> set[str]:
+        """Keys of the calls of which the run has said that it does not know."""
+        return {key.lower() for key in await self.actor.tenant.all(ASKED, str, tag=self.tag)}
+
+
+def _trap(doomed: BaseProcess, at: int) -> Any:
+    """Kills the worker while its n-th call is under way: it has taken effect, and nobody hears so."""
+    seen = 0
+
+    def arrived(arrival: Arrival) -> bool:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            doomed.kill()
+        return seen != at
+
+    return arrived
+
+
+async def matrix(lane: Lane, name: str, scenario: Scenario) -> Tally:
+    """Every death of one scenario."""
+    await lane.publish(name, scenario)
+    calm = Life(lane, name, scenario)
+    ending, commits = await calm.undisturbed()
+    assert ending.run[0] == scenario.ends, (name, ending)
+    wanted = Counter(seen.name for seen in lane.book.of(calm.tag))
+    once = {seen.name for seen in lane.book.of(calm.tag) if seen.method == "POST"}
+    calls = sum(seen.tag == calm.tag for seen in lane.book.arrivals)
+    tally = Tally(boundaries=commits)
+    fates = [Fate(at=at, when=when) for at in range(1, commits + 1) for when in ("before", "after")]
+    for fate in [*fates, *(Fate(at=at, when="calling") for at in range(1, calls + 1))]:
+        life = Life(lane, name, scenario)
+        try:
+            found = await life.disturbed(fate)
+        except TimeoutError:
+            tally.lost.append(f"{name} {fate}: not done within {SECONDS} s")
+            continue
+        if life.died:
+            tally.kills[fate.when] += 1
+            await _judge(tally, life, fate, wanted, once)
+            if found != ending:
+                tally.wrong.append(f"{name} {fate}: {_difference(found, ending)}")
+    return tally
+
+
+async def _judge(tally: Tally, life: Life, fate: Fate, wanted: Counter[str], once: set[str]) -> None:
+    """Compares what really happened with what had to, and what the run said with what it could know."""
+    place = f"{life.name} {fate.when} {fate.at}: "
+    done = life.lane.book.of(life.tag)
+    counted = Counter(seen.name for seen in done)
+    tally.lost += [place + name for name in wanted if not counted[name]]
+    tally.wrong += [place + f"{name} was not to be done" for name in counted if name not in wanted]
+    tally.silent += [place + name for name in once if counted[name] > wanted[name]]
+    tally.repeats += sum(max(counted[name] - wanted[name], 0) for name in wanted if name not in once)
+    tally.wrong += [place + f"{name} has several keys" for name in counted if len({seen.key for seen in done if seen.name == name}) > 1]
+    asked = await life.asked()
+    tally.reported += len(asked)
+    tally.real += len(life.intents)
+    tally.arrived += sum(life.lane.book.has(key) for key in life.intents)
+    if asked != life.intents:
+        tally.wrong.append(place + f"said ambiguous of {sorted(asked)}, was {sorted(life.intents)}")
+
+
+def _difference(found: Ending, wanted: Ending) -> str:
+    parts = [f"{name} {getattr(found, name)} != {getattr(wanted, name)}" for name in ("run", "beside", "family")]
+    told = [part for part, name in zip(parts, ("run", "beside", "family"), strict=True) if getattr(found, name) != getattr(wanted, name)]
+    return "; ".join(
+        [*told, *(f"only {side} {sorted(found.states ^ wanted.states)}" for side in ("one",) if found.states != wanted.states)]
+    )
