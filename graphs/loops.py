@@ -49,9 +49,10 @@ def regions(nodes: Sequence[str], edges: Sequence[Link]) -> tuple[Region, ...]:
 
 def _regions(order: list[str], back: dict[int, list[int]], inside: dict[int, int]) -> tuple[Region, ...]:
     around = {header: [other for other in inside if other != header and inside[other] >> header & 1] for header in inside}
+    size = {header: members.bit_count() for header, members in inside.items()}
     found: list[Region] = []
     for header in sorted(inside, key=lambda header: (-len(around[header]), header)):
-        parent = min(around[header], key=lambda other: inside[other].bit_count(), default=None)
+        parent = min(around[header], key=size.__getitem__, default=None)
         found.append(
             Region(
                 header=order[header],

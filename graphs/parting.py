@@ -133,7 +133,7 @@ class Parting:
             return None
         if place.position in self._edited:
             return Kept(position=row.position, attempt=row.attempt, how="edited", output=self._edited[place.position])
-        entered = Kept(position=row.position, attempt=row.attempt, how="entered") if row.has_input else None
+        entered = Kept(position=row.position, attempt=row.attempt, how="entered")
         if place.position in self._entered:
             return entered
         if row.final:

@@ -38,8 +38,8 @@ BEGIN ATOMIC
 END;
 
 -- How the queries below are written: the planner must find the index meant for each, also while its statistics are those of a small table.
--- So they ask for the order that only this index has, go from one to the other by ctid, and the functions that workers call forbid plans
--- that sort or read a table.
+-- So they ask for the order that only this index has, go from a row to itself by ctid (`IS TRUE` offers no index another way), and the
+-- functions that workers call forbid plans that sort or read a table.
 
 -- The heads of the queues: all runs that are due when they are few; else from each queue as many as a claim could want, so that neither a
 -- backlog nor the timers of one organization stand before another's. `keyed`: it needs a place under its concurrency key first; to end a
@@ -111,7 +111,7 @@ BEGIN
   FOR turn IN 1..10 LOOP
     WITH begun AS (              -- a delay that is over: from here on it stands in the line
       SELECT b.ctid FROM weft.due_runs(256, clock) d JOIN weft.runs b ON b.ctid = d.place
-      WHERE d.keyed AND b.id = d.id AND b.state = 'queued' AND b.begin_at <= clock FOR UPDATE OF b SKIP LOCKED)
+      WHERE d.keyed AND (b.id = d.id AND b.state = 'queued' AND b.begin_at <= clock) IS TRUE FOR UPDATE OF b SKIP LOCKED)
     UPDATE weft.runs r SET begin_at = NULL FROM begun WHERE r.ctid = begun.ctid;
     WITH due AS MATERIALIZED (SELECT * FROM weft.due_runs(256, clock) d WHERE d.keyed),
     next AS MATERIALIZED (
@@ -119,7 +119,7 @@ BEGIN
                         FROM (SELECT DISTINCT d.org_id, d.concurrency_key FROM due d) AS k) AS k, weft.next_in_line(k.orgs, k.keys, clock) n),
     blocked AS (
       SELECT b.ctid FROM due d JOIN weft.runs b ON b.ctid = d.place
-      WHERE b.id = d.id AND b.state = 'queued' AND b.wake_at <= clock AND d.id <> ALL (ARRAY(SELECT n.id FROM next n)) FOR UPDATE OF b SKIP LOCKED)
+      WHERE (b.id = d.id AND b.state = 'queued' AND b.wake_at <= clock) IS TRUE AND d.id <> ALL (ARRAY(SELECT n.id FROM next n)) FOR UPDATE OF b SKIP LOCKED)
     UPDATE weft.runs r SET wake_at = r.deadline_at FROM blocked WHERE r.ctid = blocked.ctid;
     GET DIAGNOSTICS moved = ROW_COUNT;
     EXIT WHEN moved = 0;
@@ -185,8 +185,8 @@ BEGIN
     WHERE CASE WHEN d.keyed THEN d.id = ANY (ARRAY(SELECT n.id FROM next n)) ELSE gated OR d.max_running IS NULL END),
   chosen AS (
     SELECT r.ctid, k.keyed FROM ranked k JOIN weft.runs r ON r.ctid = k.place
-    WHERE k.turn <= coalesce(k.max_running, k.turn) AND r.id = k.id AND r.state IN ('queued', 'waiting') AND r.wake_at <= clock
-      AND NOT (k.keyed AND r.begin_at IS NOT NULL)
+    WHERE k.turn <= coalesce(k.max_running, k.turn)
+      AND (r.id = k.id AND r.state IN ('queued', 'waiting') AND r.wake_at <= clock AND NOT (k.keyed AND r.begin_at IS NOT NULL)) IS TRUE
     ORDER BY k.turn, k.wake_at, k.id LIMIT room FOR UPDATE OF r SKIP LOCKED)
   UPDATE weft.runs r SET state = 'running', worker = worker_number, fence = r.fence + 1, lease_until = clock + lease, wake_at = NULL,
          begin_at = NULL, started_at = coalesce(r.started_at, clock), admitted = r.admitted OR c.keyed
@@ -221,7 +221,7 @@ BEGIN
                               weft.next_in_line(k.orgs, k.keys, clock) n),
   locked AS (
     SELECT r.ctid FROM next n JOIN weft.runs r ON r.ctid = n.place
-    WHERE r.id = n.id AND r.state = 'queued' AND NOT r.admitted AND coalesce(r.wake_at > clock, true) FOR UPDATE OF r SKIP LOCKED)
+    WHERE (r.id = n.id AND r.state = 'queued' AND NOT r.admitted AND coalesce(r.wake_at > clock, true)) IS TRUE FOR UPDATE OF r SKIP LOCKED)
   UPDATE weft.runs r SET wake_at = clock FROM locked l WHERE r.ctid = l.ctid;
   GET DIAGNOSTICS woken = ROW_COUNT;
   RETURN woken;

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
-from server.http import circuits, events, health, runs, tasks, workflows
+from server.http import circuits, events, health, history, runs, steering, tasks, workflows
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
 from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
@@ -45,6 +45,8 @@ async def _openapi(call: Call[None, Query]) -> Response:
 
 OPERATIONS: tuple[Operation, ...] = (
     *runs.OPERATIONS,
+    *steering.OPERATIONS,
+    *history.OPERATIONS,
     *workflows.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,

@@ -20,7 +20,7 @@ class Scope(StrEnum):
     """What a tool or a route needs. Each has exactly one."""
 
     READ = "read"  # see workflows, runs, tasks and the guide
-    RUN = "run"  # start and control runs, send events
+    RUN = "run"  # start and control runs, send events, reset circuits
     TASK = "task"  # answer questions put to people
     AUTHOR = "author"  # write, test and publish workflows; run a definition that was never published
     ADMIN = "admin"  # users and keys

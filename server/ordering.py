@@ -104,7 +104,6 @@ async def sweep(caller: Caller, action: Many, filter: Filter, *, expect: int | N
     if expect is None:
         counted = await steering.count(caller.runtime, caller.actor, action, filter)
         return {"action": action, "count": counted.count, "first": counted.first, "done": None}
-    done = 0
-    async for done in steering.control_many(caller.runtime, caller.actor, action, filter, expect=expect, compensate=compensate):
-        pass
-    return {"action": action, "count": expect, "first": [], "done": done}
+    many = steering.control_many(caller.runtime, caller.actor, action, filter, expect=expect, compensate=compensate)
+    steps = [done async for done in many]
+    return {"action": action, "count": expect, "first": [], "done": steps[-1] if steps else 0}

@@ -31,7 +31,6 @@ class Outline:
     state: str
     seq: int
     taken: Any
-    has_input: bool
     started_at: datetime
     finished_at: datetime | None
 

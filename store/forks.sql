@@ -4,8 +4,7 @@ SELECT r.id::text AS run_id FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid A
 
 -- name: outline
 -- The last attempt of every step without what it was given and gave, in the order in which they settled.
-SELECT n.position, n.attempt, n.node_id, n.node_type, n.state, n.seq, n.taken, n.input IS NOT NULL OR n.input_digest IS NOT NULL AS has_input,
-       n.started_at, n.finished_at
+SELECT n.position, n.attempt, n.node_id, n.node_type, n.state, n.seq, n.taken, n.started_at, n.finished_at
 FROM (SELECT DISTINCT ON (l.position) l.* FROM weft.node_runs l WHERE l.org_id = %(org_id)s::uuid AND l.run_id = %(run_id)s::uuid
       ORDER BY l.position, l.attempt DESC LIMIT %(limit)s::int) AS n
 ORDER BY n.seq;

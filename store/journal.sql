@@ -106,7 +106,8 @@ WHERE n.org_id = %(org_id)s::uuid AND n.run_id = x.run_id AND n.position = x.pos
 -- A run ends or is put down. Parking names the signal it has seen: if another came meanwhile the run stays with its driver.
 UPDATE weft.runs r SET state = x.state, output = x.output::json, output_digest = decode(x.output_digest, 'hex'), error = x.error::json,
   worker = NULL, lease_until = NULL, claims = 0,
-  wake_at = CASE WHEN x.wake_now THEN clock_timestamp() WHEN x.wake_at IS NULL THEN r.deadline_at ELSE least(x.wake_at, r.deadline_at) END,
+  wake_at = CASE WHEN x.wake_now THEN clock_timestamp() WHEN r.ending IS NOT NULL THEN x.wake_at  -- while it is undone no deadline counts
+                 WHEN x.wake_at IS NULL THEN r.deadline_at ELSE least(x.wake_at, r.deadline_at) END,
   request = CASE WHEN x.state = 'waiting' THEN r.request END,
   finished_at = CASE WHEN x.state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END,
   ending = CASE WHEN x.state NOT IN ('succeeded', 'failed', 'cancelled') THEN r.ending END,
@@ -123,8 +124,8 @@ RETURNING r.id::text AS run_id;
 WITH finished AS (
     SELECT r.id, r.state, r.output, r.output_digest, r.error, r.parent_run_id, r.parent_position, r.concurrency_key FROM weft.runs r
     WHERE r.org_id = %(org_id)s::uuid AND r.id = ANY(%(run_ids)s::uuid[]) AND r.finished_at IS NOT NULL),
-  closed_steps AS (   -- what was under way ended with the run
-    UPDATE weft.node_runs n SET state = 'cancelled', finished_at = clock_timestamp() FROM finished f
+  closed_steps AS (   -- what was under way ended with the run; whether a call that must not be repeated took effect, nobody knows
+    UPDATE weft.node_runs n SET state = CASE WHEN n.state = 'running' AND n.effect = 'write-once' THEN 'ambiguous' ELSE 'cancelled' END, finished_at = clock_timestamp() FROM finished f
     WHERE n.org_id = %(org_id)s::uuid AND n.run_id = ANY(%(run_ids)s::uuid[]) AND n.run_id = f.id AND n.state IN ('running', 'waiting', 'retrying')
       AND NOT EXISTS (SELECT FROM weft.node_runs l WHERE l.org_id = n.org_id AND l.run_id = n.run_id AND l.position = n.position AND l.attempt > n.attempt)),
   closed_waits AS (

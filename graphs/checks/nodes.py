@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from graphs.checks.boundaries import check_boundaries
 from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, quoted, remove, replace
 from graphs.checks.edges import add_edges
-from graphs.checks.references import declared
 from graphs.checks.repairs import ROOTS, meant, slug, unused
 from graphs.checks.schemas import check_schema
 from graphs.checks.sites import Site
+from graphs.checks.swaps import declared
 from graphs.checks.types import check_type
 from graphs.checks.undoing import check_undoing
 from graphs.checks.view import NodeView, View

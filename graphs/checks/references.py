@@ -1,21 +1,20 @@
-"""What code refers to: names in scope, nodes that come before, fields that can exist."""
+"""What code refers to: names in scope, nodes that come before."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, quoted, replace
+from graphs.checks.diagnostic import Diagnostic, quoted
 from graphs.checks.edges import missing_edge
-from graphs.checks.expressions import measured
-from graphs.checks.fields import absent
 from graphs.checks.models import holds_bodies
+from graphs.checks.reading import check_fields, check_input, check_variable
 from graphs.checks.repairs import ROOTS, meant
 from graphs.checks.sites import Site
+from graphs.checks.swaps import swapped
 from graphs.checks.view import GroupView, NodeView, View
-from graphs.definition import Json, Schema
+from graphs.definition import Schema
 from graphs.documents import is_object
-from graphs.expressions.paths import FOREIGN, nearest, spelled
+from graphs.expressions.paths import FOREIGN, nearest
 from graphs.expressions.syntax import BUILTINS, MODULES, Code, Reference
 
 RUN: Schema = {
@@ -67,16 +66,16 @@ def _check(view: View, site: Site, reference: Reference, local: dict[str, Schema
         message = f"{quoted(site.text.strip())}: {site.early.message}"
         yield Diagnostic(code="not_upstream", pointer=site.pointer, message=message)
     elif local and root in local:
-        yield from _fields(site, reference, root, local[root], steps)
+        yield from check_fields(site, reference, root, local[root], steps)
     elif root in ("nodes", "errors"):
         if first is not None:
             yield from _node(view, site, reference, str(first))
     elif root == "input":
-        yield from _input(view, site, reference)
+        yield from check_input(view, site, reference)
     elif root == "vars":
-        yield from _variable(view, site, reference)
+        yield from check_variable(view, site, reference)
     elif root == "run":
-        yield from _fields(site, reference, "run", RUN, steps)
+        yield from check_fields(site, reference, "run", RUN, steps)
     elif root not in ROOTS and root not in BUILTINS and root not in MODULES and local is not None:
         yield from _unknown_name(view, site, reference, local)
 
@@ -118,7 +117,7 @@ def _unknown_name(view: View, site: Site, reference: Reference, local: dict[str,
         pointer=site.pointer,
         message=f"{quoted(site.text.strip())}: {message}{hint}",
         suggestions=(better,) if better else tuple(known[:8]),
-        patch=_swapped(site, root, (), better) if better else (),
+        patch=swapped(site, root, (), better) if better else (),
     )
 
 
@@ -143,9 +142,9 @@ def _node(view: View, site: Site, reference: Reference, id: str) -> Iterator[Dia
         if not _has_loose_ends(target.group):  # an edge that leads nowhere is the cause, and reported
             yield _not_before(site, target)
     elif reference.root == "errors":
-        yield from _fields(site, reference, f"errors.{id}", ERROR, reference.steps[1:], skip=1)
+        yield from check_fields(site, reference, f"errors.{id}", ERROR, reference.steps[1:], skip=1)
     elif len(reference.steps) > 1:
-        yield from _fields(site, reference, f"nodes.{id}", target.output, reference.steps[1:], skip=1)
+        yield from check_fields(site, reference, f"nodes.{id}", target.output, reference.steps[1:], skip=1)
 
 
 def _visible(target: NodeView, group: GroupView) -> bool:
@@ -185,7 +184,7 @@ def _unknown_node(view: View, site: Site, reference: Reference, id: str) -> Diag
         pointer=site.pointer,
         message=f"{quoted(site.text.strip())}: there is no node {id!r}; {hint}",
         suggestions=tuple(close),
-        patch=_swapped(site, reference.root, prefix, f"{reference.root}.{close[0]}") if close else (),
+        patch=swapped(site, reference.root, prefix, f"{reference.root}.{close[0]}") if close else (),
     )
 
 
@@ -193,7 +192,7 @@ def _hidden(site: Site, reference: Reference, target: NodeView) -> Diagnostic:
     owners = list(target.group.around())
     if reference.root == "nodes" and (better := _last_pass(site, target)) is not None:
         message = f"node {target.label} is inside; its output of the pass before is `last`, which is null before the first pass"
-        patch = _swapped(site, "nodes", reference.steps[:1], better)
+        patch = swapped(site, "nodes", reference.steps[:1], better)
         return Diagnostic(
             code="not_visible", pointer=site.pointer, message=f"{quoted(site.text.strip())}: {message}", suggestions=(better,), patch=patch
         )
@@ -206,7 +205,7 @@ def _hidden(site: Site, reference: Reference, target: NodeView) -> Diagnostic:
         pointer=site.pointer,
         message=f"{quoted(site.text.strip())}: {message}",
         suggestions=tuple(f"nodes.{outer.id}.{name}" for name in names),
-        patch=_swapped(site, reference.root, reference.steps, f"nodes.{outer.id}.{names[0]}") if names else (),
+        patch=swapped(site, reference.root, reference.steps, f"nodes.{outer.id}.{names[0]}") if names else (),
     )
 
 
@@ -233,123 +232,3 @@ def _not_before(site: Site, target: NodeView) -> Diagnostic:
     hint = "; add an edge" if patch else "; it comes later"
     message = f"{text}: node {target.label} does not come before {name}: no edges lead from one to the other{hint}"
     return Diagnostic(code="not_upstream", pointer=site.pointer, message=message, patch=patch)
-
-
-# -- fields --------------------------------------------------------------------------------------------------------------------------
-
-
-def _fields(
-    site: Site, reference: Reference, owner: str, schema: Json, steps: tuple[str | int, ...], *, skip: int = 0
-) -> Iterator[Diagnostic]:
-    """A step that the schema has no place for."""
-    lost = absent(schema, steps)
-    if lost is None:
-        return
-    step = steps[lost.step]
-    place = owner + spelled("", steps[: lost.step])
-    if step == "length" and reference.method is None and (fixed := measured(site.text.strip())):
-        message = f"{quoted(site.text.strip())}: {place} has no field 'length'; write len({place})"
-        yield Diagnostic(code="unknown_field", pointer=site.pointer, message=message, patch=(replace(site.pointer, site.with_code(fixed)),))
-        return
-    close = meant(str(step), lost.names)
-    if not close and step == "output" and len(steps) > lost.step + 1 and str(steps[lost.step + 1]) in lost.names:
-        yield _needless_output(site, reference, owner, steps, lost.step)
-        return
-    if not lost.closed and not close:
-        return
-    hint = f"did you mean {close[0]!r}?" if close else f"its fields are {', '.join(lost.names)}"
-    if lost.kind != "object":
-        hint = f"it is {'a list; take one by index or write [x.… for x in …]' if lost.kind == 'array' else 'of type ' + lost.kind}"
-    end = skip + lost.step + 1
-    better = spelled(reference.root, (*reference.steps[: end - 1], close[0])) if close else None
-    yield Diagnostic(
-        code="unknown_field",
-        severity="error" if lost.closed else "warning",
-        pointer=site.pointer,
-        message=f"{quoted(site.text.strip())}: {place} has no field {step!r}; {hint}",
-        suggestions=tuple(close or lost.names[:8]),
-        patch=_swapped(site, reference.root, reference.steps[:end], better) if better else (),
-    )
-
-
-def _needless_output(site: Site, reference: Reference, owner: str, steps: tuple[str | int, ...], at: int) -> Diagnostic:
-    """`nodes.a.output.x`, as other tools write it, for `nodes.a.x`."""
-    skip = len(reference.steps) - len(steps)
-    better = spelled(reference.root, reference.steps[: skip + at])
-    return Diagnostic(
-        code="unknown_field",
-        pointer=site.pointer,
-        message=f"{quoted(site.text.strip())}: {owner} is the output itself; leave out .output",
-        suggestions=(better,),
-        patch=_swapped(site, reference.root, reference.steps[: skip + at + 1], better),
-    )
-
-
-def _input(view: View, site: Site, reference: Reference) -> Iterator[Diagnostic]:
-    schema, steps = view.input_schema, reference.steps
-    if not is_object(schema) or not steps:
-        return
-    properties = schema.get("properties")
-    if len(steps) == 1 and is_object(properties) and steps[0] in properties:
-        return  # nearly all of them
-    lost = absent(schema, steps[:1])
-    if lost is None or not isinstance(steps[0], str):
-        yield from _fields(site, reference, "input", schema, steps)
-        return
-    close = meant(steps[0], lost.names)
-    declare: tuple[Operation, ...] = ()
-    if lost.kind == "object":
-        declare = (
-            (add(joined("/input/properties", steps[0]), {}),) if is_object(properties) else (add("/input/properties", {steps[0]: {}}),)
-        )
-    hint = f"did you mean {close[0]!r}?" if close else "declare it there"
-    yield Diagnostic(
-        code="unknown_input",
-        pointer=site.pointer,
-        message=f"{quoted(site.text.strip())}: the schema in `input` has no property {steps[0]!r}; {hint}",
-        suggestions=tuple(close or lost.names[:8]),
-        patch=_swapped(site, "input", steps[:1], spelled("input", close[:1])) if close else declare,
-    )
-
-
-def _variable(view: View, site: Site, reference: Reference) -> Iterator[Diagnostic]:
-    name = reference.steps[0] if reference.steps else None
-    if not isinstance(name, str) or name in view.variables:
-        return
-    close = meant(name, view.variables)
-    hint = f"did you mean {close[0]!r}?" if close else "declare it in `vars` of the workflow"
-    yield Diagnostic(
-        code="undeclared_variable",
-        pointer=site.pointer,
-        message=f"{quoted(site.text.strip())}: there is no variable {name!r}; {hint}",
-        suggestions=tuple(close),
-        patch=_swapped(site, "vars", (name,), f"vars.{close[0]}") if close else declared(view, name),
-    )
-
-
-def declared(view: View, name: str) -> tuple[Operation, ...]:
-    """The patch that declares a run variable."""
-    if is_object(view.document.get("vars")):
-        return (add(joined("/vars", name), None),)
-    return (add("/vars", {name: None}),)
-
-
-# -- patches -------------------------------------------------------------------------------------------------------------------------
-
-
-def chain(root: str, steps: tuple[str | int, ...]) -> re.Pattern[str]:
-    """Finds a chain in code, however its steps are written."""
-    pattern = rf"(?<![\w.'\"]){re.escape(root)}"
-    for step in steps:
-        if isinstance(step, int):
-            pattern += rf"\s*\[\s*{step}\s*\]"
-        else:
-            name = re.escape(step)
-            pattern += rf"(?:\s*\.\s*{name}(?!\w)|\s*\[\s*(?:'{name}'|\"{name}\")\s*\])"
-    return re.compile(pattern + r"(?!\w)")
-
-
-def _swapped(site: Site, root: str, steps: tuple[str | int, ...], better: str) -> tuple[Operation, ...]:
-    """The patch that writes something better for a chain, wherever it occurs in this piece of code."""
-    fixed = chain(root, steps).sub(lambda _: better, site.text.strip() if site.kind != "code" else site.text)
-    return (replace(site.pointer, site.with_code(fixed)),) if fixed != site.text else ()

@@ -68,7 +68,7 @@ class BodyRun:
                 if not live:
                     return
                 done, live = await self._news(live)
-                for task in done:
+                for task in [task for task in done if task.cancelled() or task.exception()]:  # of several failures at once, one speaks
                     task.result()
         except BaseException:
             self.failing = True  # the others are being cancelled: that they wait does not mean that nothing moves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphs.definition import seconds
+from graphs.admission import Begin, admission
 from graphs.inputs import check_input
 from graphs.nodetype import Child, Failure
 from graphs.pinning import pinned
@@ -24,14 +24,17 @@ async def new_child(drive: Drive, child: Child, place: str) -> dict[str, Any]:
     try:
         target = await pinned(drive.tenant, child.workflow, child.version)
         check_input(target.body.get("input") or {}, child.input)
+        begin = Begin(workflow=target.name, version=target.version, mode=drive.mode, input=child.input)
+        admitted = await admission(drive.engine.evaluator, target.body, begin, variables=drive.engine.variables)
     except NotFound as error:
         raise Failure("unknown_workflow", error.message) from error
     except Conflict as error:
         raise Failure("not_published", error.message) from error
     except Invalid as error:
         raise Failure("bad_input", f"{child.workflow}: {error.message}") from error
-    settings: dict[str, Any] = target.body.get("settings") or {}
     return {
+        **admitted.fields(),
+        "deadline": admitted.deadline.isoformat() if admitted.deadline else None,
         "id": new_id(),
         "workflow_id": target.workflow_id,
         "version": target.version,
@@ -42,6 +45,5 @@ async def new_child(drive: Drive, child: Child, place: str) -> dict[str, Any]:
         "parent_position": place,
         "depth": drive.loaded.depth + 1,
         "priority": drive.loaded.priority,
-        "timeout": seconds(settings["timeout"]) if settings.get("timeout") else None,
         "created_by": drive.loaded.created_by,
     }

@@ -81,8 +81,7 @@ async def _drive(drive: Drive, graph: Graph, poisoned: bool) -> Ending | None:
     except (LeaseLost, Unavailable):
         raise
     except Exception:  # the worker loop: a fault of ours must not leave the run "running"
-        number = secrets.token_hex(4)
-        log.exception("error %s while driving run %s", number, drive.run_id)
+        log.exception("error %s while driving run %s", number := secrets.token_hex(4), drive.run_id)
         return _failed({"code": "internal", "message": f"an error in Weft itself; the log has it under {number}"})
 
 
@@ -122,8 +121,14 @@ async def _undone(drive: Drive, ending: Ending) -> Ending | None:
             return ending
         await drive.begin_ending(asdict(ending))
     left: list[str] = []
-    if await drive.pursue(drive.undo_all(left)):
-        return None
+    try:
+        if await drive.pursue(drive.undo_all(left)):
+            return None
+    except (LeaseLost, Unavailable):
+        raise
+    except Exception:  # the worker loop, as above
+        log.exception("error %s while undoing run %s", number := secrets.token_hex(4), drive.run_id)
+        left.append(f"an error in Weft itself; the log has it under {number}")
     if not left:
         return ending
     error = ending.error or {"code": "cancelled", "message": "the run was cancelled"}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphs.definition import Json
 from graphs.engine import racing
-from graphs.engine.compensation import undo_within
+from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
@@ -140,13 +139,12 @@ class StepContext:
             return False
         self.keep(name, tried)
         due = self._drive.now() + timedelta(seconds=self._step.delay(tried))
-        self._drive.reopen(self.prefix(index), inner.plan, due)
+        self._drive.reopen(lambda place: within(place, self.prefix(index), inner.plan), due)
         message = f"{self.position}: {failed.error['message'][:300]}; attempt {tried + 1} of {policy.max_attempts}"
         self._drive.outbox.tell(("step.retrying", message), position=self.position)
         await self._drive.outbox.send()
         self._step.bodies.discard(inner)
-        if (left := self._drive.seconds_until(due)) > 0:
-            await (asyncio.sleep(left) if left <= 3.0 else self._step.hold(f"{self.prefix(index)}#retry", due))
+        await self._step.until(due, f"{self.prefix(index)}#retry")
         return True
 
     async def first(self, keys: Sequence[str]) -> tuple[str, Json]:

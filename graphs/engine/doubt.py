@@ -62,7 +62,10 @@ async def _asked(step: Step, record: Record) -> tuple[str, Json]:
     number = 1
     while (known := step.drive.waits.get(_place(step, number))) and known.state == "cancelled":
         number += 1  # an earlier question went with the end of the run, or with a sibling's failure
-    answer = await step.context.wait_at(_place(step, number), Wait(kind="task", task=task))
+    try:
+        answer = await step.context.wait_at(_place(step, number), Wait(kind="task", task=task))
+    except Failure:  # nobody can answer any more
+        return "fail", None
     given: dict[str, Any] = answer.payload["answer"]
     decision: str = given["decision"]
     step.drive.outbox.tell(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -136,7 +136,7 @@ class Drive(Waiting):
 
     def count_step(self) -> None:
         self._steps += 1
-        if self._steps > self.plan.definition.settings.max_steps:
+        if not self.ending and self._steps > self.plan.definition.settings.max_steps:
             limit = self.plan.definition.settings.max_steps
             raise RunFailed("max_steps", f"the run has made more than {limit:,} steps (settings.max_steps)")
 
@@ -153,10 +153,10 @@ class Drive(Waiting):
         """Whether a call at this position was under way when an earlier driver of the run died."""
         return position in self.doubtful and self.records[position].state == "running"
 
-    def reopen(self, prefix: str, body: BodyPlan, due: datetime) -> None:
-        """Lets what failed in a body, and what was cancelled with it, be tried again at `due`."""
+    def reopen(self, chosen: Callable[[str], bool], due: datetime) -> None:
+        """Lets what failed in a group, and what was cancelled with it, be tried again at `due`."""
         for position, record in self.records.items():
-            if record.state in ("failed", "cancelled") and record.taken is None and within(position, prefix, body):
+            if record.state in ("failed", "cancelled") and record.taken is None and chosen(position):
                 record.retry_at = due
                 self.outbox.record(position, record, finished_at=self.now())
 

@@ -61,7 +61,12 @@ async def _prepare_undo(step: Step, record: Record) -> dict[str, Any] | None:
     except ExpressionError as error:
         return {"code": "expression", "message": f"its compensate: {error}", "position": step.position}
     retry = node.retry.model_dump() if node.retry else None
-    record.undo = {"type": node.type, "config": config, "retry": retry, "timeout": seconds(node.timeout) if node.timeout else None}
+    record.undo = {
+        "type": node.type,
+        "config": {**node.config, **config},
+        "retry": retry,
+        "timeout": seconds(node.timeout) if node.timeout else None,
+    }
     return None
 
 

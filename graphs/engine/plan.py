@@ -182,10 +182,18 @@ def _plan_node(node: Node, incoming: int, outgoing: list[EdgePlan]) -> NodePlan:
         timeout=seconds(node.timeout) if node.timeout else None,
         waits=kind.waits or bool(node.boundary) or any(inner.waits for body in bodies.values() for inner in body),
         bodies=bodies,
-        compensate=Template.compile(node.compensate.config) if node.compensate else None,
+        compensate=_undo_template(node) if node.compensate else None,
         milestone=Template.compile(node.milestone) if node.milestone else None,
         correlations={one.name: Template.compile(one.correlation) for one in node.boundary if one.correlation is not None},
     )
+
+
+def _undo_template(node: Node) -> Template:
+    """The config of what undoes a node, but for what must stay raw."""
+    assert node.compensate is not None  # noqa: S101 the caller has looked
+    model = node_types()[node.compensate.type].config
+    raw = {alias for name, alias in _aliases(model).items() if name in raw_fields(model)}
+    return Template.compile({name: value for name, value in node.compensate.config.items() if name not in raw})
 
 
 def plan_undo(id: str, undo: dict[str, Any], attempt: tuple[str, int]) -> BodyPlan:

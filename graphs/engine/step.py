@@ -98,11 +98,11 @@ class Step:
     async def _resume(self, record: Record) -> None:
         """Goes on from an attempt that an earlier driver of the run left. A failure stands until somebody asks for a retry: the worker
         may have died after recording it and before the run ended. What was cancelled beside it is about to be cancelled again."""
-        if record.state == "retrying" and record.retry_at:
+        if record.retry_at and record.state in ("retrying", "failed", "cancelled"):
             await self.until(record.retry_at)
-        elif record.state == "failed" and record.retry_at is None and record.error:
+        elif record.state == "failed" and record.error:
             raise StepFailed(record.error)
-        elif record.state == "cancelled" and record.retry_at is None:
+        elif record.state == "cancelled":
             await asyncio.sleep(DOOMED)
 
     def _begin(self) -> Record:
@@ -234,6 +234,9 @@ class Step:
         record.state, record.error = "retrying", error_of(failure, self.position)
         record.retry_at = self.drive.now() + timedelta(seconds=delay)
         message = f"{self.plan.id} failed ({failure.message[:300]}); {again} in {delay:.1f} s"
+        if self.plan.bodies:
+            inside = (f"{self.position}/", f"{self.position}[")
+            self.drive.reopen(lambda place: place.startswith(inside), record.retry_at)
         await self.write(record, ("step.retrying", message), finished=True, data=failure.details)
         await self.until(record.retry_at)
         return True
@@ -246,12 +249,17 @@ class Step:
         delay = min(seconds(policy.initial) * policy.factor ** min(tried - 1, 60), seconds(policy.max_delay))
         return delay * random.uniform(0.5, 1.0) if policy.jitter else delay  # noqa: S311 spreading load is not cryptography
 
-    async def until(self, moment: datetime) -> None:
+    async def until(self, moment: datetime, place: str | None = None) -> None:
+        """Waits for a time: a moment in the process, in which the run is not put down, and longer as a timer."""
         left = self.drive.seconds_until(moment)
-        if left <= SHORT_DELAY:
+        if left > SHORT_DELAY:
+            await self.hold(place or f"{self.position}#retry", moment)
+            return
+        self.acting += 1
+        try:
             await asyncio.sleep(max(left, 0.0))
-        else:
-            await self.hold(f"{self.position}#retry", moment)
+        finally:
+            self.acting -= 1
 
     async def hold(self, place: str, due: datetime | None) -> None:
         """Waits for an answer or a time. When the step is cancelled meanwhile it waits no longer, and what it asked for is withdrawn."""

@@ -18,7 +18,7 @@ from graphs.engine.patience import patiently
 from graphs.engine.quiet import settle_down
 from graphs.engine.record import RunCancelled, RunTimedOut
 from graphs.engine.step import Step
-from graphs.nodetype import Wait
+from graphs.nodetype import Failure, Wait
 from store import waits
 from store.ids import new_id
 from store.postgres import Tenant
@@ -76,6 +76,7 @@ class Waiting:
         self.halting = False  # start no more steps
         self.unloading = False
         self.settled = False
+        self.closing = False  # all steps are being cancelled, and nobody attends to what they wait for
         self.ending = False  # the main body is over: only its compensation is under way
         self._clock = (claimed.now, asyncio.get_running_loop().time())
 
@@ -119,7 +120,9 @@ class Waiting:
         finally:
             if not task.done():
                 self.unloading = self.unloading or self.settled
+            self.closing = True
             await settle_down([task])
+            self.closing = False
 
     async def _until_news(self) -> None:
         moments = [*self._moments(), *([self.loaded.deadline_at] if self.loaded.deadline_at and not self.ending else [])]
@@ -187,13 +190,15 @@ class Waiting:
 
     async def gate(self, position: str, step: Step) -> None:
         """Holds a step back that would begin while the run is being paused or handed back."""
-        while self.halting:
+        while self.halting and not self.closing:
             await self.hold(f"{position}#gate", None, step)
 
     async def hold(self, place: str, due: datetime | None, step: Step, *, passive: bool = False) -> None:
         """Holds a step until news or its time comes, as long as something else of the run is active; then the run is parked and this
         never returns. While it is held the step counts as waiting, and not a moment longer: a step that looks parked while it acts
         would let the run be put down under it."""
+        if self.closing and not passive:
+            raise Failure("cancelled", "what runs because the run is being cancelled cannot wait")
         step.waiting += not passive
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.holds[place] = Hold(future, due, step, passive)

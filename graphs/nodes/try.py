@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from graphs.definition import Body, Closed, Json, Schema
-from graphs.nodetype import BodyFailed, Context, Effect, Family
+from graphs.nodetype import BodyFailed, Context, Effect, Family, Stopped
 
 SUMMARY = "Run `body`; if it fails run `catch`, which sees `error`; run `finally` in any case. Output is that of the body or of the catch."
 FAMILY: Family = "flow"
@@ -55,7 +55,7 @@ async def run(config: Config, context: Context) -> Json:
         if config.last and not context.put_down:
             await context.body("/finally")
         raise
-    except BodyFailed:
+    except (BodyFailed, Stopped):
         if config.last:
             await context.body("/finally")
         raise

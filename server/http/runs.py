@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from graphs import runs
 from graphs.definition import Json
-from graphs.runs import Run
+from graphs.runs import Run, Timing
 from server.auth import Caller, Scope
 from server.http.operations import Body, Call, Operation, Query, encode
-from server.http.shapes import RunDetail, RunEvents, RunPage, RunState, Step, Trace
+from server.http.shapes import RunDetail, RunEvents, RunFilterState, RunPage, Step, Trace
 from server.views import event_view, run_line, run_view, step_view
 from store.errors import Invalid
 
@@ -26,7 +26,7 @@ MAX_KEY = 200  # characters
 
 class ListQuery(Query):
     workflow: str | None = Field(default=None, max_length=64)
-    state: RunState | None = None
+    state: RunFilterState | None = None
     mode: Literal["production", "test"] = "production"
     limit: int = Field(default=20, ge=1, le=100)
     cursor: str | None = Field(default=None, max_length=200)
@@ -51,20 +51,20 @@ class Start(Body):
     input: Any = Field(default_factory=dict)
     version: int | None = Field(default=None, ge=1, description="without it the active version")
     wait_seconds: float = Field(default=0, ge=0, le=30, strict=False)
+    delay: str | None = Field(default=None, max_length=40, description='begin that much later, like "2h"')
+    deadline: str | None = Field(default=None, max_length=40, description="ISO 8601 instant by which it must be done")
+    priority: int | None = Field(default=None, ge=-100, le=100, description="higher goes first")
 
 
-class Control(Body):
-    action: Literal["cancel", "pause", "resume", "retry"]
-
-
-def _detail(run: Run) -> Json:
+def detail(run: Run) -> Json:
+    """A run with its input and output."""
     return {**run_view(run), "input": run.input, "output": run.output}
 
 
 async def _waited(caller: Caller, run: Run, seconds: float) -> Json:
     if seconds:
         run = await runs.wait(caller.runtime, caller.actor, run.id, seconds=seconds, until="settled")
-    return _detail(run)
+    return detail(run)
 
 
 async def start(call: Call[Start, Query]) -> Json:
@@ -72,8 +72,9 @@ async def start(call: Call[Start, Query]) -> Json:
     if key is not None and not 0 < len(key) <= MAX_KEY:
         raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
     body, caller = call.body, call.caller
+    timing = Timing(delay=body.delay, deadline=body.deadline, priority=body.priority)
     run = await runs.start(
-        caller.runtime, caller.actor, workflow=body.workflow, input=body.input, version=body.version, idempotency_key=key
+        caller.runtime, caller.actor, workflow=body.workflow, input=body.input, version=body.version, idempotency_key=key, timing=timing
     )
     return await _waited(caller, run, body.wait_seconds)
 
@@ -86,10 +87,6 @@ async def listed(call: Call[None, ListQuery]) -> Json:
 async def get(call: Call[None, WaitQuery]) -> Json:
     run = await runs.get(call.caller.runtime, call.caller.actor, call.path["run_id"])
     return await _waited(call.caller, run, call.query.wait_seconds)
-
-
-async def control(call: Call[Control, Query]) -> Json:
-    return _detail(await runs.control(call.caller.runtime, call.caller.actor, call.path["run_id"], call.body.action))
 
 
 async def trace(call: Call[None, PageQuery]) -> Json:
@@ -162,16 +159,6 @@ OPERATIONS: tuple[Operation, ...] = (
         run=get,
         answer=RunDetail,
         query=WaitQuery,
-    ),
-    Operation(
-        method="POST",
-        path=f"{PATH}/{{run_id}}/control",
-        name="controlRun",
-        summary="Cancel, pause, resume or retry a run",
-        scope=Scope.RUN,
-        run=control,
-        answer=RunDetail,
-        body=Control,
     ),
     Operation(
         method="GET",

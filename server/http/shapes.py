@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 RunState = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled"]
+RunFilterState = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled", "dead"]
+StepState = Literal["running", "waiting", "retrying", "succeeded", "failed", "skipped", "cancelled", "ambiguous", "compensated"]
 TaskState = Literal["open", "answered", "expired", "cancelled"]
 CircuitState = Literal["closed", "open", "half_open"]
 
@@ -102,6 +104,8 @@ class RunLine(Shape):
     state: RunState
     requested: str | None = None
     error: Any = None
+    dead_at: str | None = Field(default=None, description="when recovery gave the run up")
+    forked_from: str | None = Field(default=None, description="the run this one repeats or continues")
     created_at: str
     finished_at: str | None = None
 
@@ -116,22 +120,35 @@ class RunDetail(RunLine):
     steps_done: int
     waiting_for: list[dict[str, Any]] | None = None
     parent_run_id: str | None = None
+    forked_at: str | None = Field(default=None, description="the step at which they part; null: from the start")
     started_at: str | None = None
     deadline_at: str | None = None
     input: Any = None
     output: Any = None
 
 
+class Reference(Shape):
+    """Stands for a value of more than 65,536 characters, which /payloads/{digest} hands over page by page."""
+
+    digest: str
+    size: int = Field(description="characters of its JSON text")
+    preview: str | None = None
+
+
 class Step(Shape):
     position: str
     node: str
     type: str
-    state: Literal["running", "waiting", "retrying", "succeeded", "failed", "skipped", "cancelled"]
+    state: StepState
     attempt: int
     input: Any = None
+    input_ref: Reference | None = None
     output: Any = None
+    output_ref: Reference | None = None
     error: Any = None
     vars: Any = None
+    effect: str | None = None
+    idempotency_key: str | None = None
     started_at: str
     finished_at: str | None = None
     retry_at: str | None = None
@@ -157,12 +174,81 @@ class RunEvents(Shape):
     after: int | None = None
 
 
+class EffectLine(Shape):
+    position: str
+    attempt: int
+    type: str
+    effect: Literal["write-idempotent", "write-once"]
+    idempotency_key: str | None = None
+    known: str = Field(description="what is known of it, in words")
+    state: StepState
+    began_at: str
+    ended_at: str | None = None
+    answered_by: str | None = None
+    answered_at: str | None = None
+    undone_at: str | None = None
+    error: Any = None
+
+
+class Effects(Shape):
+    effects: list[EffectLine]
+    after: int | None = None
+
+
+class Moment(Shape):
+    run_id: str
+    position: str | None = None
+    attempt: int | None = None
+    moment: Literal["before", "after"] | None = None
+
+
+class RunPast(Shape):
+    """What expressions saw at a moment; steps by their positions."""
+
+    at: Moment
+    input: Any
+    vars: dict[str, Any]
+    nodes: dict[str, Any]
+    errors: dict[str, Any]
+
+
+class RunDiff(Shape):
+    """The JSON Patch that makes the second state of the first."""
+
+    first: Moment
+    second: Moment
+    patch: list[dict[str, Any]]
+
+
+class WorkflowDiff(Shape):
+    """The JSON Patch that makes the second definition of the first; null is the draft."""
+
+    first: int | None = None
+    second: int | None = None
+    patch: list[dict[str, Any]]
+
+
+class PayloadPart(Shape):
+    text: str = Field(description="part of the value's JSON text")
+    offset: int
+    total_chars: int
+
+
+class Swept(Shape):
+    """An action on many runs: what it would do, or how many runs it was done to."""
+
+    action: str
+    count: int
+    first: list[str] = Field(description="the oldest of them")
+    done: int | None = Field(default=None, description="null: only counted; repeat it with `expect`")
+
+
 class TaskDetail(Shape):
     task_id: str
     run_id: str
     workflow: str
     position: str
-    kind: Literal["approval", "input", "selection", "review"]
+    kind: Literal["approval", "input", "selection", "review", "resolution"]
     state: TaskState
     title: str
     description: str | None = None

@@ -11,7 +11,7 @@ from graphs.checks import Report
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.shapes import Checked, PublishedVersion, Saved, Versions, WorkflowDetail, WorkflowPage
+from server.http.shapes import Checked, PublishedVersion, Saved, Versions, WorkflowDetail, WorkflowDiff, WorkflowPage
 from server.views import version_view, workflow_line
 from store.errors import Invalid
 
@@ -26,6 +26,11 @@ class ListQuery(Query):
 
 class VersionQuery(Query):
     version: int | None = Field(default=None, ge=1, description="a published version; without it the draft")
+
+
+class DiffQuery(Query):
+    first: int | None = Field(default=None, ge=1, alias="from", description="a published version; without it the draft")
+    second: int | None = Field(default=None, ge=1, alias="to", description="a published version; without it the draft")
 
 
 class Definition(Body):
@@ -75,6 +80,15 @@ async def get(call: Call[None, VersionQuery]) -> Json:
 async def versions(call: Call[None, Query]) -> Json:
     found = await authoring.get(call.caller.runtime, call.caller.actor, call.path["name"])
     return {"versions": [version_view(item) for item in await authoring.versions(call.caller.runtime, call.caller.actor, found)]}
+
+
+async def diff(call: Call[None, DiffQuery]) -> Json:
+    runtime, actor = call.caller.runtime, call.caller.actor
+    first, second = call.query.first, call.query.second
+    found = await authoring.get(runtime, actor, call.path["name"])
+    before = await authoring.document(runtime, actor, found, first)
+    after = await authoring.document(runtime, actor, found, second)
+    return {"first": first, "second": second, "patch": authoring.diff(before, after)}
 
 
 async def create(call: Call[Definition, Query]) -> Json:
@@ -163,6 +177,16 @@ OPERATIONS: tuple[Operation, ...] = (
         scope=Scope.READ,
         run=versions,
         answer=Versions,
+    ),
+    Operation(
+        method="GET",
+        path=f"{PATH}/{{name}}/diff",
+        name="diffWorkflow",
+        summary="Compare two versions, or one and the draft, as JSON Patch",
+        scope=Scope.READ,
+        run=diff,
+        answer=WorkflowDiff,
+        query=DiffQuery,
     ),
     Operation(
         method="POST",

@@ -61,10 +61,35 @@ VALUES: tuple[Callable[[], Any], ...] = (
     lambda: {"nodes": [{"id": "x", "type": "set"}]},
     lambda: {"from": "classify", "to": "done"},
     lambda: {"id": "classify", "type": "stop"},
+    lambda: [{"name": "late", "timer": "1h"}],
+    lambda: {"type": "http", "config": {"url": "https://shop.example.com"}},
+    lambda: {"from": "done", "to": "classify", "when": "vars.refunded < 3", "max_loops": 2},
+    lambda: {"from": "review", "to": "draft", "max_loops": 1},
+    lambda: "index < 3 and last is None",
     lambda: nested(60),
     lambda: nested(600),
 )
-KEYS = ("id", "type", "config", "nodes", "edges", "from", "to", "when", "branch", "body", "input", "name", "é", "a/b~c", "__class__", "")
+KEYS = (
+    "id",
+    "type",
+    "config",
+    "nodes",
+    "edges",
+    "from",
+    "to",
+    "when",
+    "branch",
+    "body",
+    "input",
+    "name",
+    "max_loops",
+    "compensate",
+    "boundary",
+    "é",
+    "a/b~c",
+    "__class__",
+    "",
+)
 
 
 def places(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -138,7 +138,7 @@ ORDER: Document = {
     "output": {"delivered": "{{ nodes.done.delivered }}", "offer": "{{ nodes.draft.text }}"},
     "settings": {
         "concurrency": {"key": "{{ input.customer }}", "limit": 2},
-        "start_delay": "1s",
+        "start_delay": "10ms",
         "deadline": "{{ input.due }}",
         "compensate": ["cancel"],
     },

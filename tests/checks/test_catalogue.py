@@ -20,6 +20,13 @@ from graphs.catalogue import ALSO_CALLED, describe, find, node_types
         ("merge branches", "join"),
         ("summarize text with AI", "llm"),
         ("run another workflow", "subflow"),
+        ("repeat until it is done", "while"),
+        ("poll until ready", "while"),
+        ("loop 3 times", "while"),
+        ("first answer wins", "race"),
+        ("undo when a step fails", "try"),
+        ("catch an error", "try"),
+        ("send a signal to another run", "emit_event"),
     ],
 )
 def test_a_search_finds_the_type_people_mean(query: str, name: str) -> None:

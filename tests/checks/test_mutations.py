@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import jsonpatch
 import jsonpointer
@@ -15,7 +16,8 @@ from graphs.engine.plan import plan
 from graphs.expressions import Evaluator
 from store import jsontext
 from tests.checks.mutations import mutations
-from tests.checks.samples import ten_nodes
+from tests.checks.orders import order
+from tests.checks.samples import Document, ten_nodes
 from tests.expressions.hostile import EXPRESSIONS, SCRIPTS
 
 pytestmark = pytest.mark.anyio
@@ -23,11 +25,14 @@ COUNT = 1000
 
 
 @pytest.mark.timeout(300)
-async def test_a_thousand_broken_definitions_are_accepted_or_refused_with_places(evaluator: Evaluator) -> None:
+@pytest.mark.parametrize("origin", [ten_nodes, order])
+async def test_a_thousand_broken_definitions_are_accepted_or_refused_with_places(
+    evaluator: Evaluator, origin: Callable[[], Document]
+) -> None:
     figures: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     slowest = 0.0
-    for document in mutations(ten_nodes(), COUNT):
+    for document in mutations(origin(), COUNT):
         began = time.process_time()
         report = await check(document, evaluator)
         slowest = max(slowest, time.process_time() - began)

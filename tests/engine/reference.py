@@ -195,7 +195,7 @@ class Reader:
         end = self.body(config["body"], f"{position}/", scope)
         if end.kind == "failed" and "catch" in config:
             end = self.body(config["catch"], f"{position}/", scope)
-        if "finally" in config and end.kind != "stopped":
+        if "finally" in config and end.kind != "waits":
             last = self.body(config["finally"], f"{position}/", scope)
             end = end if last.kind == "ok" else last
         return end

@@ -138,3 +138,34 @@ async def test_groups_nest_and_mix(running: House) -> None:
     run = await running.run(flow(loop, input={"type": "object", "properties": {"orders": {"type": "array"}}}), {"orders": [1, 2]})
     assert run.state == "succeeded", run.error
     assert [item["output"] for item in run.output["last"]["items"]] == [{"got": 1}, {"got": 2}]
+
+
+async def test_finally_runs_when_the_run_is_cancelled_and_cannot_hold_it_up(running: House) -> None:
+    from graphs import steering
+    from tests.engine.test_waiting import until
+
+    busy = script("busy", "n = 0\nwhile n < 100000000:\n    n += 1\nreturn n")
+    last = body(put("tidy"), {"id": "sleep", "type": "wait", "config": {"duration": "1h"}}, edges=[("tidy", "sleep")])
+    waits = body({"id": "hold", "type": "wait_event", "config": {"event": "never"}})
+    both = group("both", "parallel", branches={"a": body(group("safe", "try", body=waits, **{"finally": last})), "b": body(busy)})
+    run = await running.start(flow(both))
+    async for event in runs_follow(running, run.id):
+        if event.position == "both/busy" and event.type == "step.started":
+            break
+    await steering.control(running.runtime, running.actor, run.id, "cancel")
+    run = await until(running, run.id, "cancelled")
+    seen = await positions(running, run.id)
+    assert (seen["both/safe/tidy"], run.waiting_for) == ("succeeded", [])
+
+
+async def test_finally_runs_when_a_stop_ends_the_run_inside_the_body(running: House) -> None:
+    safe = group("safe", "try", body=body(group("end", "stop", output={"early": True})), **{"finally": body(put("tidy"))})
+    run = await running.run(flow(safe, put("never"), edges=[("safe", "never")]))
+    assert (run.state, run.output) == ("succeeded", {"early": True})
+    assert (await positions(running, run.id))["safe/tidy"] == "succeeded"
+
+
+def runs_follow(house: House, run_id: str) -> Any:
+    from graphs import runs
+
+    return runs.follow(house.runtime, house.actor, run_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -140,6 +140,7 @@ class Life:
         self.tag = f"{name}-{lane.lives}"
         self.runtime, self.actor = lane.house.runtime, lane.house.actor
         self.intents: set[str] = set()  # of calls that must not be repeated, under way at the death
+        self.arrived = 0  # of them, those that had taken effect
         self.died = False
 
     async def undisturbed(self) -> tuple[Ending, int]:
@@ -147,7 +148,7 @@ class Life:
         count = workers.counter()
         worker = workers.start(self.lane.orders(count=count))
         try:
-            ending = await self._lived(await self._started())
+            ending = await self.lived(await self.started())
         finally:
             workers.end(worker)
         return ending, count.value
@@ -157,7 +158,7 @@ class Life:
         doomed = workers.start(self.lane.orders(at=fate.at, when=fate.when) if commit else self.lane.orders())
         if not commit:
             self.lane.book.watched[self.tag] = _trap(doomed, fate.at)
-        finishing = asyncio.create_task(self._lived(await self._started()))
+        finishing = asyncio.create_task(self.lived(await self.started()))
         try:
             while doomed.exitcode is None and not finishing.done():
                 await asyncio.sleep(0.005)
@@ -165,6 +166,7 @@ class Life:
             if not self.died:
                 return await finishing
             self.intents = {key.lower() for key in await self.actor.tenant.all(INTENTS, str, tag=self.tag)}
+            self.arrived = sum(self.lane.book.has(key) for key in self.intents)
             async with self.runtime.engine.serving(grace=2.0):
                 return await finishing
         finally:
@@ -173,17 +175,17 @@ class Life:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([finishing])
 
-    async def _started(self) -> tuple[Run, Run | None]:
+    async def started(self) -> tuple[Run, Run | None]:
         """Starts what the scenario needs; nothing is driven by this process."""
         beside = await self._start(f"{self.name}-beside") if self.scenario.beside else None
         if beside:
-            await self._until(beside.id, lambda run: run.state == "waiting")
+            await self._until(beside.id, _waits)
         return await self._start(self.name), beside
 
     async def _start(self, name: str) -> Run:
         return await runs.start(self.runtime, self.actor, workflow=name, input={"tag": self.tag})
 
-    async def _lived(self, started: tuple[Run, Run | None]) -> Ending:
+    async def lived(self, started: tuple[Run, Run | None]) -> Ending:
         async with asyncio.timeout(SECONDS):
             done = [await self._carried(run) for run in started if run]
         states = await self.actor.tenant.all(STATES, str, tag=self.tag)
@@ -232,7 +234,7 @@ class Life:
         happened = self.lane.book.has(f"{run.id}/{step}".lower())
         return {"decision": "happened", "output": GIVEN} if happened else {"decision": "retry"}
 
-    async def _until(self, run_id: str, condition: Any) -> None:
+    async def _until(self, run_id: str, condition: Callable[[Run], bool]) -> None:
         async with asyncio.timeout(SECONDS):
             while not condition(await runs.get(self.runtime, self.actor, run_id)):
                 await asyncio.sleep(0.01)
@@ -240,6 +242,10 @@ class Life:
     async def asked(self) -> set[str]:
         """Keys of the calls of which the run has said that it does not know."""
         return {key.lower() for key in await self.actor.tenant.all(ASKED, str, tag=self.tag)}
+
+
+def _waits(run: Run) -> bool:
+    return run.state == "waiting"
 
 
 def _trap(doomed: BaseProcess, at: int) -> Any:
@@ -295,14 +301,13 @@ async def _judge(tally: Tally, life: Life, fate: Fate, wanted: Counter[str], onc
     asked = await life.asked()
     tally.reported += len(asked)
     tally.real += len(life.intents)
-    tally.arrived += sum(life.lane.book.has(key) for key in life.intents)
+    tally.arrived += life.arrived
     if asked != life.intents:
         tally.wrong.append(place + f"said ambiguous of {sorted(asked)}, was {sorted(life.intents)}")
 
 
 def _difference(found: Ending, wanted: Ending) -> str:
-    parts = [f"{name} {getattr(found, name)} != {getattr(wanted, name)}" for name in ("run", "beside", "family")]
-    told = [part for part, name in zip(parts, ("run", "beside", "family"), strict=True) if getattr(found, name) != getattr(wanted, name)]
-    return "; ".join(
-        [*told, *(f"only {side} {sorted(found.states ^ wanted.states)}" for side in ("one",) if found.states != wanted.states)]
-    )
+    told = [f"{name} {getattr(found, name)} and not {getattr(wanted, name)}" for name in ("run", "beside", "family")]
+    told = [line for line, name in zip(told, ("run", "beside", "family"), strict=True) if getattr(found, name) != getattr(wanted, name)]
+    more, less = sorted(found.states - wanted.states), sorted(wanted.states - found.states)
+    return "; ".join([*told, *([f"has {more}, lacks {less}"] if more or less else [])])

@@ -86,12 +86,11 @@ async def test_a_run_survives_a_kill_at_every_commit_and_in_every_call(
 
 
 def show(found: dict[str, Tally], total: Tally, seconds: float) -> None:
-    print(
-        f"\n{'kill -9 at':24} {'commits':>8} {'kills':>6} {'lost':>5} {'repeats':>8} {'silent':>7} {'ambiguous: said':>16} {'real':>5} {'done':>5}"
-    )
+    names = ("commits", "kills", "lost", "repeats", "silent", "ambiguous", "real", "arrived")
+    print(f"\n{'kill -9 in':24}" + "".join(f"{name:>11}" for name in names))
     for name, tally in [*found.items(), ("all", total)]:
-        counts = f"{tally.boundaries:8} {sum(tally.kills.values()):6} {len(tally.lost):5} {tally.repeats:8} {len(tally.silent):7}"
-        print(f"{name:24} {counts} {tally.reported:16} {tally.real:5} {tally.arrived:5}")
-    print(
-        f"{total.kills['before']} before a commit, {total.kills['after']} after one, {total.kills['calling']} during a call: {seconds:.0f} s"
-    )
+        kills = sum(tally.kills.values())
+        figures = (tally.boundaries, kills, len(tally.lost), tally.repeats, len(tally.silent), tally.reported, tally.real, tally.arrived)
+        print(f"{name:24}" + "".join(f"{figure:11}" for figure in figures))
+    kills = total.kills
+    print(f"{kills['before']} before a commit, {kills['after']} after one, {kills['calling']} during a call; {seconds:.0f} s")

@@ -51,7 +51,7 @@ class Orders:
     model_url: str = ""
     model_key: str = ""
     poisoned: bool = False
-    count: Any = field(default=None)  # a shared integer: commits so far
+    count: Any = field(default=None)  # a shared integer: commits begun
 
 
 class Failpoint:

@@ -35,7 +35,7 @@ async def told(house: House, run: Run, type: str) -> list[Any]:
     return [event for event in await runs.events(house.runtime, house.actor, run.id) if event.type == type]
 
 
-@pytest.mark.promise("P1")
+@pytest.mark.promise("P2")
 async def test_a_write_that_an_open_circuit_refuses_is_made_later_exactly_once_and_never_in_doubt(house: House) -> None:
     async with origin(always(answer(200))) as here, house.opened() as house.runtime:
         await house.run(flow(put("warm")))  # what the first run imports would take longer than the circuit is open

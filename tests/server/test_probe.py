@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError
 
-from graphs import signals
+from graphs import circuits, signals
 from server.app import OPERATIONS
 from server.tools import tool_files
 from store.ids import new_id
@@ -27,10 +27,11 @@ class Names:
     workflow_id: str
     run_id: str
     task_id: str
+    target: str = "https://nobody.example.com"
 
     def masked(self, text: str) -> str:
         """The text with our own ids and names taken out."""
-        for value in (self.workflow_id, self.run_id, self.task_id, self.workflow, self.workflow.replace("-", "_")):
+        for value in (self.target, self.workflow_id, self.run_id, self.task_id, self.workflow, self.workflow.replace("-", "_")):
             text = text.replace(value, "?")
         return re.sub(r'"now":"[^"]*"', "", text)
 
@@ -47,7 +48,9 @@ async def theirs(stranger: House) -> Names:
     await stranger.publish(LISTEN)
     run = await stranger.run(name, {"what": "it"})
     workflow = await authoring.get(stranger.runtime, stranger.actor(), name)
-    return Names(workflow=name, workflow_id=workflow.id, run_id=run.id, task_id=run.waiting_for[0]["task_id"])
+    target = "https://theirs.example.com"
+    await circuits.limit(stranger.tenant, target, "10/s", None)
+    return Names(workflow=name, workflow_id=workflow.id, run_id=run.id, task_id=run.waiting_for[0]["task_id"], target=target)
 
 
 def calls(names: Names) -> list[tuple[str, dict[str, Any]]]:
@@ -105,19 +108,21 @@ async def test_every_route_tells_nothing_of_another_organization(house: House, t
         "publishWorkflow": {},
         "controlRun": {"action": "cancel"},
         "answerTask": {"answer": {"approved": True}},
+        "limitCircuit": {"rate": "5/s"},
     }
     async with http(url, house.keys["owner"]) as client:
 
         async def told(names: Names, operation: Any) -> tuple[int, str]:
-            path = operation.path.replace(":path", "").format(name=names.workflow_id, run_id=names.run_id, task_id=names.task_id, node="ok")
+            ids = {"name": names.workflow_id, "run_id": names.run_id, "task_id": names.task_id, "node": "ok", "target": names.target}
+            path = operation.path.replace(":path", "").format(**ids)
             answer = await client.request(operation.method, path, json=bodies.get(operation.name))
             return answer.status_code, names.masked(answer.text)
 
-        probed = [operation for operation in OPERATIONS if "{" in operation.path]
+        probed = sorted((item for item in OPERATIONS if "{" in item.path), key=lambda item: item.name == "limitCircuit")
         for operation in probed:
             found = await told(theirs, operation)
             assert found == await told(NOBODY, operation), operation.name
-            assert found[0] == 404, operation.name
+            assert found[0] == (200 if operation.name == "limitCircuit" else 404), operation.name  # a limit can be set for anything
         for names in (theirs, NOBODY):
             for workflow in (names.workflow, names.workflow_id):
                 answer = await client.post("/api/v1/runs", json={"workflow": workflow, "input": {"what": "it"}})
@@ -144,6 +149,7 @@ async def test_resources_prompts_and_completions_tell_nothing_either(house: Hous
             found = await client.complete(ResourceTemplateReference(type="ref/resource", uri=uri), {"name": argument, "value": value})
             assert found.completion.values == []
         assert not [item for item in (await client.list_resources()).resources if theirs.workflow in str(item.uri)]
+        assert theirs.target not in (await client.read_resource("weft://circuits/all")).model_dump_json()
 
 
 async def test_an_event_wakes_nobody_elsewhere_and_keys_do_not_meet(house: House, stranger: House) -> None:
