@@ -20,7 +20,8 @@ YEARS = range(1970, 9999)  # of a deadline; beyond, some zone has a year that ne
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What a start may say itself: `delay` ("10m") and `priority` instead of the workflow's, `deadline` (an ISO 8601 instant) beside it."""
+    """What a start may say itself: `delay` (like "10m") and `priority` instead of the workflow's, `deadline` (an ISO 8601 instant) beside
+    the workflow's: the sooner one counts."""
 
     delay: str | None = None
     deadline: str | None = None
@@ -58,7 +59,7 @@ UNTIMED = Timing()
 async def admission(
     evaluator: Evaluator, definition: Json, begin: Begin, *, variables: Mapping[str, str], timing: Timing = UNTIMED
 ) -> Admission:
-    """Raises Invalid naming the setting or option that does not do for this input. A test run has no delay and no key, and is checked alike."""
+    """Raises Invalid naming the setting or argument that does not do for this input. A test run waits for nothing, but is checked alike."""
     settings: dict[str, Any] = definition.get("settings") or {}
     scope = _scope(definition, begin, variables)
     timeout: str | None = settings.get("timeout")
@@ -78,7 +79,8 @@ async def admission(
 
 
 def _scope(definition: Json, begin: Begin, variables: Mapping[str, str]) -> dict[str, Json]:
-    declared: dict[str, Json] = (definition.get("input") or {}).get("properties") or {}
+    schema: dict[str, Any] = definition.get("input") or {}
+    declared: dict[str, Json] = schema.get("properties") or {}
     given = {**dict.fromkeys(declared), **begin.input} if is_object(begin.input) else begin.input
     run = {"workflow": begin.workflow, "version": begin.version, "mode": begin.mode}
     return {"input": given, "env": dict(variables), "run": run}

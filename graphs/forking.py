@@ -21,7 +21,7 @@ from store import runs as run_rows
 from store.errors import Conflict, Invalid, NotFound
 from store.forks import Kept, Outline
 from store.postgres import Session
-from store.runs import Loaded, Run
+from store.runs import Loaded, NewRun, Run
 
 MAX_STEPS = 100_000  # of a run that can be forked
 Wanted = int | Literal["active", "draft"] | None
@@ -51,9 +51,9 @@ async def rerun(runtime: Runtime, actor: Actor, run_id: str, *, version: Wanted 
     """Starts the same once more, from the start. Raises NotFound, and Invalid when the input does not fit that version."""
     source = await _source(runtime, actor, run_id)
     target = await _target(runtime, actor, source, version)
-    given = _input(source, target, input)
+    new = await _new(runtime, actor, source, target, _input(source, target, input))
     async with actor.tenant.transaction() as transaction:
-        fork_id = await _begin(transaction, runtime, actor, source, target, given)
+        fork_id = (await run_rows.start(transaction, new)).run_id
         await forks.mark(transaction, fork_id, run_id=run_id, at=None)
         await _tell(transaction, actor, run_id, fork_id, "its start")
     return await _started(runtime, actor, fork_id)
@@ -68,7 +68,7 @@ async def fork(runtime: Runtime, actor: Actor, run_id: str, *, node: str | None 
             "say where the new run parts from this one: node, a position from the trace; or what is different, by edits or version"
         )
     target = await _target(runtime, actor, source, version)
-    given = _input(source, target, changes.input)
+    new = await _new(runtime, actor, source, target, _input(source, target, changes.input))
     _check_vars(target, changes.vars)
     before = await planned(actor, source.digest)
     after = before if target.digest == source.digest else await planned(actor, target.digest)
@@ -79,7 +79,7 @@ async def fork(runtime: Runtime, actor: Actor, run_id: str, *, node: str | None 
             raise Conflict(f"the run has more than {MAX_STEPS:,} steps; rerun repeats it from the start")
         parting = Parting(rows, before, after)
         at = _part(parting, rows, after, node, changes.edits)
-        fork_id = await _begin(transaction, runtime, actor, source, target, given)
+        fork_id = (await run_rows.start(transaction, new)).run_id
         await forks.copy(transaction, run_id, fork_id, await _inputs(transaction, run_id, parting))
         if changes.vars:
             await forks.set_vars(transaction, fork_id, dict(changes.vars))
@@ -183,7 +183,7 @@ async def _inputs(session: Session, run_id: str, parting: Parting) -> list[Kept]
         if item.how == "entered" and parting.entered(item.position):
             row = await node_runs.attempt(session, run_id, item.position, item.attempt)
             forgotten = tuple(name for name in FORGOTTEN if name != "#caught" or not parting.keeps_caught(item.position))
-            given: dict[str, Any] = row.input if row else {}
+            given: dict[str, Any] = (row and row.input) or {}
             left = {name: value for name, value in given.items() if not name.startswith(forgotten)}
             if len(left) < len(given):
                 kept[number] = replace(item, input=left)
@@ -193,8 +193,8 @@ async def _inputs(session: Session, run_id: str, parting: Parting) -> list[Kept]
 # -- the new run -----------------------------------------------------------------------------------------------------------------
 
 
-async def _begin(session: Session, runtime: Runtime, actor: Actor, source: Loaded, target: Target, input: Json) -> str:
-    new = await runs.new_run(
+async def _new(runtime: Runtime, actor: Actor, source: Loaded, target: Target, input: Json) -> NewRun:
+    return await runs.new_run(
         runtime,
         actor,
         target.body,
@@ -206,7 +206,6 @@ async def _begin(session: Session, runtime: Runtime, actor: Actor, source: Loade
         mocks=source.mocks,
         input=input,
     )
-    return (await run_rows.start(session, new)).run_id
 
 
 async def _tell(session: Session, actor: Actor, run_id: str, fork_id: str, at: str) -> None:

@@ -72,6 +72,7 @@ async def diff(
 ) -> Difference:
     """What differs between the state at `node` of this run and at `other`: "position[@attempt]" of this run, or "<run id>[@position]",
     where without a position the same one counts. Without `other`, the state now."""
+    await runs.get(runtime, actor, run_id)
     run = OTHER.fullmatch(other or "")
     place = (run[2] or node) if run else other
     if run is None and node is None and other is None:

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from graphs.admission import UNTIMED, Begin, Timing, admission
 from graphs.checks import check
-from graphs.definition import Json, seconds
+from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.inputs import check_input
 from graphs.pinning import inputs_of_published, nearest, pinned
@@ -31,15 +31,6 @@ MAX_INPUT = 1_000_000  # characters of JSON
 NOT_FOUND = "there is no run {!r} here; list_runs shows the runs there are"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """When a run is to begin and to have ended, instead of what its workflow says. `delay` like "30s"; `deadline` an ISO 8601 instant."""
-
-    delay: str | None = None
-    deadline: str | None = None
-    priority: int | None = None
-
-
 async def start(
     runtime: Runtime,
     actor: Actor,
@@ -48,7 +39,7 @@ async def start(
     input: Json,
     version: int | None = None,
     idempotency_key: str | None = None,
-    timing: Timing = Timing(),
+    timing: Timing = UNTIMED,
 ) -> Run:
     """Starts the active (or the given) version of a workflow. Raises NotFound, Invalid for the input, Conflict for a used key."""
     target = await pinned(actor.tenant, workflow, version)
@@ -68,7 +59,7 @@ async def start(
         idempotency_key=idempotency_key,
     )
     started = await runtime.engine.start(actor.tenant, new)
-    return await get(runtime, actor, started.run_id)
+    return run_rows.as_run(new, started) if started.leased else await get(runtime, actor, started.run_id)
 
 
 async def start_definition(
@@ -94,22 +85,14 @@ async def start_definition(
         runtime, actor, definition, workflow_id=None, version=None, digest=digest, name=name, mode=mode, input=input, mocks=mocks
     )
     started = await runtime.engine.start(actor.tenant, new)
-    return await get(runtime, actor, started.run_id)
+    return run_rows.as_run(new, started) if started.leased else await get(runtime, actor, started.run_id)
 
 
-async def new_run(runtime: Runtime, actor: Actor, definition: Json, timing: Timing = Timing(), /, *, input: Json, **what: Any) -> NewRun:
+async def new_run(runtime: Runtime, actor: Actor, definition: Json, timing: Timing = UNTIMED, /, *, input: Json, **what: Any) -> NewRun:
     """What a start needs: what is run, by whom, and the settings of the definition as they are for this input. Raises Invalid."""
-    settings: dict[str, Any] = definition.get("settings") or {}
-    timeout: str | None = settings.get("timeout")
-    priority = settings.get("priority", 0) if timing.priority is None else timing.priority
-    return NewRun(
-        input=input,
-        created_by=actor.user_id,
-        actor=actor.user_name,
-        priority=priority,
-        timeout=seconds(timeout) if timeout else None,
-        **what,
-    )
+    begin = Begin(workflow=what["name"], version=what["version"], mode=what["mode"], input=input)
+    admitted = await admission(runtime.evaluator, definition, begin, variables=runtime.variables, timing=timing)
+    return NewRun(input=input, created_by=actor.user_id, actor=actor.user_name, **admitted.fields(), **what)
 
 
 def _check_mocks(definition: Json, mocks: dict[str, Json]) -> None:
@@ -249,9 +232,3 @@ async def page(
 def _id_in(cursor: str | None) -> str | None:
     (id,) = pages.place(cursor, str)
     return None if id is None else str(id)
-
-
-async def control(runtime: Runtime, actor: Actor, run_id: str, action: Any) -> Run:
-    from graphs import steering
-
-    return await steering.control(runtime, actor, run_id, action)

@@ -96,7 +96,7 @@ async def _skippable(session: Session, plan: Plan, run_id: str, wanted: str, row
     place = locate(plan, row.position if row else wanted)
     if place is None:
         known = await node_runs.positions(session, run_id)
-        raise NotFound(f"no step {wanted!r} in this run. " + nearest(wanted, [*known, *positions_of(plan)], "It has"))
+        raise NotFound(f"no step {wanted!r} in this run. " + nearest(wanted, dict.fromkeys([*known, *positions_of(plan)]), "It has"))
     if (
         row is None
         and place.parent is not None

@@ -266,14 +266,21 @@ BEGIN ATOMIC
   SELECT count(*)::int FROM gone;
 END;
 
+-- For the chores that are done in one organization after the other.
+CREATE FUNCTION weft.all_organizations() RETURNS SETOF uuid
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT o.id FROM weft.organizations o ORDER BY o.id;
+END;
+
 -- As in 0001: rights first, then the owner, who may create only meanwhile. The functions that have no rights here are called by the others.
 REVOKE ALL ON FUNCTION weft.claim_runs(int, bigint, interval, timestamptz), weft.wake_lines(timestamptz),
   weft.beat(bigint, text, int, text, interval, int, int, boolean, timestamptz), weft.leave(bigint), weft.list_workers(),
-  weft.forget_workers(timestamptz), weft.living_workers(), weft.due_runs(int, timestamptz),
+  weft.forget_workers(timestamptz), weft.all_organizations(), weft.living_workers(), weft.due_runs(int, timestamptz),
   weft.next_in_line(uuid[], text[], timestamptz), weft.line_up(timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION weft.claim_runs(int, bigint, interval, timestamptz), weft.wake_lines(timestamptz),
   weft.beat(bigint, text, int, text, interval, int, int, boolean, timestamptz), weft.leave(bigint), weft.list_workers(),
-  weft.forget_workers(timestamptz) TO weft_app;
+  weft.forget_workers(timestamptz), weft.all_organizations() TO weft_app;
 GRANT CREATE ON SCHEMA weft TO weft_dispatch;
 ALTER FUNCTION weft.living_workers() OWNER TO weft_dispatch;
 ALTER FUNCTION weft.due_runs(int, timestamptz) OWNER TO weft_dispatch;
@@ -285,4 +292,5 @@ ALTER FUNCTION weft.beat(bigint, text, int, text, interval, int, int, boolean, t
 ALTER FUNCTION weft.leave(bigint) OWNER TO weft_dispatch;
 ALTER FUNCTION weft.list_workers() OWNER TO weft_dispatch;
 ALTER FUNCTION weft.forget_workers(timestamptz) OWNER TO weft_dispatch;
+ALTER FUNCTION weft.all_organizations() OWNER TO weft_dispatch;
 REVOKE CREATE ON SCHEMA weft FROM weft_dispatch;

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
-from server.http import circuits, events, health, history, runs, steering, tasks, workflows
+from server.http import circuits, events, health, history, runs, steering, tasks, workers, workflows
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
 from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
@@ -51,6 +51,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *tasks.OPERATIONS,
     *events.OPERATIONS,
     *circuits.OPERATIONS,
+    *workers.OPERATIONS,
     Operation(
         method="GET",
         path="/api/v1/openapi.json",

@@ -23,7 +23,7 @@ class Scope(StrEnum):
     RUN = "run"  # start and control runs, send events, reset circuits
     TASK = "task"  # answer questions put to people
     AUTHOR = "author"  # write, test and publish workflows; run a definition that was never published
-    ADMIN = "admin"  # users and keys
+    ADMIN = "admin"  # the house: workers, limits of the organization
 
 
 ROLES: Mapping[str, frozenset[Scope]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""The command line: `weft serve`, `mcp`, `worker`, `demo`, `run`, `migrate`, `doctor`, `key`, `circuits`. Failures are sentences on stderr.
+"""The command line: `weft serve`, `mcp`, `worker`, `demo`, `run`, `runs`, `migrate` and more. Every failure is a sentence on stderr.
 
 What a command needs is imported when it runs, so that `weft --version` and a wrong option answer at once.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from server.cli_runs import runs_app
+from server.terminal import DataDir
+from server.terminal import perform as _run
 from store.errors import Invalid, Misconfigured, WeftError
 
 app = typer.Typer(
@@ -26,10 +27,12 @@ app = typer.Typer(
 )
 key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of this installation.")
 app.add_typer(key_app, name="key")
+app.add_typer(runs_app, name="runs")
 circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")
 app.add_typer(circuits_app, name="circuits")
+org_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The organizations of this installation.")
+app.add_typer(org_app, name="org")
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="where data and keys live (WEFT_DATA_DIR)", show_default=False)]
 Host = Annotated[str | None, typer.Option("--host", help="address to listen on (WEFT_HOST, 127.0.0.1)", show_default=False)]
 Port = Annotated[
     int | None,
@@ -72,22 +75,6 @@ def _end(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
-def _run(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Runs a command's coroutine on uvloop where there is one."""
-    import asyncio
-
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        new_event_loop = None
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_awaited(work))
-
-
-async def _awaited(work: Callable[[], Awaitable[Any]]) -> Any:
-    return await work()
-
-
 @app.callback(invoke_without_command=True)
 def _top(show_version: Annotated[bool, typer.Option("--version", help="show the version and exit")] = False) -> None:
     if show_version:
@@ -123,6 +110,16 @@ def worker(data_dir: DataDir = None) -> None:
 
     settings = load(data_dir=data_dir)
     _run(lambda: serving.work(settings))
+
+
+@app.command()
+def workers(data_dir: DataDir = None) -> None:
+    """Show the processes that drive runs, lost ones for a day."""
+    from server.commands import workforce
+    from server.settings import load
+
+    settings = load(data_dir=data_dir)
+    _run(lambda: workforce.show(settings))
 
 
 @app.command()
@@ -214,6 +211,20 @@ def key_revoke(
 
     settings = load(data_dir=data_dir)
     _run(lambda: keyring.revoke(settings, key_id))
+
+
+@org_app.command("limit")
+def org_limit(
+    slug: Annotated[str, typer.Argument(help="the organization; the first one is called default")],
+    most: Annotated[str | None, typer.Argument(help="a number, or none; without it the limit is shown")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Limit how many runs of an organization are driven at once, over all workers."""
+    from server.commands import workforce
+    from server.settings import load
+
+    settings = load(data_dir=data_dir)
+    _run(lambda: workforce.limit(settings, slug, most))
 
 
 Target = Annotated[str, typer.Argument(help="the origin of what is called, such as https://api.example.com")]

@@ -68,6 +68,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     from graphs.models import Models, ModelSettings
     from graphs.outbound import Outbound, Policy
     from graphs.runtime import Runtime
+    from graphs.sealing import read_keys
 
     evaluator = await stack.enter_async_context(Evaluator())
     policy = Policy(allow_hosts=settings.allow_hosts, allow_nets=settings.allow_nets)
@@ -82,7 +83,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         ),
         outbound,
     )
-    engine = Engine(database, evaluator, outbound, models, variables=settings.variables, slots=settings.max_runs)
+    keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
+    engine = Engine(database, evaluator, outbound, models, variables=settings.variables, slots=settings.max_runs, checkpoint_keys=keys)
     return Runtime(
         database=database,
         evaluator=evaluator,
@@ -101,7 +103,7 @@ def _session_url(settings: Settings, address: Address, database: Database) -> st
         return address.url
     log.warning(
         "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, and when it dies, "
-        "others take over its runs only after 15 s. Set WEFT_LISTEN_DATABASE_URL to an address of Postgres itself."
+        "others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of Postgres itself."
     )
     return None
 

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     listen_database_url: SecretStr | None = Field(
         default=None, description="the same Postgres without a pooler in transaction mode, to hear of news at once"
     )
+    checkpoint_key_file: Path | None = Field(default=None, description="file with the key under which checkpoints are encrypted at rest")
     auto_migrate: bool = Field(default=False, description="migrate an external Postgres at start")
     max_connections: int = Field(default=10, ge=2, le=500, description="database connections of one process")
     max_runs: int = Field(default=64, ge=1, le=10_000, description="runs one process drives at the same time")
@@ -74,10 +75,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "checkpoint_key_file")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().absolute() if path else None
 
     @field_validator("allow_nets")
     @classmethod

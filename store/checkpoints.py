@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from store.jsontext import Json
@@ -27,7 +28,31 @@ class Saved:
     writes: list[list[str]]
 
 
-ROWS = {"find": Saved, "list": Saved}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRow:
+    thread_id: str
+    ns: str
+    id: str
+    parent_id: str | None
+    kind: str
+    body: bytes
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRow:
+    thread_id: str
+    ns: str
+    checkpoint_id: str
+    task_id: str
+    task_path: str
+    idx: int
+    channel: str
+    kind: str
+    body: bytes
+
+
+ROWS = {"find": Saved, "list": Saved, "checkpoints_of_thread": CheckpointRow, "writes_of_thread": WriteRow}
 
 
 async def save(session: Session, *, thread_id: str, ns: str, id: str, parent_id: str | None, kind: str, body: bytes, metadata: Any) -> None:
@@ -82,3 +107,15 @@ async def keep_latest(session: Session, thread_ids: Sequence[str]) -> None:
 
 async def copy_thread(session: Session, source: str, target: str) -> None:
     await session.execute(SQL.copy_thread, source=source, target=target)
+
+
+async def of_thread(session: Session, thread_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All rows of a thread: its checkpoints as `save` takes them, and its pending writes as `save_writes` does."""
+    saved = await session.all(SQL.checkpoints_of_thread, CheckpointRow, thread_id=thread_id)
+    writes = await session.all(SQL.writes_of_thread, WriteRow, thread_id=thread_id)
+    return [asdict(row) for row in saved], [asdict(row) for row in writes]
+
+
+async def compact(session: Session, *, age: timedelta, limit: int = 1000) -> int:
+    """Deletes the checkpoints of runs that finished longer than `age` ago, up to `limit` runs; the number of checkpoints."""
+    return await session.execute(SQL.compact, age=age, limit=limit)

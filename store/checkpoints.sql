@@ -65,3 +65,19 @@ WITH copied AS (
 INSERT INTO weft.checkpoint_writes (org_id, thread_id, ns, checkpoint_id, task_id, task_path, idx, channel, kind, body)
 SELECT w.org_id, %(target)s::text, w.ns, w.checkpoint_id, w.task_id, w.task_path, w.idx, w.channel, w.kind, w.body
 FROM weft.checkpoint_writes w WHERE w.org_id = %(org_id)s::uuid AND w.thread_id = %(source)s::text;
+
+-- name: checkpoints_of_thread
+SELECT c.thread_id, c.ns, c.id, c.parent_id, c.kind, c.body, c.metadata FROM weft.checkpoints c
+WHERE c.org_id = %(org_id)s::uuid AND c.thread_id = %(thread_id)s::text ORDER BY c.id;
+
+-- name: writes_of_thread
+SELECT w.thread_id, w.ns, w.checkpoint_id, w.task_id, w.task_path, w.idx, w.channel, w.kind, w.body FROM weft.checkpoint_writes w
+WHERE w.org_id = %(org_id)s::uuid AND w.thread_id = %(thread_id)s::text ORDER BY w.checkpoint_id, w.task_id, w.idx;
+
+-- name: compact
+-- A run that ended long ago goes on from none; were it retried, the journal knows all it did.
+WITH ended AS (
+    SELECT r.id::text AS thread_id FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.finished_at < clock_timestamp() - %(age)s::interval
+      AND EXISTS (SELECT FROM weft.checkpoints c WHERE c.org_id = r.org_id AND c.thread_id = r.id::text) LIMIT %(limit)s::int),
+  writes AS (DELETE FROM weft.checkpoint_writes w USING ended e WHERE w.org_id = %(org_id)s::uuid AND w.thread_id = e.thread_id)
+DELETE FROM weft.checkpoints c USING ended e WHERE c.org_id = %(org_id)s::uuid AND c.thread_id = e.thread_id;

@@ -8,7 +8,7 @@ from typing import Any
 
 from store.jsontext import text
 
-JSON = frozenset({"input", "output", "error", "taken", "vars", "undo", "data", "form", "assign_to", "metadata", "ending"})
+JSON = frozenset({"input", "output", "error", "taken", "vars", "undo", "data", "form", "metadata", "ending"})
 BULKY = frozenset({"input", "output"})  # columns with a digest column beside them, for values that are kept in weft.payloads
 INLINE = 65_536  # characters of JSON that stay in the row
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no text column of Postgres can hold
@@ -19,24 +19,27 @@ Payloads = dict[str, str]
 
 
 def storable(row: Row, payloads: Payloads) -> Row:
-    """JSON values as their text, and no character in a text that Postgres cannot hold. Values too large for a row go to `payloads`."""
-    made = {name: _column(name, value) for name, value in row.items()}
-    for name in BULKY & made.keys():
-        if (value := made[name]) is not None and len(value) > INLINE:
-            digest = hashlib.sha256(value.encode()).hexdigest()
-            payloads[digest] = value
-            made[name], made[f"{name}_digest"] = None, digest
+    """JSON values as their text, and no character in a text that Postgres cannot hold. Values too large for a row go to `payloads`; what is
+    None is left out."""
+    made: Row = {}
+    for name, value in row.items():
+        if value is None:
+            continue
+        if name in JSON:
+            made[name] = body = text(value)
+            if len(body) > INLINE and name in BULKY:
+                del made[name]
+                made[f"{name}_digest"] = digest = hashlib.sha256(body.encode()).hexdigest()
+                payloads[digest] = body
+        elif name == "assign_to":  # is looked into by queries
+            made[name] = text({key: _clean(part) for key, part in value.items()})
+        else:
+            made[name] = _clean(value) if type(value) is str else value
     return made
 
 
-def _column(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name == "assign_to":  # is looked into by queries
-        return text({key: UNSTORABLE.sub("\ufffd", part) for key, part in value.items()})
-    if name in JSON:
-        return text(value)
-    return UNSTORABLE.sub("\ufffd", value) if type(value) is str else value
+def _clean(value: str) -> str:
+    return value if value.isascii() and "\0" not in value else UNSTORABLE.sub("\ufffd", value)
 
 
 def merged(rows: list[Row]) -> list[Row]:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from store.errors import NotFound
+from store.errors import Invalid, NotFound
 from store.ids import is_id
 from store.postgres import Database, Session
 from store.queries import load
@@ -23,13 +23,17 @@ BASE62 = string.digits + string.ascii_letters
 KEY = re.compile(r"weft_live_(?P<id>[0-9a-f]{12})_[0-9A-Za-z]{43}(?P<check>[0-9A-Za-z]{6})")
 CACHE_SECONDS = 30.0  # a revoked key works no longer than this
 CACHE_SIZE = 10_000
+MAX_RUNNING = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
+    """`max_running`: how many of its runs may be driven at once; None: as many as workers have room for."""
+
     id: str
     slug: str
     name: str
+    max_running: int | None
     created_at: datetime
 
 
@@ -85,6 +89,8 @@ ROWS: dict[str, type] = {
     "create_organization": Organization,
     "get_organization": Organization,
     "find_organization": str,
+    "all_organizations": str,
+    "limit_organization": Organization,
     "create_user": User,
     "get_user": User,
     "find_user": User,
@@ -107,6 +113,26 @@ async def create_organization(database: Database, *, slug: str, name: str) -> Or
 async def find_organization(database: Database, slug: str) -> Organization | None:
     [org_id] = await database.system(SQL.find_organization, str, slug=slug)
     return await database.tenant(org_id).one(SQL.get_organization, Organization) if org_id else None
+
+
+async def get_organization(session: Session) -> Organization:
+    found = await session.one(SQL.get_organization, Organization)
+    assert found is not None  # noqa: S101  # its tenant is here
+    return found
+
+
+async def all_organizations(database: Database) -> list[str]:
+    """The ids, for the chores of the house."""
+    return await database.system(SQL.all_organizations, str)
+
+
+async def limit_organization(session: Session, max_running: int | None) -> Organization:
+    """How many runs of the organization may be driven at once; None: no limit. More that run already go on."""
+    if max_running is not None and not 0 < max_running <= MAX_RUNNING:
+        raise Invalid(f"max_running is {max_running}; it is a number from 1 to {MAX_RUNNING:,}, or none for no limit")
+    found = await session.one(SQL.limit_organization, Organization, max_running=max_running)
+    assert found is not None  # noqa: S101  # its tenant is here
+    return found
 
 
 async def create_user(session: Session, *, name: str, role: str) -> User:

@@ -3,13 +3,20 @@
 SELECT weft.uuid7() AS id;
 
 -- name: create_organization
-INSERT INTO weft.organizations (id, slug, name) VALUES (%(org_id)s, %(slug)s, %(name)s) RETURNING id, slug, name, created_at;
+INSERT INTO weft.organizations (id, slug, name) VALUES (%(org_id)s, %(slug)s, %(name)s) RETURNING id, slug, name, max_running, created_at;
 
 -- name: get_organization
-SELECT id, slug, name, created_at FROM weft.organizations WHERE id = %(org_id)s;
+SELECT id, slug, name, max_running, created_at FROM weft.organizations WHERE id = %(org_id)s;
 
 -- name: find_organization
 SELECT weft.find_organization(%(slug)s) AS id;
+
+-- name: all_organizations
+-- For the chores that are done in one organization after the other.
+SELECT o.id::text AS id FROM weft.all_organizations() AS o(id);
+
+-- name: limit_organization
+UPDATE weft.organizations SET max_running = %(max_running)s::int WHERE id = %(org_id)s RETURNING id, slug, name, max_running, created_at;
 
 -- name: create_user
 INSERT INTO weft.users (org_id, name, role) VALUES (%(org_id)s, %(name)s, %(role)s) RETURNING id, name, role, created_at;

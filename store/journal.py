@@ -217,7 +217,7 @@ def needed(entries: list[Entry]) -> list[tuple[Query, dict[str, Any]]]:
     for entry in entries:
         for name in LISTS:
             if listed := getattr(entry, name):
-                rows[name].extend({**row, "run_id": entry.run_id, "fence": entry.fence} for row in _kept(entry, name, listed))
+                rows[name] += [{**row, "run_id": entry.run_id, "fence": entry.fence} for row in _kept(entry, name, listed)]
     rows["node_runs"] = merged(rows["node_runs"])
     for number, event in enumerate(rows["events"]):
         event["n"] = number

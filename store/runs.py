@@ -25,6 +25,8 @@ class Started:
     leased: bool
     input: Any
     now: datetime
+    created_at: datetime
+    deadline_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,55 @@ async def start(session: Session, new: NewRun) -> Started:
             f"idempotency_key {new.idempotency_key!r} was already used with another input, for run {started.run_id}", run_id=started.run_id
         )
     return started
+
+
+def as_loaded(new: NewRun, started: Started) -> Loaded:
+    """What `load_run` would find of a run that has just been started here."""
+    return Loaded(
+        id=started.run_id,
+        name=new.name,
+        workflow_id=new.workflow_id,
+        version=new.version,
+        digest=new.digest.hex(),
+        mode=new.mode,
+        mocks=new.mocks,
+        input=new.input,
+        depth=0,
+        request=None,
+        claims=0,
+        deadline_at=started.deadline_at,
+        started_at=started.now,
+        created_at=started.created_at,
+        created_by=new.created_by,
+        priority=new.priority,
+        signal=0,
+    )
+
+
+def as_run(new: NewRun, started: Started) -> Run:
+    """What `get` would have found the moment a run was started here."""
+    return Run(
+        id=started.run_id,
+        workflow=new.name,
+        version=new.version,
+        mode=new.mode,
+        state="running",
+        request=None,
+        input=new.input,
+        output=None,
+        error=None,
+        parent_run_id=None,
+        created_at=started.created_at,
+        started_at=started.now,
+        finished_at=None,
+        deadline_at=started.deadline_at,
+        signal=0,
+        forked_from=None,
+        forked_at=None,
+        dead_at=None,
+        steps_done=0,
+        waiting_for=[],
+    )
 
 
 async def get(session: Session, run_id: str) -> Run | None:

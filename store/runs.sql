@@ -21,14 +21,14 @@ WITH clock AS (SELECT coalesce(%(at)s::timestamptz, clock_timestamp()) AS now, m
            CASE WHEN m.worker IS NULL THEN least(coalesce(m.begin_at, m.now), m.deadline_at) END, CASE WHEN m.worker IS NOT NULL THEN m.now END
     FROM moment m
     ON CONFLICT (org_id, workflow_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING id, input, worker),
+    RETURNING id, input, worker, created_at, deadline_at),
   told AS (
     INSERT INTO weft.events (org_id, run_id, type, level, message)
     SELECT %(org_id)s::uuid, id, 'run.created', 'business', 'Started by ' || %(actor)s::text FROM started)
-SELECT s.id::text AS run_id, true AS created, s.worker IS NOT NULL AS leased, s.input, m.now FROM started s, moment m
+SELECT s.id::text AS run_id, true AS created, s.worker IS NOT NULL AS leased, s.input, m.now, s.created_at, s.deadline_at FROM started s, moment m
 UNION ALL
 SELECT r.id::text, false, false, coalesce((SELECT p.body FROM weft.payloads p WHERE p.org_id = r.org_id AND p.digest = r.input_digest), r.input),
-       clock_timestamp()
+       clock_timestamp(), r.created_at, r.deadline_at
 FROM weft.runs r
 WHERE NOT EXISTS (SELECT FROM started) AND r.org_id = %(org_id)s::uuid AND r.workflow_id = %(workflow_id)s::uuid
   AND r.idempotency_key = %(idempotency_key)s::text;

@@ -20,7 +20,7 @@ from graphs.engine.record import RunCancelled, RunFailed, RunTimedOut, StepFaile
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Stopped
 from graphs.saver import fresh, recorder
-from store.errors import LeaseLost, Unavailable
+from store.errors import LeaseLost, Misconfigured, Unavailable
 
 RECURSION_LIMIT = 100_000  # supersteps; ours is settings.max_steps
 
@@ -78,6 +78,8 @@ async def _drive(drive: Drive, graph: Graph, poisoned: bool) -> Ending | None:
         return _failed(failed.error)
     except ExpressionError as problem:
         return _failed({"code": "expression", "message": f"the first values of vars: {problem}", "position": "vars"})
+    except Misconfigured as problem:  # the operator can help: nothing of the run is lost, retry it
+        return _failed({"code": problem.code, "message": problem.message})
     except (LeaseLost, Unavailable):
         raise
     except Exception:  # the worker loop: a fault of ours must not leave the run "running"

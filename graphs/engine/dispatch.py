@@ -6,16 +6,17 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from graphs.definition import Definition
 from graphs.engine.drive import Drive
 from graphs.engine.plan import Plan, plan
+from graphs.engine.upkeep import Upkeep
 from graphs.expressions import Evaluator
 from store import runs
 from store.errors import LeaseLost, NotFound, Unavailable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from graphs.models import Models
     from graphs.outbound import Outbound
 
-LEASE = timedelta(seconds=15)
+LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
 CACHED_PLANS = 256
 MAX_RECOVERIES = 5  # claims after a dead worker that a run survives without progress
 
@@ -37,7 +38,8 @@ tenant_now: ContextVar[Tenant] = ContextVar("tenant_now")
 
 
 class Engine:
-    """`async with Engine(…)` opens the journal; `serving()` around it also claims and drives runs."""
+    """`async with Engine(…)` opens the journal; `serving()` around it also claims and drives runs. `clock` stands in for the database's
+    clock in tests, where it gives a time."""
 
     def __init__(
         self,
@@ -50,16 +52,20 @@ class Engine:
         slots: int = 64,
         lease: timedelta = LEASE,
         poll: float = 0.5,
+        clock: Callable[[], datetime | None] = lambda: None,
         fused: bool = True,
+        checkpoint_keys: Sequence[bytes] = (),
     ) -> None:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
-        self.slots, self.lease, self.poll = slots, lease, poll
+        self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
+        self.checkpoint_keys = checkpoint_keys
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)
         self.serving_now = False
         self.draining = False
-        self._driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
+        self.driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
+        self._alone: set[str] = set()  # runs begun here at once, outside of all queues
         self._plans: OrderedDict[str, tuple[Plan, Graph]] = OrderedDict()
         self._work = asyncio.Event()
         self._watchers: dict[str, set[asyncio.Event]] = {}
@@ -81,26 +87,29 @@ class Engine:
         """Claims and drives runs during the block, then hands back what is still under way. `worker`: number of a session lock held."""
         self.worker = worker if worker is not None else self.worker
         self.serving_now, self.draining = True, False
-        loops = [asyncio.create_task(self._claim_for_ever()), asyncio.create_task(self._renew_for_ever())]
+        upkeep = Upkeep(self)
+        claiming, tidying, living = (asyncio.create_task(loop) for loop in (self._claim_for_ever(), upkeep.tidy(), upkeep.live()))
         try:
             yield
         finally:
-            self.serving_now = False
-            loops[0].cancel()
+            self.serving_now, self.draining = False, True
+            claiming.cancel()
+            tidying.cancel()
+            await upkeep.beat()
             await self._drain(grace)
-            loops[1].cancel()
-            await asyncio.wait(loops)
+            living.cancel()
+            await asyncio.wait([claiming, tidying, living])
+            await upkeep.leave()
 
     async def _drain(self, grace: float) -> None:
         """Steps under way may finish; then their runs go back to the queue for another worker."""
-        self.draining = True
-        for drive, _ in self._driving.values():
+        for drive, _ in self.driving.values():
             if drive:
                 drive.halt()
-        tasks = [task for _, task in self._driving.values()]
+        tasks = [task for _, task in self.driving.values()]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
-            for drive, task in self._driving.values():
+            for drive, task in self.driving.values():
                 if drive and task in late:
                     drive.unloading = True  # nothing is recorded: a write under way stays an intent without a receipt
             for task in late:
@@ -110,11 +119,11 @@ class Engine:
 
     async def _claim_for_ever(self) -> None:
         while True:
-            free = self.slots - len(self._driving)
+            free = self.slots - len(self.driving)
             claimed: list[Claimed] = []
             if free > 0:
                 try:
-                    claimed = await runs.claim(self.database, slots=min(free, 32), worker=self.worker, lease=self.lease)
+                    claimed = await runs.claim(self.database, slots=min(free, 32), worker=self.worker, lease=self.lease, at=self.clock())
                 except Unavailable as error:
                     log.warning("cannot claim runs: %s", error.message)
                 except Exception:  # a server that looks alive must not stop driving
@@ -127,64 +136,41 @@ class Engine:
                         await self._work.wait()
                 self._work.clear()
 
-    async def _renew_for_ever(self) -> None:
-        """Keeps the leases; a run that another worker has taken is let go, one that was signalled is told."""
-        while True:
-            await asyncio.sleep(self.lease.total_seconds() / 5)
-            before = set(self._driving)
-            if not before:
-                continue
-            try:
-                rows = await runs.renew(self.database, worker=self.worker, run_ids=[*before], lease=self.lease)
-            except Unavailable as error:
-                log.warning("cannot renew leases: %s", error.message)
-                continue
-            except Exception:  # as above
-                log.exception("cannot renew leases")
-                continue
-            kept = {row.id: row for row in rows}
-            for run_id in before & set(self._driving):
-                drive, task = self._driving[run_id]
-                row = kept.get(run_id)
-                if drive is None or drive.settled:
-                    continue
-                if row is None or row.fence != drive.claimed.fence:
-                    drive.unloading = True
-                    task.cancel()
-                elif row.signal > drive.signal:
-                    drive.tell()
-
     # -- one run -----------------------------------------------------------------------------------------------------------------
 
     async def start(self, tenant: Tenant, new: NewRun, loaded: Loaded | None = None) -> Started:
-        """Starts a run: here and at once when this process serves and has room, else as a row in the queue."""
-        inline = self.serving_now and not self.draining and len(self._driving) < self.slots
-        started = await runs.start(tenant, replace(new, worker=self.worker, lease=self.lease) if inline else new)
-        if started.created and inline:
+        """Starts a run: here and at once when this process serves, has room, and the run need not wait its turn; else as a row in the
+        queue."""
+        inline = self.serving_now and not self.draining and len(self.driving) < self.slots
+        started = await runs.start(tenant, replace(new, worker=self.worker if inline else None, lease=self.lease, at=self.clock()))
+        if started.leased:
             claim = Claimed(org_id=tenant.org_id, id=started.run_id, fence=1, signal=0, claims=0, recovered=False, now=started.now)
-            self._begin(claim, loaded)
+            self._alone.add(started.run_id)
+            self._begin(claim, loaded or runs.as_loaded(new, started))
         elif started.created:
             await runs.notify(tenant, started.run_id)
             self.wake()
         return started
 
     def _begin(self, claim: Claimed, loaded: Loaded | None) -> None:
-        before = self._driving.get(claim.id)
+        before = self.driving.get(claim.id)
         if before and before[0]:
             before[0].unloading = True  # our lease had run out and nobody else has taken it: the old drive ends before the new one begins
         if before:
             before[1].cancel()
         task = asyncio.create_task(self._run(claim, loaded, before[1] if before else None), name=f"run {claim.id}")
-        self._driving[claim.id] = (None, task)
+        self.driving[claim.id] = (None, task)
         task.add_done_callback(lambda _: self._ended(claim.id, task))
 
     def _ended(self, run_id: str, task: asyncio.Task[None]) -> None:
-        if self._driving.get(run_id, (None, None))[1] is task:
-            del self._driving[run_id]
+        if self.driving.get(run_id, (None, None))[1] is task:
+            del self.driving[run_id]
         if not task.cancelled() and (error := task.exception()):
             log.error("run %s was dropped; its lease will run out", run_id, exc_info=error)
         self.changed(run_id)
-        self.wake()
+        if run_id not in self._alone or len(self.driving) >= self.slots - 1:  # one that was free to begin at once leaves nobody a place
+            self.wake()
+        self._alone.discard(run_id)
 
     async def _run(self, claim: Claimed, loaded: Loaded | None, after: asyncio.Task[None] | None) -> None:
         if after:
@@ -217,7 +203,7 @@ class Engine:
             await self._refuse(claim)
             return
         drive = Drive(self, tenant, claim, loaded, ready)
-        self._driving[claim.id] = (drive, self._driving[claim.id][1])
+        self.driving[claim.id] = (drive, self.driving[claim.id][1])
         from graphs.engine.conduct import conduct
 
         await conduct(drive, graph, poisoned=claim.recovered and claim.claims > MAX_RECOVERIES)
@@ -245,7 +231,7 @@ class Engine:
         from graphs.saver import PostgresSaver
 
         ready = plan(Definition.model_validate(body))
-        self._plans[digest] = ready, compile_graph(ready.body, PostgresSaver(tenant_now.get), fused=self.fused)
+        self._plans[digest] = ready, compile_graph(ready.body, PostgresSaver(tenant_now.get, keys=self.checkpoint_keys), fused=self.fused)
         if len(self._plans) > CACHED_PLANS:
             self._plans.popitem(last=False)
         return self._plans[digest]
@@ -258,7 +244,7 @@ class Engine:
 
     def look(self, org_id: str, run_id: str) -> None:
         """A run was signalled: tell its driver if that is us, otherwise look at the queue."""
-        drive, _ = self._driving.get(run_id, (None, None))
+        drive, _ = self.driving.get(run_id, (None, None))
         if drive:
             drive.tell()
         self.wake()
@@ -281,7 +267,7 @@ class Engine:
 
     def drives(self, run_id: str, org_id: str) -> bool:
         """Whether this process drives the run of this organization now."""
-        drive, _ = self._driving.get(run_id, (None, None))
+        drive, _ = self.driving.get(run_id, (None, None))
         return drive is not None and drive.claimed.org_id == org_id
 
     def background(self, work: Awaitable[object]) -> None:

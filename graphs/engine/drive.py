@@ -44,6 +44,7 @@ class Drive(Waiting):
         self.engine, self.tenant, self.claimed, self.loaded, self.plan = engine, tenant, claimed, loaded, plan
         self.run_id = claimed.id
         self.mode: Literal["production", "test"] = "test" if loaded.mode == "test" else "production"
+        self.checkpointed = False
         self.outbox = Outbox(engine.journal, claimed, on_lost=self._lost)
         self.records: dict[str, Record] = {}
         self.vars: dict[str, Json] = {}
@@ -130,6 +131,7 @@ class Drive(Waiting):
     def checkpoint(self, row: dict[str, Any]) -> None:
         """Takes a checkpoint into the next journal entry."""
         if not self.settled:
+            self.checkpointed = True
             self.outbox.entry.checkpoints.append(row)
 
     # -- steps -------------------------------------------------------------------------------------------------------------------
@@ -178,7 +180,8 @@ class Drive(Waiting):
             state, output, event = "failed", None, ("run.failed", "The output is too large")
             error = {"code": "output_too_large", "message": f"the output is {size:,} characters of JSON; at most {MAX_OUTPUT:,} are kept"}
         self.outbox.tell(event, level="business", data=error)
-        self.outbox.entry.settle = {"state": state, "output": output, "error": error, "dead": dead}
+        compact = self.checkpointed or self.claimed.fence > 1  # an earlier driver may have left some
+        self.outbox.entry.settle = {"state": state, "output": output, "error": error, "dead": dead, "compact": compact}
         await self.outbox.send()
         self.settled = True
 

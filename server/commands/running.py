@@ -46,14 +46,14 @@ def read_order(file: str, input: str, mocks: str | None, *, test: bool) -> Order
     if mocks is not None and not test:
         raise Invalid("--mocks stand in for steps of test runs only; add --test.")
     definition = _parsed(_text(file), "stdin" if file == "-" else file)
-    stand_ins = None if mocks is None else _value(mocks, "--mocks")
+    stand_ins = None if mocks is None else read_value(mocks, "--mocks")
     if stand_ins is not None and not is_object(stand_ins):
         raise Invalid('--mocks must be an object: {"node id": output}.')
     source = "stdin" if file == "-" else file
-    return Order(definition=definition, source=source, input=_value(input, "--input"), mocks=stand_ins, test=test)
+    return Order(definition=definition, source=source, input=read_value(input, "--input"), mocks=stand_ins, test=test)
 
 
-def _value(argument: str, option: str) -> Json:
+def read_value(argument: str, option: str) -> Json:
     """JSON as written, the content of @file, or of stdin for -."""
     if argument == "-":
         return _parsed(_text("-"), "stdin")

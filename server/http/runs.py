@@ -11,8 +11,9 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
 from graphs import runs
+from graphs.admission import Timing
 from graphs.definition import Json
-from graphs.runs import Run, Timing
+from graphs.runs import Run
 from server.auth import Caller, Scope
 from server.http.operations import Body, Call, Operation, Query, encode
 from server.http.shapes import RunDetail, RunEvents, RunFilterState, RunPage, Step, Trace

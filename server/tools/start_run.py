@@ -8,7 +8,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from graphs import runs
-from graphs.runs import Timing
+from graphs.admission import Timing
 from server.arguments import IdempotencyKey, Input, WorkflowName
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints

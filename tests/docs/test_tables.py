@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from graphs import runs, signals
 from graphs.catalogue import node_types
 from graphs.checks import values
-from graphs.definition import Definition, Edge, Node, Retry
+from graphs.definition import Boundary, Compensate, Concurrency, Definition, Edge, Node, Retry
 from graphs.definition import Settings as RunSettings
-from graphs.engine import children, step
+from graphs.engine import children, endings
 from graphs.expressions import evaluator, syntax
 from graphs.models import vendors
 from graphs.nodetype import Effect
@@ -36,6 +36,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "Nodes": Node,
     "Retry": Retry,
     "Edges": Edge,
+    "Concurrency": Concurrency,
+    "Boundaries": Boundary,
+    "Compensation": Compensate,
     **{name: kind.config for name, kind in node_types().items()},
 }
 
@@ -95,7 +98,7 @@ def test_every_code_of_a_diagnostic_is_explained() -> None:
 
 LIMITS = [
     ("docs/running.md", runs.MAX_INPUT),
-    ("docs/running.md", step.MAX_OUTPUT),
+    ("docs/running.md", endings.MAX_OUTPUT),
     ("docs/running.md", signals.MAX_PAYLOAD),
     ("docs/running.md", children.MAX_DEPTH),
     ("docs/definitions.md", children.MAX_DEPTH),

@@ -150,7 +150,9 @@ async def test_a_race_is_run_again_when_a_step_in_it_is(running: House) -> None:
     race = {
         "id": "race",
         "type": "race",
-        "config": {"branches": {"quick": {"nodes": [put("quick")]}, "slow": {"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 60}}]}}},
+        "config": {
+            "branches": {"quick": {"nodes": [put("quick")]}, "slow": {"nodes": [{"id": "w", "type": "wait", "config": {"seconds": 60}}]}}
+        },
     }
     run = await running.run(flow(race))
     fork = await forked(running, run.id, edits={"quick": {"at": "another"}})
@@ -194,7 +196,9 @@ async def test_run_variables_keep_their_values_and_can_be_changed(running: House
 
 
 async def test_a_fork_of_a_waiting_run_leaves_it_waiting(running: House) -> None:
-    run = await running.run(flow(put("a"), APPROVAL, put("ship", ok="{{ nodes.ok.approved }}"), edges=[("a", "ok"), ("ok", "ship")]), {"what": "x"})
+    run = await running.run(
+        flow(put("a"), APPROVAL, put("ship", ok="{{ nodes.ok.approved }}"), edges=[("a", "ok"), ("ok", "ship")]), {"what": "x"}
+    )
     fork = await forked(running, run.id, edits={"ok": {"approved": True}})
     assert fork.output == {"ok": True}
     asked = await forked(running, run.id, "ok")
@@ -256,9 +260,13 @@ async def test_a_failure_that_led_on_leads_on_in_another_version_too(running: Ho
 
 
 async def test_run_variables_outlive_the_deciding_again_of_edges(running: House) -> None:
-    definition = flow(put("a", n=1), COUNT, APPROVAL, put("end", seen="{{ vars.seen }}"), edges=[("a", "note"), ("note", "ok"), ("ok", "end")])
+    definition = flow(
+        put("a", n=1), COUNT, APPROVAL, put("end", seen="{{ vars.seen }}"), edges=[("a", "note"), ("note", "ok"), ("ok", "end")]
+    )
     definition["vars"] = {"seen": 0}
-    run = await started(running, await published(running, definition, {**definition, "description": "another"}), version=1, input={"what": "x"})
+    run = await started(
+        running, await published(running, definition, {**definition, "description": "another"}), version=1, input={"what": "x"}
+    )
     fork = await forked(running, run.id, version=2)
     assert fork.state == "waiting"
     await answer(running, fork.id, {"approved": True})
@@ -322,14 +330,18 @@ async def test_a_rerun_is_the_same_from_the_start(running: House) -> None:
 
 async def test_a_rerun_may_take_another_version(running: House) -> None:
     run = await started(running, await published(running, flow(put("a", n=1)), flow(put("a", n=2))), version=1)
-    assert (await runs.wait(running.runtime, running.actor, (await forking.rerun(running.runtime, running.actor, run.id)).id, seconds=20)).output == {"n": 1}
+    assert (
+        await runs.wait(running.runtime, running.actor, (await forking.rerun(running.runtime, running.actor, run.id)).id, seconds=20)
+    ).output == {"n": 1}
     newer = await forking.rerun(running.runtime, running.actor, run.id, version="active")
     assert (await runs.wait(running.runtime, running.actor, newer.id, seconds=20)).output == {"n": 2}
 
 
 async def test_large_values_are_taken_over_by_their_digest(running: House) -> None:
     items = ["x" * 100] * 1_000
-    run = await running.run(flow(EACH | {"config": {**EACH["config"], "body": {"nodes": [put("one", v="{{ index }}")]}}}), {"items": items})
+    body = {"nodes": [put("one", v="{{ index }}")]}
+    each = {"id": "each", "type": "foreach", "config": {"items": "{{ input.items }}", "body": body}}
+    run = await running.run(flow(each), {"items": items})
     assert run.state == "succeeded"
     fork = await forked(running, run.id, "each[7]/one")
     assert (fork.state, fork.output) == ("succeeded", run.output)
@@ -352,3 +364,53 @@ async def test_a_skipped_step_of_a_fork_is_the_forks_alone(running: House) -> No
     assert (await until(running, fork.id, "succeeded")).output == {"x": 1}
     assert (await runs.get(running.runtime, running.actor, run.id)).state == "failed"
     assert await run_rows.load_run(running.actor.tenant, run.id) is not None
+
+
+UNDONE = {"type": "set", "config": {"values": {"undone": True}}}
+
+
+def undoable(id: str, **values: Any) -> dict[str, Any]:
+    return {**put(id, **values), "compensate": UNDONE}
+
+
+async def test_a_fork_of_a_compensated_run_does_again_what_was_undone_and_what_followed_from_it(running: House) -> None:
+    definition = flow(
+        put("a"),
+        undoable("b", n="{{ run.id }}"),
+        put("c", n="{{ nodes.b.n }}"),
+        put("bad", x="{{ [1][5] }}"),
+        edges=[("a", "b"), ("b", "c"), ("c", "bad")],
+        settings={"compensate": ["failure"]},
+    )
+    run = await running.run(definition)
+    assert (await attempts(running, run.id))["b"] == "compensated"
+    fork = await forked(running, run.id, "bad")
+    assert fork.state == "failed"
+    assert {"b", "c", "bad"} <= await begun(running, fork.id)
+    assert "a" not in await begun(running, fork.id)
+    again = await runs.node(running.runtime, running.actor, fork.id, "c")
+    assert again.output == {"n": fork.id}
+
+
+async def test_what_a_group_undid_by_itself_is_not_done_again_by_a_fork_behind_it(running: House) -> None:
+    block = {
+        "id": "safe",
+        "type": "try",
+        "config": {
+            "compensate": True,
+            "body": {"nodes": [undoable("b"), put("bad", x="{{ [1][5] }}")], "edges": [{"from": "b", "to": "bad"}]},
+            "catch": {"nodes": [put("note")]},
+        },
+    }
+    run = await running.run(flow(block, put("end"), edges=[("safe", "end")]))
+    assert (run.state, (await attempts(running, run.id))["safe/b"]) == ("succeeded", "compensated")
+    fork = await forked(running, run.id, "end")
+    assert (fork.state, await begun(running, fork.id)) == ("succeeded", {"end"})
+
+
+async def test_a_fork_never_undoes_what_another_run_has_done(running: House) -> None:
+    definition = flow(undoable("b"), put("bad", x="{{ input.x[0] }}"), edges=[("b", "bad")], settings={"compensate": ["failure"]})
+    run = await running.run(definition, {"x": [1]})
+    assert run.state == "succeeded"
+    fork = await forked(running, run.id, "bad", input={"x": []})
+    assert (fork.state, (await attempts(running, fork.id))["b"]) == ("failed", "succeeded")

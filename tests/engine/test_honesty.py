@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graphs import runs
+from graphs import runs, steering
 from graphs.models import Models
 from store import runs as run_rows
 from store import workflows
@@ -30,7 +30,7 @@ async def test_a_run_that_kills_every_worker_is_given_up_with_a_reason(house: Ho
     async with house.opened() as house.runtime:
         run = await until(house, run.id, "failed")
         assert run.error["code"] == "poison"
-        await runs.control(house.runtime, house.actor, run.id, "retry")
+        await steering.control(house.runtime, house.actor, run.id, "retry")
         assert (await until(house, run.id, "succeeded")).output == {"at": "a"}
 
 

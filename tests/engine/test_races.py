@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphs import runs, signals, tasks
+from graphs import runs, signals, steering, tasks
 from graphs.engine import conduct as conducting
 from store import runs as run_rows
 from store import waits
@@ -103,7 +103,7 @@ async def test_an_event_between_looking_back_and_waiting_is_not_lost(running: Ho
 async def test_a_run_cancelled_before_it_was_driven_does_nothing(house: House) -> None:
     async with house.opened(serving=False) as house.runtime:
         run = await house.start(flow(put("a"), put("b"), edges=[("a", "b")]))
-        await runs.control(house.runtime, house.actor, run.id, "cancel")
+        await steering.control(house.runtime, house.actor, run.id, "cancel")
     async with house.opened() as house.runtime:
         assert (await until(house, run.id, "cancelled")).steps_done == 0
 
@@ -126,7 +126,7 @@ async def test_a_choice_is_made_once_whatever_changes_while_it_waits(running: Ho
 async def test_a_run_stopped_as_failed_stays_so_when_it_is_retried(running: House) -> None:
     stop = {"id": "x", "type": "stop", "config": {"state": "failed", "message": "no"}}
     run = await running.run(flow(stop, put("after"), edges=[("x", "after")]))
-    await runs.control(running.runtime, running.actor, run.id, "retry")
+    await steering.control(running.runtime, running.actor, run.id, "retry")
     assert (await until(running, run.id, "failed")).error["message"] == "no"
     assert "after" not in await positions(running, run.id)
 

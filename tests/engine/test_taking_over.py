@@ -53,7 +53,7 @@ async def test_a_driver_that_was_fenced_off_writes_nothing_more(house: House) ->
                 await asyncio.sleep(0)
         before = await runs.trace(house.runtime, house.actor, run.id)
         async with asyncio.timeout(10):
-            while house.runtime.engine._driving:  # pyright: ignore[reportPrivateUsage]
+            while house.runtime.engine.driving:
                 await asyncio.sleep(0.01)
         assert await runs.trace(house.runtime, house.actor, run.id) == before
         assert (await runs.get(house.runtime, house.actor, run.id)).state == "running"

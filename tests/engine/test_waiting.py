@@ -35,7 +35,7 @@ async def test_an_approval_waits_as_a_row_and_goes_on_with_the_answer(running: H
     run = await running.run(definition, {"what": "bikes"})
     assert run.state == "waiting"
     assert run.waiting_for[0]["title"] == "Ship bikes?"
-    assert not running.runtime.engine._driving  # pyright: ignore[reportPrivateUsage] the promise is that no process holds it
+    assert not running.runtime.engine.driving  # the promise is that no process holds it
     await answer(running, run.id, {"approved": True, "comment": "go"})
     run = await until(running, run.id, "succeeded")
     assert run.output == {"at": "tell"}

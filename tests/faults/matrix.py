@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
-from graphs import authoring, runs, signals, tasks
+from graphs import authoring, runs, signals, steering, tasks
 from graphs.engine import Engine
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
@@ -28,6 +29,7 @@ from tests.faults.scenarios import Scenario
 
 SECONDS = 30.0  # for the whole life of a run
 GIVEN = json.dumps({"status": 200, "ok": True, "headers": {}, "body": {}})  # what a person says that a call has answered
+DOUBT = re.compile(r"(~[0-9]+)?#ambiguous$")  # behind the position of the step that a question is about
 FAMILY = b"""WITH RECURSIVE family AS (
   SELECT r.id FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.input ->> 'tag' = %(tag)s::text) """
 INTENTS = Query(
@@ -40,7 +42,8 @@ ASKED = Query(
     "asked",
     FAMILY
     + b"""SELECT n.effect_key FROM weft.tasks t JOIN family f ON f.id = t.run_id
-    JOIN weft.node_runs n ON n.org_id = t.org_id AND n.run_id = t.run_id AND t.position LIKE n.position || '%%#ambiguous'
+    JOIN weft.node_runs n ON n.org_id = t.org_id AND n.run_id = t.run_id
+      AND n.position = regexp_replace(t.position, '(~[0-9]+)?#ambiguous$', '')
     WHERE t.org_id = %(org_id)s::uuid AND t.kind = 'resolution'""",
 )
 STATES = Query(
@@ -109,7 +112,7 @@ class Lane:
 
     async def publish(self, name: str, scenario: Scenario) -> None:
         """The definitions of a scenario, checked and published."""
-        for suffix, make in (("", scenario.make), ("-beside", scenario.beside), (None, scenario.child)):
+        for suffix, make in ((None, scenario.child), ("", scenario.make), ("-beside", scenario.beside)):
             if make:
                 definition = make(self.book.port)
                 definition = definition if suffix is None else {**definition, "name": name + suffix}
@@ -215,7 +218,7 @@ class Life:
                 await signals.send(self.runtime, self.actor, name="paid", correlation=self.tag, payload={"sum": 5}, idempotency_key=key)
                 return
         if self.scenario.action and any(wait.get("event_name") == "never" for wait in run.waiting_for):
-            await runs.control(self.runtime, self.actor, run.id, **self.scenario.action)
+            await steering.control(self.runtime, self.actor, run.id, **self.scenario.action)
             return
         for wait in run.waiting_for:
             if "task_id" in wait:
@@ -230,7 +233,7 @@ class Life:
         """What the person says. Asked what has become of a call, they look at the ledger."""
         if kind != "resolution":
             return {"approved": True} if kind == "approval" else {"name": "Ada"}
-        step = position.removesuffix("#ambiguous").partition("~")[0] + ("~undo" if "~undo" in position else "")
+        step = DOUBT.sub("", position)
         happened = self.lane.book.has(f"{run.id}/{step}".lower())
         return {"decision": "happened", "output": GIVEN} if happened else {"decision": "retry"}
 

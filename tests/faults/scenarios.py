@@ -240,13 +240,6 @@ def _compensated_cancel(port: int) -> Part:
     return chain(made, call("more", port, "PUT", **undone_by(port, "less")), event("hope", "never"), settings={"compensate": ["cancel"]})
 
 
-def _resolved_alone(on_ambiguous: str) -> Callable[[int], Part]:
-    def make(port: int) -> Part:
-        return chain(call("once", port, on_ambiguous=on_ambiguous), call("after", port, on_ambiguous=on_ambiguous), put("end"))
-
-    return make
-
-
 BY_TYPE: dict[str, Scenario] = {
     "approval": Scenario(make=_approval),
     "emit_event": Scenario(make=_emit_event, beside=_listener),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,10 +21,12 @@ from tests.faults.ledger import Ledger, ledger
 from tests.faults.load import RUNS, Load, judge, outcome, told
 from tests.faults.mortal import Mortal, full, mortal, small_disk
 from tests.faults.proxy import Proxy, proxy
+from tests.faults.skew import Skew, skewed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(240), pytest.mark.promise("P1")]
 HOLE = 4.0  # seconds
 FULL = 3.0
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +66,11 @@ async def house(server: Mortal, wire: Proxy, evaluator: Evaluator) -> AsyncGener
 Fault = Callable[[Load], Awaitable[None]]
 
 
-async def suffered(house: House, book: Ledger, server: Mortal, fault: Fault, capsys: pytest.CaptureFixture[str], name: str) -> float:
+async def suffered(
+    house: House, book: Ledger, server: Mortal, fault: Fault, capsys: pytest.CaptureFixture[str], name: str, **options: Any
+) -> float:
     """Runs everything under the fault, judges and tells it; the stall in seconds."""
-    async with house.opened() as house.runtime:
+    async with house.opened(**options) as house.runtime:
         found = await outcome(Load(house, book), fault, server.admin_url)
     told(capsys, f"{name}: {judge(found, book, server.admin_url)}")
     return found.stall
@@ -141,3 +147,23 @@ async def test_runs_outlive_a_full_disk(house: House, book: Ledger, server: Mort
         stall = await suffered(house, book, server, fault, capsys, f"disk full for {FULL:.0f} s ({'tmpfs' if disk else 'SQLSTATE 53100'})")
     assert "No space left on device" in server.cluster.log.read_text()
     assert stall < FULL + 10
+
+
+@pytest.fixture
+def skew(server: Mortal) -> Generator[Skew]:
+    """Asked for before the house is, whose connections must know of it."""
+    with skewed(server) as moved:
+        yield moved
+
+
+async def test_runs_outlive_a_clock_that_jumps(
+    skew: Skew, house: House, book: Ledger, server: Mortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour ahead, then an hour behind: every lease has run out, then every lease seems to last for ever."""
+
+    async def fault(load: Load) -> None:
+        for ahead in (HOUR, -HOUR):
+            skew(ahead)
+            await load.more(RUNS)
+
+    assert await suffered(house, book, server, fault, capsys, "clock jumped to +1 h, then to -1 h", clock=skew.now) < 10

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from graphs.models import ModelSettings
 from graphs.runtime import Actor
@@ -82,15 +81,15 @@ class Zombie:
         self._signal(signal.SIGCONT)
 
 
-async def rows(admin_url: str, tag: str) -> dict[str, list[Any]]:
-    """Everything the database has of a run."""
-    found: dict[str, list[Any]] = {}
-    async with await psycopg.AsyncConnection.connect(admin_url, row_factory=dict_row) as admin:
+async def rows(admin_url: str, tag: str) -> dict[str, list[str]]:
+    """Everything the database has of a run, as text."""
+    found: dict[str, list[str]] = {}
+    async with await psycopg.AsyncConnection.connect(admin_url) as admin:
         for table in TABLES:
             place = {"runs": "id::text", "checkpoints": "thread_id"}.get(table, "run_id::text")
-            sql = f"SELECT * FROM weft.{table} WHERE {place} IN (SELECT id::text FROM weft.runs WHERE input ->> 'tag' = %s)"
-            cursor = await admin.execute(sql, (tag,))  # pyright: ignore[reportArgumentType, reportCallIssue]
-            found[table] = sorted(repr(sorted(row.items())) for row in await cursor.fetchall())
+            query = b"SELECT x::text FROM weft.%s x WHERE %s IN (SELECT id::text FROM weft.runs WHERE input ->> 'tag' = %%s) ORDER BY 1"
+            cursor = await admin.execute(query % (table.encode(), place.encode()), (tag,))
+            found[table] = [text for (text,) in await cursor.fetchall()]
     return found
 
 

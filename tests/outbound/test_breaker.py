@@ -14,7 +14,6 @@ from graphs.outbound.breaker import (
     LONGEST_HOLD,
     LONGEST_REST,
     THRESHOLD,
-    WINDOW,
     Abandoned,
     Answered,
     Event,
@@ -217,7 +216,3 @@ class TwoProcesses(RuleBasedStateMachine):
 
 TestTwoProcesses = TwoProcesses.TestCase
 TestTwoProcesses.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-
-
-def test_the_constants_are_what_the_pages_say() -> None:
-    assert (THRESHOLD, WINDOW, FIRST_REST, LONGEST_REST) == (5, timedelta(minutes=1), timedelta(seconds=30), timedelta(minutes=10))

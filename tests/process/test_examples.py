@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from graphs.runtime import Actor, Runtime
 from server.process import house, local_owner
 from server.settings import Settings
 from store.runs import Run
+from tests.outbound.loopback import Asked, answer, origin
 from tests.process.conftest import ROOT, Kept
 
 FILES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -28,6 +31,7 @@ async def runtime(anyio_backend: str, kept: Kept) -> AsyncGenerator[Runtime]:
     settings = Settings(
         data_dir=kept.installation.data_dir,
         variables={"SHOP_URL": "http://127.0.0.1:9", "PAY_URL": "http://127.0.0.1:9"},
+        allow_nets=("127.0.0.0/8",),
     )
     async with house(settings, drive=True) as runtime:
         owner = await local_owner(runtime.database)
@@ -99,16 +103,7 @@ async def test_order_fanout_reports_what_could_not_be_shipped(runtime: Runtime, 
     prepared = {"orders": {"body": [{"id": "A"}]}, "carrier": {"body": {"name": "bike"}}}
     document["nodes"][0] = {"id": "prepare", "type": "set", "config": {"values": prepared}}
     document["nodes"][1]["config"]["body"]["nodes"][0]["retry"] = {"max_attempts": 1}
-    started = await runs.start_definition(
-        runtime,
-        owner,
-        definition=document,
-        input={"day": "2026-11-20"},
-        mode="production",
-        mocks=None,
-        name="order-fanout",
-    )
-    run = await runs.wait(runtime, owner, started.id, seconds=SECONDS)
+    run = await produced(runtime, owner, document, {"day": "2026-11-20"})
     assert run.state == "succeeded", run.error
     assert run.output["report"]["shipped"] == []
     assert "127.0.0.1" in run.output["report"]["failed"]["A"]
@@ -162,3 +157,49 @@ async def test_monthly_invoices_adds_up_what_its_children_sent(runtime: Runtime,
     run = await ran(runtime, owner, "monthly-invoices", {"month": "2026-11", "customers": customers}, mocks)
     assert run.state == "succeeded", run.error
     assert run.output == {"month": "2026-11", "invoices": 2, "net": 25.0}
+
+
+async def test_draft_review_goes_back_with_the_remarks_until_it_is_accepted(runtime: Runtime, owner: Actor) -> None:
+    document = example("draft-review")
+    document["nodes"][0] = {
+        "id": "draft",
+        "type": "set",
+        "config": {"values": {"text": "{{ (nodes.draft.text or 'Hello') + (nodes.review.answer.remark or '') }}"}},
+    }
+    run = await produced(runtime, owner, document, {"topic": "opening hours"})
+    for remark in (", world", "!"):
+        run = await answered(runtime, owner, run, {"decision": "revise", "remark": remark})
+        assert run.state == "waiting", run.error
+    run = await answered(runtime, owner, run, {"decision": "accept"})
+    assert (run.state, run.output) == ("succeeded", {"text": "Hello, world!"})
+    given_up = await produced(runtime, owner, document, {"topic": "nothing"})
+    assert (await answered(runtime, owner, given_up, {"decision": "give_up"})).state == "cancelled"
+
+
+@pytest.mark.parametrize("broken", [None, "/charges", "/parcels"])
+async def test_order_saga_books_all_or_nothing(runtime: Runtime, owner: Actor, broken: str | None) -> None:
+    async def shop(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        status = 409 if asked.method == "POST" and asked.target == broken else 200
+        writer.write(answer(status, b'{"id": "X-1"}', content_type="application/json"))
+
+    async with origin(shop) as here:
+        document = json.loads(json.dumps(example("order-saga")).replace("{{ env.SHOP_URL }}", here.url))
+        run = await produced(runtime, owner, document, {"order": f"A-{broken}", "amount": 89.5})
+    assert run.state == "succeeded", run.error
+    done = ["POST /reservations", "POST /charges", "POST /parcels"]
+    if broken is None:
+        assert run.output == {"booked": True, "parcel": "X-1"}
+    else:
+        assert not run.output["booked"]
+        assert "409" in run.output["problem"]
+        undone = {"/charges": ["DELETE /reservations/X-1"], "/parcels": ["POST /refunds", "DELETE /reservations/X-1"]}
+        done = [*done[: done.index(f"POST {broken}") + 1], *undone[broken]]
+    assert [f"{asked.method} {asked.target}" for asked in here.asked] == done
+
+
+async def produced(runtime: Runtime, owner: Actor, document: Any, input: Any) -> Run:
+    """A real run of a definition, finished or waiting."""
+    started = await runs.start_definition(
+        runtime, owner, definition=document, input=input, mode="production", mocks=None, name=document["name"]
+    )
+    return await runs.wait(runtime, owner, started.id, seconds=SECONDS)

@@ -72,11 +72,23 @@ def calls(names: Names) -> list[tuple[str, dict[str, Any]]]:
     return [
         *found,
         ("list_workflows", {"search": names.workflow}),
-        *(("get_run", {"run_id": names.run_id, "view": view}) for view in ("status", "trace", "events")),
+        *(("get_run", {"run_id": names.run_id, "view": view}) for view in ("status", "trace", "events", "effects", "state")),
+        ("get_run", {"run_id": names.run_id, "view": "state", "node": "ok@1", "moment": "after"}),
+        ("get_run", {"run_id": names.run_id, "view": "diff", "node": "ok", "other": f"{names.run_id}@ok"}),
+        ("get_run", {"run_id": names.run_id, "view": "payload", "node": "0" * 64}),
         ("get_run", {"run_id": names.run_id, "view": "node", "node": "ok"}),
         ("get_run", {"run_id": names.run_id, "wait_seconds": 0.1}),
         ("get_run", {"run_id": names.run_id, "view": "trace", "after": "ok@1"}),
-        *(("control_run", {"run_id": names.run_id, "action": action}) for action in ("cancel", "pause", "resume", "retry")),
+        *(
+            ("control_run", {"run_id": names.run_id, "action": action})
+            for action in ("cancel", "pause", "resume", "retry", "requeue", "rerun")
+        ),
+        ("control_run", {"run_id": names.run_id, "action": "cancel", "compensate": True}),
+        ("control_run", {"run_id": names.run_id, "action": "skip", "node": "ok", "output": 1}),
+        ("control_run", {"run_id": names.run_id, "action": "fork", "node": "ok", "version": "draft"}),
+        ("control_run", {"run_id": names.run_id, "action": "fork", "edits": {"ok": 1}, "vars": {"x": 1}, "input": {}, "version": 1}),
+        *(("control_run", {"filter": {"workflow": workflow}, "action": "cancel"}) for workflow in (names.workflow, names.workflow_id)),
+        ("control_run", {"filter": {"workflow": names.workflow}, "action": "cancel", "expect": 1}),
         ("list_tasks", {"run_id": names.run_id}),
         ("answer_task", {"task_id": names.task_id}),
         ("answer_task", {"task_id": names.task_id, "answer": {"approved": True}}),
@@ -113,7 +125,8 @@ async def test_every_route_tells_nothing_of_another_organization(house: House, t
     async with http(url, house.keys["owner"]) as client:
 
         async def told(names: Names, operation: Any) -> tuple[int, str]:
-            ids = {"name": names.workflow_id, "run_id": names.run_id, "task_id": names.task_id, "node": "ok", "target": names.target}
+            ids = {"name": names.workflow_id, "run_id": names.run_id, "task_id": names.task_id, "node": "ok", "digest": "0" * 64}
+            ids["target"] = names.target
             path = operation.path.replace(":path", "").format(**ids)
             answer = await client.request(operation.method, path, json=bodies.get(operation.name))
             return answer.status_code, names.masked(answer.text)
@@ -165,3 +178,44 @@ async def test_an_event_wakes_nobody_elsewhere_and_keys_do_not_meet(house: House
         status = await client.call_tool("get_run", {"run_id": run.id})
         assert status.structured_content is not None
         assert status.structured_content["state"] == "waiting"
+
+
+async def test_a_run_is_not_compared_with_one_of_another_organization(house: House, theirs: Names) -> None:
+    await house.publish(HELLO)
+    mine = await house.run("hello-world", {"name": "Ada"})
+    async with Client(house.server()) as client:
+        for other in ("{}", "{}@ok", "{}@greet@1"):
+            arguments = {"run_id": mine.id, "view": "diff", "node": "greet"}
+            foreign = await answered(client, "get_run", {**arguments, "other": other.format(theirs.run_id)})
+            absent = await answered(client, "get_run", {**arguments, "other": other.format(NOBODY.run_id)})
+            assert theirs.masked(foreign) == NOBODY.masked(absent)
+            assert "there is no run" in foreign
+
+
+async def test_a_large_value_is_read_only_through_a_run_that_has_it(house: House, stranger: House) -> None:
+    large = {**HELLO, "nodes": [{"id": "greet", "type": "set", "config": {"values": {"text": "{{ input.name }}"}}}]}
+    for somebody in (house, stranger):
+        await somebody.publish(large)
+    run, foreign, small = [
+        await one.run("hello-world", {"name": name}) for one, name in ((house, "x" * 70_000), (stranger, "y" * 70_000), (house, "z"))
+    ]
+    async with Client(stranger.server()) as client:
+        shown = await client.call_tool("get_run", {"run_id": foreign.id, "view": "node", "node": "greet"})
+        assert shown.structured_content is not None
+        digest = shown.structured_content["output_ref"]["digest"]
+        assert "yyyy" in await answered(client, "get_run", {"run_id": foreign.id, "view": "payload", "node": digest})
+    async with Client(house.server()) as client:
+        for own in (run, small):
+            assert "no value with the digest" in await answered(client, "get_run", {"run_id": own.id, "view": "payload", "node": digest})
+
+
+async def test_runs_of_another_organization_are_not_counted_nor_steered_by_a_filter(house: House, theirs: Names, stranger: House) -> None:
+    mine = await house.publish(ASK)
+    run = await house.run(mine, {"what": "it"})
+    async with Client(house.server()) as client:
+        counted = await client.call_tool("control_run", {"filter": {"workflow": mine}, "action": "cancel"})
+        assert counted.structured_content is not None
+        assert (counted.structured_content["count"], counted.structured_content["first"]) == (1, [run.id])
+        await client.call_tool("control_run", {"filter": {"older_than": "0s"}, "action": "cancel", "expect": 1})
+    async with Client(stranger.server()) as client:
+        assert '"state":"waiting"' in await answered(client, "get_run", {"run_id": theirs.run_id})

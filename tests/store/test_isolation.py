@@ -26,6 +26,7 @@ DEFINERS = {  # each reviewed; a new one is added here with its tests
     "leave",
     "list_workers",
     "forget_workers",
+    "all_organizations",
     "find_api_key",
     "find_organization",
 }

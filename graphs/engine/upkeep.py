@@ -1,0 +1,105 @@
+"""What an engine does beside driving runs: it says that it lives, keeps its leases, and does the chores of the house."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from store import identities, payloads, runs, workers
+from store.errors import Unavailable
+from store.workers import Post
+
+if TYPE_CHECKING:
+    from graphs.engine.dispatch import Engine
+
+BEATS = 5  # heartbeats in a lease
+SWEEP_SECONDS = 1.0
+TIDY_SECONDS = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """The loops of a serving engine besides the one that claims."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.post = Post(
+            worker=engine.worker,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=version("weft"),
+            lease=engine.lease,
+            slots=engine.slots,
+        )
+
+    async def live(self) -> None:
+        """Heartbeats and leases, for ever."""
+        while True:
+            await self.beat()
+            await attempt("renew leases", self._renew())
+            await asyncio.sleep(self.engine.lease.total_seconds() / BEATS)
+
+    async def beat(self) -> None:
+        engine = self.engine
+        driving = len(engine.driving)
+        said = workers.beat(engine.database, self.post, driving=driving, draining=engine.draining, at=engine.clock())
+        await attempt("say that this worker lives", said)
+
+    async def leave(self) -> None:
+        await attempt("take this worker off the register", workers.leave(self.engine.database, self.post.worker))
+
+    async def _renew(self) -> None:
+        """A run that another worker has taken is let go, one that was signalled is told."""
+        engine = self.engine
+        before = set(engine.driving)
+        if not before:
+            return
+        rows = await runs.renew(engine.database, worker=engine.worker, run_ids=[*before], lease=engine.lease, at=engine.clock())
+        kept = {row.id: row for row in rows}
+        for run_id in before & set(engine.driving):
+            drive, task = engine.driving[run_id]
+            row = kept.get(run_id)
+            if drive is None or drive.settled:
+                continue
+            if row is None or row.fence != drive.claimed.fence:
+                drive.unloading = True
+                task.cancel()
+            elif row.signal > drive.signal:
+                drive.tell()
+
+    async def tidy(self) -> None:
+        """The chores, for ever. Whichever process does them, they are done for all."""
+        rounds = int(TIDY_SECONDS / SWEEP_SECONDS)
+        turn = 0
+        while True:
+            await attempt("wake runs in line", self._sweep())
+            if turn % rounds == 0:
+                await attempt("tidy up", self._tidy())
+            turn += 1
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _sweep(self) -> None:
+        if await workers.wake_lines(self.engine.database, at=self.engine.clock()):
+            self.engine.wake()
+
+    async def _tidy(self) -> None:
+        """What has grown old: lost workers, and values that nothing refers to any more."""
+        await workers.forget(self.engine.database, at=self.engine.clock())
+        for org_id in await identities.all_organizations(self.engine.database):
+            await payloads.purge(self.engine.database.tenant(org_id))
+
+
+async def attempt(what: str, work: Awaitable[None]) -> None:
+    """A loop that looks alive must not stop: what fails now is done the next time."""
+    try:
+        await work
+    except Unavailable as error:
+        log.warning("cannot %s: %s", what, error.message)
+    except Exception:
+        log.exception("cannot %s", what)
