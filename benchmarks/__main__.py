@@ -1,11 +1,11 @@
-"""All benchmarks, one after another: `make bench`, or `python -m benchmarks [engine|validate …]`."""
+"""All benchmarks, one after another: `make bench`, or `python -m benchmarks [engine|doors|validate …]`."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-ALL = ("engine", "validate")
+ALL = ("engine", "doors", "validate")
 
 
 def main(wanted: list[str]) -> int:

@@ -1,33 +1,27 @@
-"""A durable 10-step run, every step committed: Weft against LangGraph with its own AsyncPostgresSaver (durability "sync"), in one run
-on one Postgres with its ordinary settings. Prints CPU and wall per run and runs per second at 1, 8 and 32 at once, and the ratios.
+"""A durable 10-step run, every step committed: Weft against LangGraph with its own AsyncPostgresSaver (durability "sync") and against
+DBOS, in one run on one Postgres with its ordinary settings. Prints CPU and wall per run and runs per second at 1, 8 and 32 at once, and
+the ratios.
 
     python -m benchmarks.engine [--seconds 3] [--rounds 3]
 """
 
-# pyright: reportUnknownMemberType=false
-# (LangGraph leaves type parameters of its own open)
 from __future__ import annotations
 
 import argparse
 import asyncio
 import statistics
 import tempfile
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
 
 import psycopg
 import uvloop
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.graph import END, START, StateGraph
-from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 import migrations.apply
 from benchmarks.cpu import Meter
+from benchmarks.peers import STEPS, Run, dbos, stock
 from graphs import runs
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
@@ -38,9 +32,8 @@ from store import identities, workflows
 from store.embedded import embedded
 from store.postgres import Database
 
-STEPS = 10
 AT_ONCE = (1, 8, 32)
-Run = Callable[[], Awaitable[None]]
+LABELS = {"stock": "LangGraph + AsyncPostgresSaver, sync", "dbos": "DBOS, async steps", "weft": "Weft"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,35 +47,6 @@ class Figure:
     @property
     def cpu(self) -> float:
         return self.client + self.postgres
-
-
-class State(TypedDict, total=False):
-    v: dict[str, int]
-
-
-@asynccontextmanager
-async def stock(url: str) -> AsyncGenerator[Run]:
-    """LangGraph as its documentation shows it: a node per step, the stock saver on a pool."""
-    options: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": 0}
-    async with AsyncConnectionPool(url, kwargs=options, max_size=20) as pool:
-        saver = AsyncPostgresSaver(pool)  # pyright: ignore[reportArgumentType]
-        await saver.setup()
-        builder = StateGraph(State)
-
-        async def step(state: State) -> State:
-            return {"v": {"n": (state.get("v") or {"n": 0})["n"] + 1}}
-
-        for number in range(STEPS):
-            builder.add_node(f"s{number}", step)
-            builder.add_edge(START if number == 0 else f"s{number - 1}", f"s{number}")
-        builder.add_edge(f"s{STEPS - 1}", END)
-        graph = builder.compile(checkpointer=saver)
-
-        async def run() -> None:
-            done = await graph.ainvoke({"v": {"n": 0}}, {"configurable": {"thread_id": str(uuid.uuid4())}}, durability="sync")
-            assert done["v"]["n"] == STEPS
-
-        yield run
 
 
 @asynccontextmanager
@@ -139,15 +103,14 @@ def median(figures: list[Figure]) -> Figure:
 
 def show(figures: dict[tuple[str, int], list[Figure]]) -> None:
     print(f"durable {STEPS}-step run, every step committed; medians")
-    print(f"{'':34}{'at once':>8}{'CPU ms (ours + Postgres)':>28}{'runs/s':>9}{'ms wall':>9}")
+    print(f"{'':38}{'at once':>8}{'CPU ms (process + Postgres)':>30}{'runs/s':>9}{'ms wall':>9}{'  Weft':>22}")
     for at_once in AT_ONCE:
-        pair = {who: median(figures[who, at_once]) for who in ("stock", "weft")}
-        for who, label in (("stock", "LangGraph + AsyncPostgresSaver sync"), ("weft", "Weft")):
-            figure = pair[who]
+        ours = median(figures["weft", at_once])
+        for who, label in LABELS.items():
+            figure = median(figures[who, at_once])
             parts = f"{figure.cpu:.1f} ({figure.client:.1f} + {figure.postgres:.1f})"
-            print(f"{label:36}{at_once:>6}{parts:>28}{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}")
-        less, more = pair["stock"].cpu / pair["weft"].cpu, pair["weft"].per_second / pair["stock"].per_second
-        print(f"{'  Weft':36}{'':>6}{f'{less:.1f}× less':>28}{f'{more:.1f}×':>9}")
+            ratio = "" if who == "weft" else f"{figure.cpu / ours.cpu:.1f}× less CPU, {ours.per_second / figure.per_second:.1f}× runs/s"
+            print(f"{label:38}{at_once:>8}{parts:>30}{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}    {ratio}")
 
 
 async def main(seconds: float, rounds: int) -> None:
@@ -156,18 +119,25 @@ async def main(seconds: float, rounds: int) -> None:
             await migrations.apply.apply(server.admin_url, app_password=server.app_password)
             with psycopg.connect(server.admin_url, autocommit=True) as admin:
                 admin.execute("CREATE DATABASE stock")
+                admin.execute("CREATE DATABASE dbos")
                 (data,) = admin.execute("SHOW data_directory").fetchone() or ("",)
             postmaster = int((Path(data) / "postmaster.pid").read_text().split()[0])
-            stock_url = server.url("postgres", server.passwords.admin, "stock")
-            async with stock(stock_url) as theirs, weft(server.app_url) as ours:
-                figures: dict[tuple[str, int], list[Figure]] = {}
-                for run in (theirs, ours):
-                    await measure(run, 8, 1.0, postmaster)
-                for _ in range(rounds):
-                    for at_once in AT_ONCE:
-                        for who, run in (("stock", theirs), ("weft", ours)):
-                            figures.setdefault((who, at_once), []).append(await measure(run, at_once, seconds, postmaster))
-                show(figures)
+            urls = {name: server.url("postgres", server.passwords.admin, name) for name in ("stock", "dbos")}
+            figures: dict[tuple[str, int], list[Figure]] = {}
+            async with stock(urls["stock"]) as theirs, dbos(urls["dbos"]) as others, weft(server.app_url) as ours:
+                await _take_turns({"stock": theirs, "dbos": others, "weft": ours}, figures, postmaster, seconds, rounds)
+            show(figures)
+
+
+async def _take_turns(
+    who: dict[str, Run], figures: dict[tuple[str, int], list[Figure]], postmaster: int, seconds: float, rounds: int
+) -> None:
+    for run in who.values():
+        await measure(run, 8, 1.0, postmaster)
+    for _ in range(rounds):
+        for at_once in AT_ONCE:
+            for name, run in who.items():
+                figures.setdefault((name, at_once), []).append(await measure(run, at_once, seconds, postmaster))
 
 
 if __name__ == "__main__":

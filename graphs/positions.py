@@ -36,7 +36,7 @@ class Place:
 
 
 def locate(plan: Plan, position: str) -> Place | None:
-    """The step a position names, or None where this definition has no such step. Compensations (`ship~undo`) are no steps of a definition."""
+    """The step a position names, or None where this definition has none there. Compensations (`ship~undo`) are no steps of it."""
     body, key, prefix, index = plan.body, "", "", None
     place: Place | None = None
     parts = position.split("/")

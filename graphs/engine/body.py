@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from graphs.definition import Json
 from graphs.engine.looping import Loops, Sent
 from graphs.engine.plan import BodyPlan, EdgePlan, NodePlan, RegionPlan
-from graphs.engine.record import Record
+from graphs.engine.quiet import settle_down
+from graphs.engine.record import Record, gravest
 from graphs.engine.step import Step
 
 if TYPE_CHECKING:
@@ -68,19 +69,13 @@ class BodyRun:
                 if not live:
                     return
                 done, live = await self._news(live)
-                for task in [task for task in done if task.cancelled() or task.exception()]:  # of several failures at once, one speaks
-                    task.result()
+                if errors := [error for task in done if (error := task.exception())]:
+                    raise gravest(errors)
         except BaseException:
             self.failing = True  # the others are being cancelled: that they wait does not mean that nothing moves
             raise
         finally:
-            for task in live:
-                task.cancel()
-            if live:
-                await asyncio.wait(live)
-            for task in live:
-                if not task.cancelled():
-                    task.exception()  # the first failure speaks for all
+            await settle_down(live)  # the first failure speaks for all
 
     async def _news(self, live: set[asyncio.Task[None]]) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
         """Waits until a step is done, or a boundary has led on beside its step: the tasks that are done, and the others."""

@@ -35,8 +35,6 @@ class Watch:
     async def over(self, call: Coroutine[Any, Any, Json]) -> Json:
         """The value of the call. Raises Interrupted when a boundary came first."""
         fired: dict[str, list[int]] = self._step.context.known("boundary") or {}
-        for edges in fired.values():  # before a crash
-            self._lead_on(edges)
         main = asyncio.create_task(call)
         watchers = {asyncio.create_task(self._until(one)): one for one in self._boundaries if one.name not in fired}
         try:
@@ -53,6 +51,7 @@ class Watch:
                     self._step.acting -= 1
         finally:
             await settle_down([main, *watchers])
+            self._step.acting = 0  # what has fired in the same moment is not seen to any more
             self._withdraw()
 
     async def _until(self, boundary: Boundary) -> None:
@@ -79,12 +78,7 @@ class Watch:
         step.context.keep("boundary", {**(step.context.known("boundary") or {}), boundary.name: edges})
         step.drive.outbox.tell(("boundary.fired", f"{step.plan.id}: the boundary {boundary.name!r} fired"), position=step.position)
         await step.drive.outbox.send()
-        self._lead_on(edges)
-
-    def _lead_on(self, edges: list[int]) -> None:
-        self._step.fired += edges
-        self._step.within.follow_early(self._step.plan, edges)
-        self._step.drive.look()
+        _lead_on(step, edges)
 
     def _withdraw(self) -> None:
         if not self._step.drive.unloading:
@@ -94,3 +88,16 @@ class Watch:
     def _place(self, boundary: Boundary) -> str:
         attempt = f"~{self._record.attempt}" if self._record.attempt > 1 else ""
         return f"{self._step.position}{attempt}#boundary:{boundary.name}"
+
+
+def lead_on_again(step: Step) -> None:
+    """What boundaries had led to before a crash goes on, whatever becomes of the step itself."""
+    fired: dict[str, list[int]] = step.context.known("boundary") or {}
+    for edges in fired.values():
+        _lead_on(step, edges)
+
+
+def _lead_on(step: Step, edges: list[int]) -> None:
+    step.fired += edges
+    step.within.follow_early(step.plan, edges)
+    step.drive.look()

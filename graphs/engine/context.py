@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from store import runs, waits
 if TYPE_CHECKING:
     from graphs.engine.body import BodyRun
     from graphs.engine.step import Step
+    from graphs.engine.waiting import OpenWait
     from graphs.models import Models
     from graphs.outbound import Outbound
 
@@ -115,7 +117,7 @@ class StepContext:
             try:
                 await inner.run()
             except StepFailed as failed:
-                if await self._again(key, index, failed, inner):
+                if await self.again(key, index, failed, inner):
                     continue
                 raise BodyFailed(failed.error) from failed  # it stays among the bodies: not parked until its failure has arrived
             self._step.bodies.discard(inner)
@@ -130,7 +132,7 @@ class StepContext:
         self._drive.look()
         return inner
 
-    async def _again(self, key: str, index: int | None, failed: StepFailed, inner: BodyRun) -> bool:
+    async def again(self, key: str, index: int | None, failed: StepFailed, inner: BodyRun) -> bool:
         """Retries a body by the node's policy: what failed in it goes on, what succeeded stays, and its siblings hear nothing of it."""
         policy = self._step.plan.retry
         name = f"retries:{self.prefix(index).removeprefix(self.position)}{key}"
@@ -144,7 +146,7 @@ class StepContext:
         self._drive.outbox.tell(("step.retrying", message), position=self.position)
         await self._drive.outbox.send()
         self._step.bodies.discard(inner)
-        await self._step.until(due, f"{self.prefix(index)}#retry")
+        await self._step.until(due, f"{self.position}#{name}")  # a place for each body
         return True
 
     async def first(self, keys: Sequence[str]) -> tuple[str, Json]:
@@ -160,19 +162,28 @@ class StepContext:
         return await self.wait_at(f"{self.position}{attempt}" + (f"#{key}" if key else ""), wait)
 
     async def wait_at(self, place: str, wait: Wait) -> Resolution:
+        try:
+            known = await self._waited(place, wait)
+        except asyncio.CancelledError:  # the step waits no longer, so what it asked for is withdrawn
+            if not self._drive.unloading:
+                self._drive.drop_wait(place)
+            raise
+        if self._record.state == "waiting":
+            self._record.state = "running"
+        if known.state == "cancelled":
+            raise Failure("wait_cancelled", "the wait was cancelled")
+        return Resolution(state="resolved" if known.state == "resolved" or wait.kind == "timer" else "expired", payload=known.payload)
+
+    async def _waited(self, place: str, wait: Wait) -> OpenWait:
         known = self._drive.waits.get(place)
         if known is None:
             known = await self._drive.begin_wait(self._step, place, wait)
         if known.state == "open" and wait.kind == "event":
             known = await self._drive.look_back(known)
         if known.state == "open":
-            await self._step.hold(place, known.due_at)
+            await self._drive.hold(place, known.due_at, self._step)
             known = self._drive.waits[place]
-        if self._record.state == "waiting":
-            self._record.state = "running"
-        if known.state == "cancelled":
-            raise Failure("wait_cancelled", "the wait was cancelled")
-        return Resolution(state="resolved" if known.state == "resolved" or wait.kind == "timer" else "expired", payload=known.payload)
+        return known
 
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
         tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"

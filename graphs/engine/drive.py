@@ -79,7 +79,7 @@ class Drive(Waiting):
             self.outbox.tell(("run.started", f"{self.loaded.name} started"), level="business")
         self.ending = self.loaded.ending is not None
         self.root = BodyRun(self, self.plan.body, "", await self._root_scope())
-        self.halting = self.request == "pause"
+        self.halting = self.request == "pause" or self.engine.draining
         self.check_end()
 
     def _restore(self, row: NodeRun) -> None:

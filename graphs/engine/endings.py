@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from graphs.definition import Boundary, Json, seconds
 from graphs.engine.boundaries import Interrupted
 from graphs.engine.edges import decide, scope_after
+from graphs.engine.quiet import unbroken
 from graphs.engine.record import Record, StepFailed, error_of
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Effect, Failure
@@ -34,15 +36,31 @@ async def succeeded(step: Step, record: Record, output: Json) -> Record:
     assigned = _assigned(step)
     if assigned:
         step.drive.vars.update(assigned)
-    problem = await _prepare_undo(step, record) or await decide(step, record)
+    problem, cancelled = await unbroken(_concluded(step, record)) if _computes(step) else (await _concluded(step, record), False)
     if step.plan.undoes:
         step.drive.compensated(*step.plan.undoes)
-    await _milestone(step)
     data = None if step.within.prefix else {"progress": step.drive.progress()}
-    await step.write(record, ("step.succeeded", f"{step.plan.id} succeeded"), finished=True, vars=assigned or None, data=data)
+    step.note(record, ("step.succeeded", f"{step.plan.id} succeeded"), finished=True, vars=assigned or None, data=data)
+    sent = step.drive.outbox.send()
+    if cancelled:  # a moment too late: what was done has its receipt, and what undoes it
+        raise asyncio.CancelledError
+    await sent
     if problem:
         raise StepFailed(problem)
     return record
+
+
+def _computes(step: Step) -> bool:
+    """Whether there is something to evaluate between a step's answer and its receipt."""
+    plan = step.plan
+    return bool(plan.compensate or plan.milestone) or any(edge.when is not None for edge in plan.outgoing)
+
+
+async def _concluded(step: Step, record: Record) -> dict[str, Any] | None:
+    """What undoes the step, where it leads, and what it tells people. The error, where that cannot be said."""
+    problem = await _prepare_undo(step, record) or await decide(step, record)
+    await _milestone(step)
+    return problem
 
 
 def _assigned(step: Step) -> dict[str, Json]:

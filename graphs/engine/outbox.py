@@ -22,6 +22,7 @@ class Outbox:
         self.entry = self._new()
         self.seq = 0
         self._held: list[asyncio.Future[bool]] | None = None  # while parking: transitions that came meanwhile
+        self._then: list[Callable[[], None]] = []
 
     def record(self, position: str, record: Record, *, finished_at: datetime | None = None, vars: Json = None) -> None:
         """Puts a step's row into the next entry."""
@@ -40,9 +41,14 @@ class Outbox:
             self._held.append(asyncio.get_running_loop().create_future())
             return self._held[-1]
         entry, self.entry = self.entry, self._new()
+        then, self._then = self._then, []
         future = self._journal.submit(entry)
-        future.add_done_callback(self._written)
+        future.add_done_callback(lambda done: self._written(done, then))
         return future
+
+    def then(self, act: Callable[[], None]) -> None:
+        """Does something as soon as the next entry is durable, and not at all when it never is."""
+        self._then.append(act)
 
     async def park(self) -> bool:
         """Sends an entry that puts the run down; False when news came first and the run stays. Transitions made meanwhile are held back:
@@ -60,14 +66,21 @@ class Outbox:
     def _release(self, held: list[asyncio.Future[bool]], gone: bool) -> None:
         if gone:
             for future in held:
-                future.set_exception(LeaseLost())
-                future.exception()
+                if not future.done():  # its step may have been cancelled meanwhile
+                    future.set_exception(LeaseLost())
+                    future.exception()
         elif held:
             self.send().add_done_callback(lambda done: [_pass_on(done, future) for future in held])
 
-    def _written(self, future: asyncio.Future[bool]) -> None:
-        if not future.cancelled() and isinstance(future.exception(), LeaseLost | Unavailable):
-            self._on_lost()
+    def _written(self, future: asyncio.Future[bool], then: list[Callable[[], None]]) -> None:
+        if future.cancelled():  # who waited for it has gone: whether it is durable, the next entry tells
+            self._then = then + self._then
+        elif error := future.exception():
+            if isinstance(error, LeaseLost | Unavailable):
+                self._on_lost()
+        else:
+            for act in then:
+                act()
 
     def _new(self) -> Entry:
         return Entry(org_id=self._claimed.org_id, run_id=self._claimed.id, fence=self._claimed.fence)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from graphs.definition import Json
 from graphs.engine.compensation import undo_within
 from graphs.engine.quiet import settle_down
-from graphs.engine.record import StepFailed
+from graphs.engine.record import StepFailed, gravest
 from graphs.nodetype import BodyFailed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def first(step: Step, keys: Sequence[str]) -> tuple[str, Json]:
 
 async def _run(step: Step, keys: Sequence[str]) -> str:
     bodies = {key: step.context.enter(key) for key in keys}  # they stay entered until it is decided: a race that is won is not parked
-    tasks = {asyncio.create_task(body.run()): key for key, body in bodies.items()}
+    tasks = {asyncio.create_task(_body(step, key, bodies)): key for key in bodies}
     try:
         return await _winner(step, tasks, bodies)
     finally:
@@ -42,10 +42,23 @@ async def _run(step: Step, keys: Sequence[str]) -> str:
         step.bodies.difference_update(bodies.values())
 
 
+async def _body(step: Step, key: str, bodies: dict[str, BodyRun]) -> None:
+    """Runs a body, again and again as the policy of the race allows."""
+    while True:
+        try:
+            return await bodies[key].run()
+        except StepFailed as failed:
+            if not await step.context.again(key, None, failed, bodies[key]):
+                raise
+        bodies[key] = step.context.enter(key)
+
+
 async def _winner(step: Step, tasks: dict[asyncio.Task[None], str], bodies: dict[str, BodyRun]) -> str:
     running = set(tasks)
     while True:
         done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        if grave := [error for task in done if (error := task.exception()) and not isinstance(error, StepFailed)]:
+            raise gravest(grave)
         failed: StepFailed | None = None
         for task in sorted(done, key=list(tasks).index):  # of several at once, the first in the author's order
             try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from graphs.definition import Json
-from graphs.nodetype import Failure
+from graphs.nodetype import Failure, Stopped
+from store.errors import LeaseLost, Unavailable
 from store.node_runs import NodeRun
 
 
@@ -73,12 +75,17 @@ def row_of(position: str, record: Record, *, finished_at: datetime | None = None
         "taken": record.taken,
         "vars": vars,
         "effect": record.effect,
-        "effect_key": record.key if record.effect else None,
+        "effect_key": record.key if record.effect or _renewed(position, record.key) else None,
         "undo": record.undo,
         "started_at": record.started_at.isoformat(),
         "finished_at": finished_at.isoformat() if finished_at else None,
         "retry_at": record.retry_at.isoformat() if record.retry_at and record.state in ("retrying", "failed", "cancelled") else None,
     }
+
+
+def _renewed(position: str, key: str | None) -> bool:
+    """Whether a step got another key when it was undone. That is kept also when the attempt came to no call: the next must not fall back."""
+    return key is not None and not key.endswith(f"/{position}")
 
 
 def error_of(failure: Failure, position: str) -> dict[str, Any]:
@@ -113,3 +120,11 @@ class RunFailed(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.error = {"code": code, "message": message}
+
+
+GRAVITY = (LeaseLost, Unavailable, RunFailed, Stopped)
+
+
+def gravest(errors: Iterable[BaseException]) -> BaseException:
+    """Of several errors at the same time, the one that speaks: what ends the driving or the run, which no failure may hide, else the first."""
+    return min(errors, key=lambda error: next((place for place, kind in enumerate(GRAVITY) if isinstance(error, kind)), len(GRAVITY)))

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from graphs.definition import Json, seconds
 from graphs.engine import doubt, endings
-from graphs.engine.boundaries import Interrupted, Watch
+from graphs.engine.boundaries import Interrupted, Watch, lead_on_again
 from graphs.engine.configs import explain, fitted, rendered
 from graphs.engine.context import StepContext
 from graphs.engine.events import Happening
-from graphs.engine.record import Record, RunFailed, StepFailed, error_of
+from graphs.engine.record import Record, RunFailed, StepFailed, error_of, gravest
 from graphs.expressions import ExpressionError
 from graphs.nodetype import BodyFailed, Effect, Failure, Stopped
 from store.errors import LeaseLost, Unavailable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphs.engine.plan import NodePlan
 
 SHORT_DELAY = 3.0  # seconds that a retry may sleep in the process; longer ones are timers
-EXPECTED = (asyncio.CancelledError, StepFailed, RunFailed, LeaseLost, Unavailable)
+EXPECTED = (asyncio.CancelledError, StepFailed, RunFailed)
 WRITES = (Effect.WRITE_ONCE, Effect.WRITE_IDEMPOTENT)
 DOOMED = 2.0  # seconds that a step cancelled with its siblings waits for that to be repeated
 SHOW_AFTER = 0.1  # seconds after which a step still under way is shown as running
@@ -64,6 +64,8 @@ class Step:
                 await endings.decide_again(self, record)
             return record
         if record:
+            if record.state != "compensated":
+                lead_on_again(self)
             await self._resume(record)
         if record and record.state == "ambiguous" and (ended := await doubt.resolve(self, record)):
             return ended
@@ -86,6 +88,9 @@ class Step:
             if self.plan.kind.ends:  # its row goes with the end of the run, in one commit
                 record.state, record.output, record.taken = "succeeded", stopped.output, []
                 self.note(record, ("step.succeeded", f"{self.plan.id} stopped the run"), finished=True)
+            raise
+        except (LeaseLost, Unavailable):
+            self.drive.unloading = True  # the run is put down as it is, and what is beside this with it
             raise
         except BaseException as error:
             if not isinstance(error, EXPECTED):  # a fault of ours: the trace says where, the log says what
@@ -117,6 +122,7 @@ class Step:
             state=old.state if old and again else "running",
             started_at=old.started_at if old and again else self.drive.now(),
             key=f"{self.drive.run_id}/{self.position}",
+            effect=old.effect if old and again else None,
         )
         record.series = attempt if old is None or old.state in ("failed", "cancelled", "compensated") else old.series
         if old and old.state != "compensated":
@@ -134,6 +140,9 @@ class Step:
             return None
         if self.plan.incoming and self.within.arrived[self.plan.id] < (self.plan.arrivals or 0):
             raise Failure("join_unsatisfied", f"only {self.within.arrived[self.plan.id]} of {self.plan.arrivals} branches were taken")
+        if record.effect == Effect.WRITE_ONCE and self.drive.interrupted(self.position):  # whatever its config may be by now
+            self.effect = Effect.WRITE_ONCE
+            raise Failure("in_doubt", doubt.UNKNOWN)
         config = await self.configure(record)
         if (simulated := self.drive.simulate(self.plan, config)) is not None:
             return simulated.value
@@ -193,7 +202,7 @@ class Step:
         except ExpressionError as error:
             raise Failure("expression", str(error)) from error
         except BaseExceptionGroup as group:
-            raise self._first(group) from group
+            raise _speaker(group) from group
 
     async def _limited(self, call: Coroutine[Any, Any, Json], record: Record) -> Json:
         """The call within its time-out, which for a group or a waiting step counts from its beginning and wakes a parked run."""
@@ -209,14 +218,6 @@ class Step:
             if self.effect is Effect.WRITE_ONCE:
                 raise Failure("in_doubt", doubt.UNKNOWN) from error
             raise Failure("timeout", f"not done within {self.plan.node.timeout}", retryable=True) from error
-
-    def _first(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
-        """Of several bodies that failed at once, the first speaks."""
-        for error in group.exceptions:
-            if isinstance(error, BaseExceptionGroup):
-                return self._first(cast("BaseExceptionGroup[BaseException]", error))
-            return _failure_of(error) if isinstance(error, BodyFailed) else error
-        return group
 
     # -- retries -----------------------------------------------------------------------------------------------------------------
 
@@ -253,22 +254,13 @@ class Step:
         """Waits for a time: a moment in the process, in which the run is not put down, and longer as a timer."""
         left = self.drive.seconds_until(moment)
         if left > SHORT_DELAY:
-            await self.hold(place or f"{self.position}#retry", moment)
+            await self.drive.hold(place or f"{self.position}#retry", moment, self)
             return
         self.acting += 1
         try:
             await asyncio.sleep(max(left, 0.0))
         finally:
             self.acting -= 1
-
-    async def hold(self, place: str, due: datetime | None) -> None:
-        """Waits for an answer or a time. When the step is cancelled meanwhile it waits no longer, and what it asked for is withdrawn."""
-        try:
-            await self.drive.hold(place, due, self)
-        except asyncio.CancelledError:
-            if not self.drive.unloading:
-                self.drive.drop_wait(place)
-            raise
 
     # -- what is recorded --------------------------------------------------------------------------------------------------------
 
@@ -281,6 +273,12 @@ class Step:
         """The same, durably. Raises LeaseLost when another worker drives this run by now."""
         self.note(record, event, finished=finished, vars=vars, data=data)
         await self.drive.outbox.send()
+
+
+def _speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of what several bodies raised at once."""
+    inside = (_speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions)
+    return gravest(_failure_of(one) if isinstance(one, BodyFailed) else one for one in inside)
 
 
 def _failure_of(failed: BodyFailed) -> Failure:

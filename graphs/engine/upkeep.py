@@ -7,10 +7,11 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable
+from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from store import identities, payloads, runs, workers
+from store import checkpoints, identities, payloads, runs, workers
 from store.errors import Unavailable
 from store.workers import Post
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 BEATS = 5  # heartbeats in a lease
 SWEEP_SECONDS = 1.0
 TIDY_SECONDS = 3600.0
+TIDY_AFTER = 60  # sweeps from the start to the first time: it reads much, and starting is busy enough
+CHECKPOINTS_KEPT = timedelta(days=7)  # of runs that are over; were one retried, its journal knows all it did
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +60,15 @@ class Upkeep:
     async def _renew(self) -> None:
         """A run that another worker has taken is let go, one that was signalled is told."""
         engine = self.engine
-        before = set(engine.driving)
+        before = dict(engine.driving)
         if not before:
             return
         rows = await runs.renew(engine.database, worker=engine.worker, run_ids=[*before], lease=engine.lease, at=engine.clock())
         kept = {row.id: row for row in rows}
-        for run_id in before & set(engine.driving):
-            drive, task = engine.driving[run_id]
+        for run_id, (drive, task) in before.items():
             row = kept.get(run_id)
-            if drive is None or drive.settled:
-                continue
+            if drive is None or drive.settled or engine.driving.get(run_id, (None, None))[1] is not task:
+                continue  # the answer says nothing of a drive that has begun since it was asked for
             if row is None or row.fence != drive.claimed.fence:
                 drive.unloading = True
                 task.cancel()
@@ -79,7 +81,7 @@ class Upkeep:
         turn = 0
         while True:
             await attempt("wake runs in line", self._sweep())
-            if turn % rounds == 0:
+            if turn % rounds == TIDY_AFTER:
                 await attempt("tidy up", self._tidy())
             turn += 1
             await asyncio.sleep(SWEEP_SECONDS)
@@ -89,10 +91,14 @@ class Upkeep:
             self.engine.wake()
 
     async def _tidy(self) -> None:
-        """What has grown old: lost workers, and values that nothing refers to any more."""
+        """What has grown old: lost workers, checkpoints of runs that are over, and values that nothing refers to any more."""
         await workers.forget(self.engine.database, at=self.engine.clock())
         for org_id in await identities.all_organizations(self.engine.database):
-            await payloads.purge(self.engine.database.tenant(org_id))
+            tenant = self.engine.database.tenant(org_id)
+            left = 1
+            while left:
+                left = await checkpoints.compact(tenant, age=CHECKPOINTS_KEPT)
+            await payloads.purge(tenant)
 
 
 async def attempt(what: str, work: Awaitable[None]) -> None:

@@ -20,6 +20,7 @@ from graphs.engine.record import RunCancelled, RunTimedOut
 from graphs.engine.step import Step
 from graphs.nodetype import Failure, Wait
 from store import waits
+from store.errors import LeaseLost, Unavailable
 from store.ids import new_id
 from store.postgres import Tenant
 from store.runs import Claimed, Loaded
@@ -117,6 +118,9 @@ class Waiting:
                         return [{"position": place} for place in self.holds] or [{"position": "paused"}]
             task.result()
             return None
+        except (LeaseLost, Unavailable):
+            self.unloading = True  # put down as it is: what is under way is not cancelled, somebody goes on with it
+            raise
         finally:
             if not task.done():
                 self.unloading = self.unloading or self.settled
@@ -125,7 +129,9 @@ class Waiting:
             self.closing = False
 
     async def _until_news(self) -> None:
-        moments = [*self._moments(), *([self.loaded.deadline_at] if self.loaded.deadline_at and not self.ending else [])]
+        moments = [hold.due for hold in self.holds.values() if hold.due and not hold.future.done()]  # a step's time limit sees to itself
+        if self.loaded.deadline_at and not self.ending:
+            moments.append(self.loaded.deadline_at)
         timeout = self.seconds_until(min(moments)) if moments else None
         try:
             async with asyncio.timeout(timeout):
@@ -274,11 +280,15 @@ class Waiting:
         return known
 
     def drop_wait(self, place: str) -> None:
-        """Nobody waits for this any longer; its task or child run is withdrawn."""
+        """Nobody waits for this any longer; its task or child run is withdrawn once it is recorded why. A run that is put down or lost in
+        this very moment still waits for it."""
         if place in self.waits and self.waits[place].state == "open":
             self.waits[place].state = "cancelled"
-            self.engine.background(patiently(lambda: waits.drop(self.tenant, self.run_id, self.claimed.fence, [place])))
-            self.engine.wake()
+            self.outbox.then(lambda: self._withdraw(place))
+
+    def _withdraw(self, place: str) -> None:
+        self.engine.background(patiently(lambda: waits.drop(self.tenant, self.run_id, self.claimed.fence, [place])))
+        self.engine.wake()
 
     # -- parking -----------------------------------------------------------------------------------------------------------------
 

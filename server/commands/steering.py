@@ -165,9 +165,8 @@ async def steer(settings: Settings, action: Many, run_id: str | None, given: dic
 
 async def _steer_many(caller: Caller, action: Many, filter: Filter, *, yes: bool, compensate: bool | None) -> int:
     counted = await steering.count(caller.runtime, caller.actor, action, filter)
-    typer.echo(
-        f"{counted.count:,} runs to {action}" + (f"; the oldest are {', '.join(counted.first[:3])}" if counted.first else ""), err=True
-    )
+    oldest = f"; the oldest: {', '.join(counted.first[:3])}" if counted.first else ""
+    typer.echo(f"Runs to {action}: {counted.count:,}{oldest}", err=True)
     if not counted.count:
         return 0
     if not yes and not (sys.stdin.isatty() and typer.confirm("Go on?", err=True)):

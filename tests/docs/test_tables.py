@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphs import runs, signals
+from graphs import forking, history, runs, signals, steering
 from graphs.catalogue import node_types
 from graphs.checks import values
 from graphs.definition import Boundary, Compensate, Concurrency, Definition, Edge, Node, Retry
@@ -100,6 +100,10 @@ LIMITS = [
     ("docs/running.md", runs.MAX_INPUT),
     ("docs/running.md", endings.MAX_OUTPUT),
     ("docs/running.md", signals.MAX_PAYLOAD),
+    ("docs/running.md", steering.MAX_RUNS),
+    ("docs/running.md", forking.MAX_STEPS),
+    ("docs/running.md", history.MAX_STATE),
+    ("docs/running.md", history.MAX_COMPARED),
     ("docs/running.md", children.MAX_DEPTH),
     ("docs/definitions.md", children.MAX_DEPTH),
     ("docs/definitions.md", values.MAX_CHARACTERS),

@@ -27,7 +27,7 @@ def vectors(flags: int) -> Iterator[dict[str, Any]]:
     """Every input of a definition with that many flags."""
     for chosen in itertools.product((True, False), repeat=flags):
         given: dict[str, Any] = {}
-        for name, value in itertools.zip_longest(FLAGS, chosen, fillvalue=False):
+        for name, value in zip(FLAGS, [*chosen, False, False, False], strict=False):
             given |= {name: value, f"n{name}": not value, f"x{name}": 1 if value else None, f"xn{name}": None if value else 1}
         yield given
 

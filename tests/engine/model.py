@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 LEASE = 57  # seconds; the jumps of the clock are multiples of five, so nothing ever depends on the moment itself
 TIMER = 3601
 ENDS = {"ask": "resolved", "hear": "resolved", "time": "expired"}  # how the wait of a step ends when it comes to what it waits for
-Event = tuple[int, str]  # when it was sent, and its name
+Moment = tuple[int, int]  # by the clock, and which of several at one time
+Event = tuple[Moment, str]  # when it was sent, and its name
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Driver:
 class ModelRun:
     branches: list[list[Step]]
     wake: int | None
-    born: int = 0
+    born: Moment = (0, 0)
     state: str = "queued"
     request: str | None = None
     fence: int = 0

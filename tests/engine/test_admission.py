@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from graphs import runs, steering
-from graphs.admission import Begin, Timing, admission
+from graphs.admission import UNTIMED, Begin, Timing, admission
+from graphs.engine import upkeep
 from graphs.runtime import Runtime
-from store import identities
+from store import identities, workers
 from store.errors import Invalid
 from store.queries import Query
+from store.workers import Post
 from tests.engine.conftest import House, flow, put
 from tests.engine.test_waiting import APPROVAL, answer, until
 
 pytestmark = pytest.mark.anyio
 KEYED = {"concurrency": {"key": "{{ input.customer }}", "limit": 1}}
+ASIDE = Query("aside", b"SELECT count(*)::int AS n FROM weft.runs WHERE org_id = %(org_id)s AND id = %(id)s AND wake_at IS NULL")
+DELETE = Query("delete", b"DELETE FROM weft.runs WHERE org_id = %(org_id)s AND id = %(id)s")
+RUNNING = Query("running", b"SELECT count(*)::int AS n FROM weft.runs WHERE org_id = %(org_id)s AND state = 'running'")
 UNDER_WAY = Query(
     "under_way",
-    b"""SELECT concurrency_key AS key, count(*)::int AS number FROM weft.runs
-        WHERE org_id = %(org_id)s AND admitted AND finished_at IS NULL GROUP BY 1""",
+    b"""SELECT coalesce(max(number), 0)::int AS most FROM (
+          SELECT count(*) AS number FROM weft.runs
+          WHERE org_id = %(org_id)s AND finished_at IS NULL AND started_at IS NOT NULL GROUP BY concurrency_key) AS x""",
 )
 
 
-async def admitted(house: House, settings: dict[str, Any], input: Any = None, timing: Timing = Timing(), mode: str = "production") -> Any:
+async def admitted(house: House, settings: dict[str, Any], input: Any = None, timing: Timing = UNTIMED, mode: str = "production") -> Any:
     begin = Begin(workflow="flow", version=3, mode=mode, input=input or {})
     return await admission(house.evaluator, {"settings": settings}, begin, variables={"REGION": "north"}, timing=timing)
 
 
-async def start(house: House, definition: dict[str, Any], input: Any = None, timing: Timing = Timing()) -> runs.Run:
+async def start(house: House, definition: dict[str, Any], input: Any = None, timing: Timing = UNTIMED) -> runs.Run:
     return await runs.start(house.runtime, house.actor, workflow=definition["name"], input=input or {}, timing=timing)
 
 
@@ -179,10 +185,22 @@ async def children(house: House) -> dict[str, str]:
     return {kid.id: kid.state for kid in (await runs.page(house.runtime, house.actor, workflow="child")).items}
 
 
+async def test_a_place_that_nobody_gave_back_is_found_by_the_sweep(running: House) -> None:
+    """As when a run is deleted, or its end and a claim miss each other."""
+    await running.publish(flow(APPROVAL, settings=KEYED))
+    first, second = [await start(running, {"name": "flow"}, {"customer": "a", "what": "x"}) for _ in range(2)]
+    await until(running, first.id, "waiting")
+    async with asyncio.timeout(20):
+        while await running.actor.tenant.one(ASIDE, int, id=second.id) != 1:
+            await asyncio.sleep(0.02)
+    await running.actor.tenant.execute(DELETE, id=first.id)
+    await until(running, second.id, "waiting")
+
+
 async def test_two_hundred_runs_of_five_keys_on_three_engines_go_two_by_two_and_all_finish(house: House) -> None:
-    pause = {"id": "w", "type": "wait", "config": {"seconds": 0.01}}
+    pause = {"id": "w", "type": "wait", "config": {"seconds": 0.05}}
     await house.publish(flow(pause, settings={"concurrency": {"key": "{{ input.k }}", "limit": 2}}))
-    most: Counter[str] = Counter()
+    most = 0
     async with AsyncExitStack() as stack:
         engines: list[Runtime] = [await stack.enter_async_context(house.opened()) for _ in range(3)]
         for number in range(200):
@@ -190,11 +208,32 @@ async def test_two_hundred_runs_of_five_keys_on_three_engines_go_two_by_two_and_
             await start(house, {"name": "flow"}, {"k": number % 5})
         async with asyncio.timeout(90):
             while (await runs.page(house.runtime, house.actor, state="succeeded", limit=1)).total < 200:
-                for row in await house.actor.tenant.all(UNDER_WAY, dict):
-                    most[row["key"]] = max(most[row["key"]], row["number"])
+                most = max(most, *await house.actor.tenant.all(UNDER_WAY, int))
                 await asyncio.sleep(0.01)
-    assert most
-    assert set(most.values()) <= {1, 2}
+    assert 1 <= most <= 2  # what was seen
+
+
+# -- chores ----------------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_chores_forget_old_workers_and_the_checkpoints_of_runs_that_ended_long_ago(
+    house: House, admin_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(worker=-9, host="gone", pid=1, version="0", lease=timedelta(seconds=7), slots=1)
+    await workers.beat(house.database, post, driving=0, draining=False, at=datetime.now(UTC) - timedelta(hours=25))
+    monkeypatch.setattr(upkeep, "TIDY_AFTER", 1)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        async with house.opened() as house.runtime:
+            assert any(worker.host == "gone" and worker.state == "lost" for worker in await workers.listed(house.database))
+            run = await house.run(flow(APPROVAL), {"what": "x"})
+            await answer(house, run.id, {"approved": True})
+            await until(house, run.id, "succeeded")
+            admin.execute("UPDATE weft.runs SET finished_at = finished_at - interval '8 days'")
+            async with asyncio.timeout(20):
+                while any(worker.host == "gone" for worker in await workers.listed(house.database)):
+                    await asyncio.sleep(0.02)
+                while admin.execute("SELECT FROM weft.checkpoints WHERE thread_id = %s", (run.id,)).fetchone():
+                    await asyncio.sleep(0.02)
 
 
 # -- limits of organizations, and the fast path ----------------------------------------------------------------------------------
@@ -202,12 +241,13 @@ async def test_two_hundred_runs_of_five_keys_on_three_engines_go_two_by_two_and_
 
 async def test_a_run_that_need_not_wait_begins_at_once_and_one_of_a_limited_organization_in_its_turn(running: House) -> None:
     slow = {"id": "s", "type": "script", "config": {"code": "x = 0\nfor i in range(3000000):\n    x += i\nreturn x"}}
-    assert (await running.start(flow(put("a")))).state in ("running", "succeeded")
+    assert (first := await running.start(flow(put("a")))).state in ("running", "succeeded")
+    await until(running, first.id, "succeeded")
     await identities.limit_organization(running.actor.tenant, 1)
     started = [await running.start(flow(slow)) for _ in range(4)]
     most = 0
     async with asyncio.timeout(60):
         while {run.state for run in started} != {"succeeded"}:
+            most = max(most, *await running.actor.tenant.all(RUNNING, int))
             started = [await runs.get(running.runtime, running.actor, run.id) for run in started]
-            most = max(most, sum(run.state == "running" for run in started))
     assert most == 1

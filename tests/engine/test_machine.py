@@ -20,7 +20,7 @@ from graphs.engine import step as stepping
 from store import journal
 from store.queries import Query
 from tests.conftest import Server
-from tests.engine.model import LEASE, ModelRun, Step
+from tests.engine.model import LEASE, Event, ModelRun, Moment, Step
 from tests.engine.world import TWICE, World, world
 
 pytestmark = [pytest.mark.promise("P1"), pytest.mark.promise("P7")]
@@ -42,7 +42,7 @@ class House:
     patience: float = PATIENCE
     counts: Counter[str] = field(default_factory=Counter[str])
     divergences: list[int] = field(default_factory=list[int])  # histories in which one was found, by number
-    phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink)
+    phases: tuple[Phase, ...] = (Phase.generate,)  # shrinking costs `patience` for every attempt
 
 
 class Histories(RuleBasedStateMachine):
@@ -50,8 +50,8 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0
-        self.events: list[tuple[int, str]] = []  # when each was sent, and its name
+        self.now = self.moments = 0
+        self.events: list[Event] = []
         self.models: dict[str, ModelRun] = {}
         self.diverged = False
         self.house.counts["histories"] += 1
@@ -70,6 +70,17 @@ class Histories(RuleBasedStateMachine):
     def some(self, allowed: Callable[[ModelRun], object]) -> bool:
         return any(allowed(model) for model in self.models.values())
 
+    def moment(self) -> Moment:
+        self.moments += 1
+        return (self.now, self.moments)
+
+    def driven(self) -> bool:
+        return self.some(lambda model: model.state == "running")
+
+    def worn_out(self) -> bool:
+        """One more worker that dies without progress, and recovery might give a run up."""
+        return self.some(lambda model: model.claims > 3)
+
     # -- the house ---------------------------------------------------------------------------------------------------------------
 
     @initialize(locked=st.tuples(st.booleans(), st.booleans()))
@@ -83,9 +94,9 @@ class Histories(RuleBasedStateMachine):
         prefix = "par/" if nested else ""
         steps = [[Step(kind, f"{prefix}b{b}s{s}") for s, kind in enumerate(branch)] for b, branch in enumerate(branches)]
         id = self.run(self.world.start(steps, nested))
-        self.models[id] = ModelRun(steps, wake=self.now, born=self.now)
+        self.models[id] = ModelRun(steps, wake=self.now, born=self.moment())
 
-    @precondition(lambda self: self.models and not self.some(lambda model: model.claims > 4))
+    @precondition(lambda self: self.models and not self.worn_out())
     @rule(place=PLACE)
     def claim(self, place: int) -> None:
         living = {worker.number for worker in self.world.workers if worker.lock}
@@ -94,7 +105,7 @@ class Histories(RuleBasedStateMachine):
                 model.claim(self.world.workers[place].number, self.now, self.events)
         self.run(self.world.claim(place))
 
-    @precondition(lambda self: self.some(lambda model: model.state == "running") and not self.some(lambda model: model.claims > 4))
+    @precondition(lambda self: self.driven() and not self.worn_out())
     @rule(place=PLACE)
     def take_over(self, place: int) -> None:
         """The leases have run out, though their workers live."""
@@ -123,24 +134,30 @@ class Histories(RuleBasedStateMachine):
                     model.hear(self.events)
         self.run(self.world.renew(place))
 
-    def under_way(self) -> list[tuple[int, str, str]]:
-        return [(worker.number, *key) for worker in self.world.workers for key in sorted(worker.gates.open)]
+    def under_way(self, *, zombie: bool | None = None) -> list[tuple[int, str, str]]:
+        """Work under way: worker, run and step; only with those who drive the run, or only with those who did once."""
+        found = [(worker.number, *key) for worker in self.world.workers for key in sorted(worker.gates.open)]
+        return [each for each in found if zombie is None or zombie is (self.models[each[1]].worker != each[0])]
 
-    @precondition(lambda self: self.under_way())
+    @precondition(lambda self: self.under_way(zombie=False))
     @rule(number=PICK, ok=st.sampled_from([True, True, True, False]))
     def work_ends(self, number: int, ok: bool) -> None:
-        """With the run's driver, or with a zombie that was driver once: then nothing comes of it."""
-        under_way = self.under_way()
+        under_way = self.under_way(zombie=False)
         worker, run_id, id = under_way[number % len(under_way)]
         model = self.models[run_id]
-        if model.driver and model.worker == worker:
-            position = next(step.position for step in model.steps if step.id == id)
-            model.work_ends(position, ok, self.events)
-        else:
-            self.house.counts["zombies"] += 1
-        gates = next(each.gates for each in self.world.workers if each.number == worker)
-        gate = gates.open[run_id, id]
-        self.run(let_go(gate, ok))
+        model.work_ends(next(step.position for step in model.steps if step.id == id), ok, self.events)
+        self.run(let_go(self.gate(worker, run_id, id), ok))
+
+    @precondition(lambda self: self.under_way(zombie=True))
+    @rule(number=PICK, ok=st.booleans())
+    def zombie_ends_work(self, number: int, ok: bool) -> None:
+        """Its run is driven by another worker by now: nothing comes of it."""
+        under_way = self.under_way(zombie=True)
+        self.house.counts["zombies that went on"] += 1
+        self.run(let_go(self.gate(*under_way[number % len(under_way)]), ok))
+
+    def gate(self, worker: int, run_id: str, id: str) -> asyncio.Future[bool]:
+        return next(each.gates.open[run_id, id] for each in self.world.workers if each.number == worker)
 
     @rule(seconds=JUMPS)
     def clock(self, seconds: int) -> None:
@@ -179,7 +196,7 @@ class Histories(RuleBasedStateMachine):
     def send(self, name: str) -> None:
         for model in self.models.values():
             model.event(len(self.events), name, self.now)
-        self.events.append((self.now, name))
+        self.events.append((self.moment(), name))
         self.run(self.world.send(name))
 
     @precondition(lambda self: self.models)
@@ -236,7 +253,7 @@ class Histories(RuleBasedStateMachine):
         raise AssertionError(f"not finished: {self.world.told()}")
 
     def help_on(self) -> None:
-        if self.under_way():
+        if self.under_way(zombie=False):
             self.work_ends(0, True)
         elif self.open_tasks():
             self.answer(0)
@@ -268,7 +285,7 @@ def histories(house: House, number: int, *, length: int = 25) -> None:
         deadline=None,
         database=None,
         phases=house.phases,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
         print_blob=False,
         report_multiple_bugs=False,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,7 @@ from tests.engine.reference import CUT_OFF, Reading, readings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("P7")]
 AT_ONCE = 12
+MOST = 200
 PATIENCE = 60  # seconds that a run may take, with all its questions
 BY_THE_CLOCK = frozenset(
     {"created_at", "started_at", "finished_at", "resolved_at", "due_at", "retry_at", "duration", "seconds", "after", "at"}
@@ -55,11 +58,17 @@ class Seen:
     whole: dict[str, Any]
 
 
-def cases(seeds: range) -> list[Case]:
+def cases(seeds: Iterator[int], graphs: int) -> list[Case]:
+    """That many graphs with each of their outcomes. A graph is passed over when the rules leave open more than `MOST` ways for one of
+    them (a few races in a loop do): who lists only some of the ways cannot say that a run is wrong."""
     found: list[Case] = []
-    for seed in seeds:
+    while graphs:
+        seed = next(seeds)
         definition, flags = graph(seed)
-        found += [Case(seed, n, definition, given, readings(definition, given)) for n, given in enumerate(vectors(flags))]
+        own = [Case(seed, n, definition, given, readings(definition, given, most=MOST)) for n, given in enumerate(vectors(flags))]
+        if all(len(case.told) < MOST for case in own):
+            found += own
+            graphs -= 1
     return found
 
 
@@ -101,7 +110,8 @@ async def seen(house: House, run: Run) -> Seen:
 
 def wrong(case: Case, found: Seen) -> str | None:
     """How the run fits none of the readings; those of the nearest are told."""
-    run, error = found.run, found.run.error or {}
+    run = found.run
+    error: dict[str, Any] = run.error or {}
     lists = [told.differences(run.state, run.output, error.get("position"), found.states) for told in case.told]
     return None if [] in lists else f"seed {case.seed}/{case.number}: {min(lists, key=len)} {error}"
 
@@ -138,7 +148,7 @@ async def differences(house: House, listed: list[Case]) -> list[str]:
 
 async def test_random_graphs_run_as_the_rules_say_fused_or_not(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     seed = random.randrange(10**6)
-    listed = cases(range(seed, seed + 150))
+    listed = cases(itertools.count(seed), 150)
     found = await differences(house, [random.choice(some) for some in by_seed(listed)])
     with capsys.disabled():
         print(f"\n150 random graphs from seed {seed}: {len(found)} differences")
@@ -150,8 +160,9 @@ async def test_random_graphs_run_as_the_rules_say_fused_or_not(house: House, cap
 async def test_two_thousand_random_graphs_with_every_branch_outcome(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     found: list[str] = []
     total = sure = positions = 0
-    for start in range(0, 2000, 100):
-        listed = cases(range(start, start + 100))
+    seeds = itertools.count()
+    for _ in range(20):
+        listed = cases(seeds, 100)
         found += await differences(house, listed)
         total, sure = total + len(listed), sure + sum(len(case.told) == 1 for case in listed)
         positions += sum(len(case.told[0].states) for case in listed)

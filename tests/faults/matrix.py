@@ -151,7 +151,7 @@ class Life:
         count = workers.counter()
         worker = workers.start(self.lane.orders(count=count))
         try:
-            ending = await self.lived(await self.started())
+            ending = await self.whole()
         finally:
             workers.end(worker)
         return ending, count.value
@@ -161,7 +161,7 @@ class Life:
         doomed = workers.start(self.lane.orders(at=fate.at, when=fate.when) if commit else self.lane.orders())
         if not commit:
             self.lane.book.watched[self.tag] = _trap(doomed, fate.at)
-        finishing = asyncio.create_task(self.lived(await self.started()))
+        finishing = asyncio.create_task(self.whole())
         try:
             while doomed.exitcode is None and not finishing.done():
                 await asyncio.sleep(0.005)
@@ -177,6 +177,9 @@ class Life:
             finishing.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([finishing])
+
+    async def whole(self) -> Ending:
+        return await self.lived(await self.started())
 
     async def started(self) -> tuple[Run, Run | None]:
         """Starts what the scenario needs; nothing is driven by this process."""

@@ -110,7 +110,7 @@ def _if(port: int) -> Part:
     chosen = node("chosen", "if", condition="len(input.tag) > 0", then=inner, else_=body(put("other")))
     decided = node("decided", "if", condition="nodes.chosen.result")
     edges = [("chosen", "decided"), ("decided", "yes", {"branch": "true"}), ("decided", "no", {"branch": "false"})]
-    return chain(chosen, decided, call("yes", port), call("no", port), edges=edges)
+    return chain(chosen, decided, call("yes", port), call("no", port), edges=edges, output={"ok": "{{ nodes.yes.ok }}"})
 
 
 def _input(port: int) -> Part:

@@ -94,3 +94,5 @@ def show(found: dict[str, Tally], total: Tally, seconds: float) -> None:
         print(f"{name:24}" + "".join(f"{figure:11}" for figure in figures))
     kills = total.kills
     print(f"{kills['before']} before a commit, {kills['after']} after one, {kills['calling']} during a call; {seconds:.0f} s")
+    for line in (*total.lost, *total.silent, *total.wrong):
+        print(f"  {line}")

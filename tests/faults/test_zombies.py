@@ -96,7 +96,7 @@ async def rows(admin_url: str, tag: str) -> dict[str, list[str]]:
 async def afterlife(zombie: Zombie, admin_url: str, found: Found) -> bool:
     """A run that loses its driver to a standstill and ends with another, while the first wakes up again. Whether it stood still at all."""
     lane, life = zombie.lane, zombie.life
-    finishing = asyncio.create_task(life.lived(await life.started()))
+    finishing = asyncio.create_task(life.whole())
     async with asyncio.timeout(SECONDS):
         while not zombie.stopped and not finishing.done():
             await asyncio.sleep(0.01)
@@ -107,7 +107,7 @@ async def afterlife(zombie: Zombie, admin_url: str, found: Found) -> bool:
         before = await rows(admin_url, life.tag)
         zombie.wake()
         canary = Life(lane, "canary", CANARY)  # the zombie is the only worker now: when this is done it has got over its past
-        await canary.lived(await canary.started())
+        await canary.whole()
         after = await rows(admin_url, life.tag)
     found.stopped += 1
     found.accepted += sum(len(set(after[table]) ^ set(before[table])) for table in TABLES)

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import pytest
@@ -32,12 +33,12 @@ class Door:
             return httpx2.request(method, self.url + path, headers=self.headers, timeout=BOUND)
         return httpx2.request(method, self.url + path, headers=self.headers, json=body, timeout=BOUND)
 
-    def get(self, path: str) -> dict[str, object]:
+    def get(self, path: str) -> dict[str, Any]:
         answer = self.ask("GET", path)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, path: str, body: object) -> dict[str, object]:
+    def post(self, path: str, body: object) -> dict[str, Any]:
         answer = self.ask("POST", path, body)
         assert answer.status_code in (200, 201), answer.text
         return answer.json()
@@ -47,14 +48,10 @@ class Door:
         self.post("/workflows/long/publish", {})
 
     def steps(self, run_id: object) -> int:
-        found = self.get(f"/runs/{run_id}")["steps_done"]
-        assert isinstance(found, int)
-        return found
+        return self.get(f"/runs/{run_id}")["steps_done"]
 
-    def workers(self) -> dict[int, dict[str, object]]:
-        found = self.get("/workers")["workers"]
-        assert isinstance(found, list)
-        return {line["pid"]: line for line in found}
+    def workers(self) -> dict[int, dict[str, Any]]:
+        return {line["pid"]: line for line in self.get("/workers")["workers"]}
 
 
 def until(condition: Callable[[], bool], seconds: float = BOUND) -> float:
@@ -81,7 +78,11 @@ def driver(door: Door, run_id: object, workers: tuple[Process, Process]) -> tupl
 def test_the_runs_of_a_worker_that_is_killed_or_hangs_go_on_within_ten_seconds(
     fresh: Installation, ends: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with fresh.process("serve", "--port", "0", WEFT_WORKER="false") as server, fresh.process("worker") as one, fresh.process("worker") as two:
+    with (
+        fresh.process("serve", "--port", "0", WEFT_WORKER="false") as server,
+        fresh.process("worker") as one,
+        fresh.process("worker") as two,
+    ):
         door = Door(server.url, fresh.key)
         door.publish()
         run_id = door.post("/runs", {"workflow": "long", "input": {}})["run_id"]

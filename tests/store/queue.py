@@ -13,7 +13,8 @@ from store.runs import Claimed
 
 LEASE = timedelta(seconds=8)
 INSERT = """
-INSERT INTO weft.runs (org_id, digest, name, mode, input, state, priority, wake_at, begin_at, concurrency_key, concurrency_limit, created_by)
+INSERT INTO weft.runs (org_id, digest, name, mode, input, state, priority, wake_at, begin_at, concurrency_key, concurrency_limit,
+                       created_by)
 SELECT %(org)s, %(digest)s, 'flow', 'production', '{}', %(state)s, %(priority)s,
        clock_timestamp() + make_interval(secs => %(due)s::float8 + n * 0.000001),
        CASE WHEN %(due)s::float8 > 0 AND %(state)s = 'queued' THEN clock_timestamp() + make_interval(secs => %(due)s::float8) END,
@@ -66,8 +67,8 @@ class Queue:
     def finish(self, run_ids: list[str]) -> None:
         """Ends runs without waking anybody, as a process that dies in that moment might."""
         self.admin.execute(
-            """UPDATE weft.runs SET state = 'succeeded', finished_at = clock_timestamp(), worker = NULL, lease_until = NULL, admitted = false
-               WHERE id = ANY(%s::uuid[])""",
+            """UPDATE weft.runs SET state = 'succeeded', finished_at = clock_timestamp(), worker = NULL, lease_until = NULL,
+                 admitted = false WHERE id = ANY(%s::uuid[])""",
             (run_ids,),
         )
 

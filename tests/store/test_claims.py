@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Generator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -207,7 +207,8 @@ async def test_a_claim_reads_neither_future_timers_nor_a_backlog(queue: Queue, c
 
 def pages(queue: Queue) -> int:
     """How many pages a claim of 32 touches, its functions and all; it finds fewer when fewer are due."""
-    explained = queue.admin.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM weft.claim_runs(32, -1, interval '8 s')").fetchone()
+    claim = "SELECT * FROM weft.claim_runs(32, -1, interval '8 s')"
+    explained = queue.admin.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claim}".encode()).fetchone()
     assert explained is not None
     plan = explained[0][0]["Plan"]
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
@@ -221,7 +222,7 @@ async def beat(queue: Queue, worker: int, at: float) -> None:
     await workers.beat(queue.database, post, driving=0, draining=False, at=await moment(queue, at))
 
 
-async def moment(queue: Queue, after: float) -> object:
+async def moment(queue: Queue, after: float) -> datetime:
     row = queue.admin.execute("SELECT clock_timestamp() + make_interval(secs => %s)", (after,)).fetchone()
     assert row is not None
     return row[0]
