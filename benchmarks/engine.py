@@ -33,7 +33,7 @@ from store.embedded import embedded
 from store.postgres import Database
 
 AT_ONCE = (1, 8, 32)
-LABELS = {"stock": "LangGraph + AsyncPostgresSaver, sync", "dbos": "DBOS, async steps", "weft": "Weft"}
+PEERS = {"stock": "LangGraph + AsyncPostgresSaver, sync", "dbos": "DBOS, async steps"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,10 @@ class Figure:
     @property
     def cpu(self) -> float:
         return self.client + self.postgres
+
+
+Figures = dict[tuple[str, str, int], list[Figure]]
+"""By peer, who was measured, and how many runs at once."""
 
 
 @asynccontextmanager
@@ -101,16 +105,18 @@ def median(figures: list[Figure]) -> Figure:
     return Figure(**{name: statistics.median(getattr(figure, name) for figure in figures) for name in ("client", "postgres", "per_second")})
 
 
-def show(figures: dict[tuple[str, int], list[Figure]]) -> None:
-    print(f"durable {STEPS}-step run, every step committed; medians")
+def show(figures: Figures) -> None:
+    print(f"durable {STEPS}-step run, every step committed; medians; each peer in turns with Weft")
     print(f"{'':38}{'at once':>8}{'CPU ms (process + Postgres)':>30}{'runs/s':>9}{'ms wall':>9}{'  Weft':>22}")
-    for at_once in AT_ONCE:
-        ours = median(figures["weft", at_once])
-        for who, label in LABELS.items():
-            figure = median(figures[who, at_once])
-            parts = f"{figure.cpu:.1f} ({figure.client:.1f} + {figure.postgres:.1f})"
-            ratio = "" if who == "weft" else f"{figure.cpu / ours.cpu:.1f}× less CPU, {ours.per_second / figure.per_second:.1f}× runs/s"
-            print(f"{label:38}{at_once:>8}{parts:>30}{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}    {ratio}")
+    for peer in PEERS:
+        for at_once in AT_ONCE:
+            pair = {who: median(figures[peer, who, at_once]) for who in (peer, "weft")}
+            less, more = pair[peer].cpu / pair["weft"].cpu, pair["weft"].per_second / pair[peer].per_second
+            for who, figure in pair.items():
+                parts = f"{figure.cpu:.1f} ({figure.client:.1f} + {figure.postgres:.1f})"
+                ratio = f"{less:.1f}× less CPU, {more:.1f}× runs/s" if who == "weft" else ""
+                rate = f"{figure.per_second:>9.0f}{1000 * at_once / figure.per_second:>9.1f}"
+                print(f"{PEERS.get(who, 'Weft'):38}{at_once:>8}{parts:>30}{rate}    {ratio}")
 
 
 async def main(seconds: float, rounds: int) -> None:
@@ -123,21 +129,21 @@ async def main(seconds: float, rounds: int) -> None:
                 (data,) = admin.execute("SHOW data_directory").fetchone() or ("",)
             postmaster = int((Path(data) / "postmaster.pid").read_text().split()[0])
             urls = {name: server.url("postgres", server.passwords.admin, name) for name in ("stock", "dbos")}
-            figures: dict[tuple[str, int], list[Figure]] = {}
-            async with stock(urls["stock"]) as theirs, dbos(urls["dbos"]) as others, weft(server.app_url) as ours:
-                await _take_turns({"stock": theirs, "dbos": others, "weft": ours}, figures, postmaster, seconds, rounds)
+            figures: Figures = {}
+            async with weft(server.app_url) as ours:
+                for peer, opened in (("stock", stock), ("dbos", dbos)):  # one at a time: threads of an idle peer would be counted too
+                    async with opened(urls[peer]) as theirs:
+                        await _take_turns(peer, {peer: theirs, "weft": ours}, figures, postmaster, seconds, rounds)
             show(figures)
 
 
-async def _take_turns(
-    who: dict[str, Run], figures: dict[tuple[str, int], list[Figure]], postmaster: int, seconds: float, rounds: int
-) -> None:
-    for run in who.values():
+async def _take_turns(peer: str, pair: dict[str, Run], figures: Figures, postmaster: int, seconds: float, rounds: int) -> None:
+    for run in pair.values():
         await measure(run, 8, 1.0, postmaster)
     for _ in range(rounds):
         for at_once in AT_ONCE:
-            for name, run in who.items():
-                figures.setdefault((name, at_once), []).append(await measure(run, at_once, seconds, postmaster))
+            for who, run in pair.items():
+                figures.setdefault((peer, who, at_once), []).append(await measure(run, at_once, seconds, postmaster))
 
 
 if __name__ == "__main__":

@@ -134,10 +134,6 @@ WITH finished AS (
   closed_tasks AS (
     UPDATE weft.tasks t SET state = 'cancelled' FROM finished f WHERE t.org_id = %(org_id)s::uuid AND t.run_id = ANY(%(run_ids)s::uuid[])
       AND t.run_id = f.id AND t.state = 'open'),
-  orphans AS (        -- children nobody waits for any more
-    UPDATE weft.runs c SET request = 'cancel', signal = c.signal + 1, wake_at = CASE WHEN c.state IN ('queued', 'waiting', 'paused') THEN clock_timestamp() END,
-      state = CASE WHEN c.state = 'paused' THEN 'queued' ELSE c.state END
-    FROM finished f WHERE c.org_id = %(org_id)s::uuid AND c.parent_run_id = ANY(%(run_ids)s::uuid[]) AND c.parent_run_id = f.id AND c.finished_at IS NULL),
   answered AS (
     UPDATE weft.waits w SET state = 'resolved', resolved_at = clock_timestamp(),
       payload = json_build_object('run_id', f.id, 'state', f.state, 'error', f.error, 'output', coalesce(f.output,
@@ -153,9 +149,18 @@ WITH finished AS (
   called AS (
     UPDATE weft.runs q SET wake_at = clock_timestamp() FROM first
     WHERE q.org_id = %(org_id)s::uuid AND q.id = first.id AND coalesce(q.wake_at > clock_timestamp(), true) RETURNING q.id),
+  touched AS (        -- parents, and children nobody waits for any more; one may be both, and a row is changed once in a statement
+    SELECT t.id, bool_or(t.orphan) AS orphan
+    FROM (SELECT a.run_id AS id, false AS orphan FROM answered a
+          UNION ALL
+          SELECT c.id, true FROM finished f JOIN weft.runs c ON c.parent_run_id = f.id
+          WHERE c.org_id = %(org_id)s::uuid AND c.parent_run_id = ANY(%(run_ids)s::uuid[]) AND c.finished_at IS NULL) AS t
+    GROUP BY t.id),
   told AS (
-    UPDATE weft.runs p SET signal = p.signal + 1, wake_at = CASE WHEN p.state IN ('waiting', 'queued') THEN clock_timestamp() ELSE p.wake_at END
-    FROM answered a WHERE p.org_id = %(org_id)s::uuid AND p.id = a.run_id RETURNING p.id)
+    UPDATE weft.runs p SET signal = p.signal + 1, request = CASE WHEN t.orphan THEN 'cancel' ELSE p.request END,
+      state = CASE WHEN t.orphan AND p.state = 'paused' THEN 'queued' ELSE p.state END,
+      wake_at = CASE WHEN p.state IN ('waiting', 'queued') OR (t.orphan AND p.state = 'paused') THEN clock_timestamp() ELSE p.wake_at END
+    FROM touched t WHERE p.org_id = %(org_id)s::uuid AND p.id = t.id AND NOT (t.orphan AND p.finished_at IS NOT NULL) RETURNING p.id)
 SELECT id::text AS run_id FROM called UNION ALL SELECT id::text FROM told;
 
 -- name: drop_checkpoints

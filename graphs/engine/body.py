@@ -32,6 +32,7 @@ class BodyRun:
         self.scope: Scope = {**scope, **(local or {}), "nodes": {**scope["nodes"], **names}, "errors": {**scope["errors"], **names}}
         self.steps: set[Step] = set()  # begun and not done
         self.failing = False
+        self.cleaning = False  # it tidies up after what was cancelled: a `finally`, or inside one
         self.allowed: frozenset[str] | None = None
         self.unresolved = {node.id: node.incoming for node in plan}
         self.arrived = dict.fromkeys(plan.nodes, 0)

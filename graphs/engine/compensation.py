@@ -37,6 +37,14 @@ def undoable(drive: Drive, chosen: Callable[[str], bool] = lambda position: True
     return sorted(found, key=lambda item: -item[1].seq)
 
 
+def unsure(drive: Drive) -> list[str]:
+    """Steps of which nobody knows whether there is something to undo: their call was cut off."""
+    from graphs.positions import locate
+
+    doubtful = (position for position, record in drive.records.items() if record.state == "ambiguous")
+    return [position for position in doubtful if (place := locate(drive.plan, position)) and place.node.compensate]
+
+
 async def undo_within(step: Step, prefix: str, body: BodyPlan) -> None:
     """Undoes what a body of a group has done. A step that cannot be undone does not keep the others from it."""
 

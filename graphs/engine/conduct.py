@@ -15,11 +15,13 @@ from langgraph.errors import EmptyInputError
 from graphs.compiler import Graph, State
 from graphs.definition import Json
 from graphs.engine.drive import Drive
+from graphs.engine.endings import MAX_OUTPUT
 from graphs.engine.events import Happening
 from graphs.engine.record import RunCancelled, RunFailed, RunTimedOut, StepFailed
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Stopped
 from graphs.saver import fresh, recorder
+from store import jsontext
 from store.errors import LeaseLost, Misconfigured, Unavailable
 
 RECURSION_LIMIT = 100_000  # supersteps; ours is settings.max_steps
@@ -47,7 +49,7 @@ async def conduct(drive: Drive, graph: Graph, *, poisoned: bool = False) -> None
     Unavailable when Postgres does not answer: then nothing that was acknowledged is lost, and the run can be driven again."""
     try:
         ending = await _drive(drive, graph, poisoned)
-        if ending and (ending := await _undone(drive, ending)):
+        if ending and (ending := await _undone(drive, _sized(ending))):
             await drive.settle(ending.state, output=ending.output, error=ending.error, event=ending.event, dead=ending.dead)
     except LeaseLost:
         log.warning("run %s is driven by another worker now", drive.run_id)
@@ -113,6 +115,14 @@ async def _finished(drive: Drive, state: State) -> Ending:
     except ExpressionError as problem:
         return _failed({"code": "expression", "message": f"the output of the workflow: {problem}", "position": "output"})
     return Ending(state="succeeded", message=f"{drive.loaded.name} succeeded", output=output)
+
+
+def _sized(ending: Ending) -> Ending:
+    """A run whose output is too large has failed, before anything is done about how it ended."""
+    if ending.state != "succeeded" or (size := len(jsontext.text(ending.output))) <= MAX_OUTPUT:
+        return ending
+    error = {"code": "output_too_large", "message": f"the output is {size:,} characters of JSON; at most {MAX_OUTPUT:,} are kept"}
+    return Ending(state="failed", message="The output is too large", error=error)
 
 
 async def _undone(drive: Drive, ending: Ending) -> Ending | None:

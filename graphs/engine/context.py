@@ -128,6 +128,8 @@ class StepContext:
         from graphs.engine.body import BodyRun
 
         inner = BodyRun(self._drive, self._step.plan.bodies[key], self.prefix(index), self._step.within.scope, local)
+        current = asyncio.current_task()
+        inner.cleaning = self._step.within.cleaning or (current is not None and current.cancelling() > 0)
         self._step.bodies.add(inner)
         self._drive.look()
         return inner
@@ -136,6 +138,7 @@ class StepContext:
         """Retries a body by the node's policy: what failed in it goes on, what succeeded stays, and its siblings hear nothing of it."""
         policy = self._step.plan.retry
         name = f"retries:{self.prefix(index).removeprefix(self.position)}{key}"
+        name += f"~{self._record.series}" if self._record.series > 1 else ""  # a retry by hand begins a new series
         tried = (self.known(name) or 0) + 1
         if policy is None or tried >= policy.max_attempts or failed.error.get("code") in NEVER_RETRIED:
             return False

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphs.definition import Json, Schema
 from graphs.engine.body import BodyRun
-from graphs.engine.compensation import undo, undoable, within
-from graphs.engine.endings import MAX_OUTPUT
+from graphs.engine.compensation import undo, undoable, unsure, within
 from graphs.engine.events import Happening
 from graphs.engine.outbox import Outbox
 from graphs.engine.patience import patiently
@@ -20,7 +19,7 @@ from graphs.engine.waiting import OpenWait, Waiting
 from graphs.expressions import Template
 from graphs.nodetype import Effect
 from graphs.samples import sample
-from store import jsontext, node_runs, waits
+from store import node_runs, waits
 from store.node_runs import NodeRun
 from store.postgres import Tenant
 from store.runs import Claimed, Loaded
@@ -156,9 +155,11 @@ class Drive(Waiting):
         return position in self.doubtful and self.records[position].state == "running"
 
     def reopen(self, chosen: Callable[[str], bool], due: datetime) -> None:
-        """Lets what failed in a group, and what was cancelled with it, be tried again at `due`."""
+        """Lets what failed in a group, and what was cancelled with it, be tried again at `due`; a call that failed in doubt is no policy's
+        to repeat."""
         for position, record in self.records.items():
-            if record.state in ("failed", "cancelled") and record.taken is None and chosen(position):
+            doubtful = record.error is not None and record.error.get("code") == "in_doubt"
+            if record.state in ("failed", "cancelled") and record.taken is None and not doubtful and chosen(position):
                 record.retry_at = due
                 self.outbox.record(position, record, finished_at=self.now())
 
@@ -176,9 +177,6 @@ class Drive(Waiting):
 
     async def settle(self, state: str, *, output: Json = None, error: Json = None, event: Happening, dead: bool = False) -> None:
         """Ends the run, durably, and gives up the lease."""
-        if state == "succeeded" and (size := len(jsontext.text(output))) > MAX_OUTPUT:
-            state, output, event = "failed", None, ("run.failed", "The output is too large")
-            error = {"code": "output_too_large", "message": f"the output is {size:,} characters of JSON; at most {MAX_OUTPUT:,} are kept"}
         self.outbox.tell(event, level="business", data=error)
         compact = self.checkpointed or self.claimed.fence > 1  # an earlier driver may have left some
         self.outbox.entry.settle = {"state": state, "output": output, "error": error, "dead": dead, "compact": compact}
@@ -186,8 +184,8 @@ class Drive(Waiting):
         self.settled = True
 
     def undoable(self) -> bool:
-        """Whether anything was done that says how to undo it."""
-        return bool(undoable(self))
+        """Whether anything was done, or may have been, that says how to undo it."""
+        return bool(undoable(self) or unsure(self))
 
     async def begin_ending(self, ending: dict[str, Any]) -> None:
         """Records how the run will end once what it has done is undone."""
@@ -197,10 +195,11 @@ class Drive(Waiting):
         await self.outbox.send()
 
     async def undo_all(self, left: list[str]) -> None:
-        """Undoes every completed step, the last first. Positions of those that could not be undone are added to `left`."""
+        """Undoes every completed step, the last first. Positions of those that could not be, or are in doubt, are added to `left`."""
         for position, record in undoable(self):
             if not await undo(self, position, record, self._enter):
                 left.append(position)
+        left += unsure(self)
 
     def _enter(self, body: BodyRun) -> None:
         self.root = body

@@ -84,7 +84,7 @@ def row_of(position: str, record: Record, *, finished_at: datetime | None = None
 
 
 def _renewed(position: str, key: str | None) -> bool:
-    """Whether a step got another key when it was undone. That is kept also when the attempt came to no call: the next must not fall back."""
+    """Whether a step got another key when it was undone. It is kept also when an attempt came to no call: no next one falls back."""
     return key is not None and not key.endswith(f"/{position}")
 
 
@@ -126,5 +126,5 @@ GRAVITY = (LeaseLost, Unavailable, RunFailed, Stopped)
 
 
 def gravest(errors: Iterable[BaseException]) -> BaseException:
-    """Of several errors at the same time, the one that speaks: what ends the driving or the run, which no failure may hide, else the first."""
+    """Of several errors at once, the one that speaks: what ends the driving or the run, which no failure may hide, else the first."""
     return min(errors, key=lambda error: next((place for place, kind in enumerate(GRAVITY) if isinstance(error, kind)), len(GRAVITY)))

@@ -200,6 +200,8 @@ class Step:
         except BodyFailed as failed:
             raise _failure_of(failed) from failed
         except ExpressionError as error:
+            if self.effect is Effect.WRITE_ONCE:  # what follows a boundary could not be told, and the call was cut off for it
+                raise Failure("in_doubt", doubt.UNKNOWN) from error
             raise Failure("expression", str(error)) from error
         except BaseExceptionGroup as group:
             raise _speaker(group) from group
@@ -277,7 +279,9 @@ class Step:
 
 def _speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Of what several bodies raised at once."""
-    inside = (_speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions)
+    inside = (
+        _speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions
+    )
     return gravest(_failure_of(one) if isinstance(one, BodyFailed) else one for one in inside)
 
 

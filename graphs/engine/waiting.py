@@ -195,8 +195,9 @@ class Waiting:
     # -- holding -----------------------------------------------------------------------------------------------------------------
 
     async def gate(self, position: str, step: Step) -> None:
-        """Holds a step back that would begin while the run is being paused or handed back."""
-        while self.halting and not self.closing:
+        """Holds a step back that would begin while the run is being paused or handed back; not one that tidies up after a failure, for
+        which everything else is waiting."""
+        while self.halting and not (self.closing or step.within.cleaning):
             await self.hold(f"{position}#gate", None, step)
 
     async def hold(self, place: str, due: datetime | None, step: Step, *, passive: bool = False) -> None:

@@ -79,6 +79,15 @@ class ModelRun:
         """Ids of the work under way with its driver."""
         return {step.id for step in self.steps if step.kind == "work" and step.attempt and not step.done} if self.driver else set()
 
+    @property
+    def torn(self) -> bool:
+        """Its driver is about to hear of a cancel: an answer that it hears of at the same time may still end its step, or not."""
+        return self.driver is not None and self.request == "cancel"
+
+    def has_news(self) -> bool:
+        """An answer or event that its driver has not heard of."""
+        return self.driver is not None and any(self.waits[place] != state for place, state in self.driver.known.items())
+
     def told(self) -> dict[str, object]:
         rows = {step.position: step.row for step in self.steps if step.row}
         seen = {"state": self.state, "request": self.request, "fence": self.fence, "signal": self.signal, "worker": self.worker}

@@ -241,7 +241,8 @@ async def test_the_chores_forget_old_workers_and_the_checkpoints_of_runs_that_en
 
 async def test_a_run_that_need_not_wait_begins_at_once_and_one_of_a_limited_organization_in_its_turn(running: House) -> None:
     slow = {"id": "s", "type": "script", "config": {"code": "x = 0\nfor i in range(3000000):\n    x += i\nreturn x"}}
-    assert (first := await running.start(flow(put("a")))).state in ("running", "succeeded")
+    first = await running.start(flow(put("a")))
+    assert first.state in ("running", "succeeded")
     await until(running, first.id, "succeeded")
     await identities.limit_organization(running.actor.tenant, 1)
     started = [await running.start(flow(slow)) for _ in range(4)]

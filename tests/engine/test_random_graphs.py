@@ -84,7 +84,7 @@ async def finished(house: House, case: Case) -> Run:
     async with asyncio.timeout(PATIENCE):
         while True:
             run = await runs.wait(house.runtime, house.actor, run.id, seconds=30)
-            if run.state != "waiting":
+            if run.state not in ("queued", "running", "waiting"):
                 return run
             for task in (await tasks.page(house.runtime, house.actor, run_id=run.id)).items:
                 with suppress(Conflict):  # withdrawn meanwhile: a sibling has failed or won

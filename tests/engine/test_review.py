@@ -40,8 +40,9 @@ ORPHAN = Query(
 )
 LEAVE = Query(
     "leave",
-    b"INSERT INTO weft.node_runs (org_id, run_id, position, attempt, node_id, node_type, state, seq, effect, input, taken)"
-    b" VALUES (%(org_id)s, %(id)s, %(position)s, 1, %(position)s, %(type)s, %(state)s, 1, %(effect)s, %(input)s::json, %(taken)s::json)",
+    b"INSERT INTO weft.node_runs (org_id, run_id, position, attempt, node_id, node_type, state, seq, effect, input, taken, error)"
+    b" VALUES (%(org_id)s, %(id)s, %(position)s, 1, %(position)s, %(type)s, %(state)s, 1, %(effect)s, %(input)s::json, %(taken)s::json,"
+    b" %(error)s::json)",
 )
 REQUEST = Query("request", b"SELECT request AS position FROM weft.runs WHERE org_id = %(org_id)s AND id = %(id)s")
 
@@ -56,7 +57,7 @@ async def left(house: House, definition: dict[str, Any], *rows: dict[str, Any]) 
     async with house.opened(serving=False) as house.runtime:
         run = await house.start(definition)
     for row in rows:
-        given = {"effect": None, "input": None, "taken": None, "type": "http", **row}
+        given = {"effect": None, "input": None, "taken": None, "error": None, "type": "http", **row}
         await house.actor.tenant.execute(LEAVE, id=run.id, **given)
     await house.actor.tenant.execute(ORPHAN, id=run.id)
     return run
@@ -365,6 +366,69 @@ async def test_after_an_undo_the_old_key_is_never_used_again(running: House, mon
         assert book.effects[f"{run.id}/pay"] == 1
 
 
+@pytest.mark.promise("P2")
+async def test_a_call_cut_off_because_its_boundary_cannot_be_followed_is_in_doubt(running: House) -> None:
+    async with ledger() as book:
+        book.delay = 1.0
+        pay = call(book, "pay/x", "POST", boundary=[{"name": "slow", "timer": "300ms", "interrupting": False}])
+        definition = flow(pay, put("remind"), edges=[("pay", "remind", {"branch": "slow", "when": "1 / input.zero > 1"})])
+        run = await until(running, (await running.start(definition, {"zero": 0})).id, "waiting")
+        assert [wait["position"] for wait in run.waiting_for] == ["pay#ambiguous"]
+
+
+@pytest.mark.promise("P2")
+async def test_no_retry_of_a_group_repeats_a_call_that_failed_in_doubt(house: House) -> None:
+    """Its sibling failed first, with something that may be tried again."""
+    async with ledger() as book:
+        par = group("p", "parallel", branches={"a": body(call(book, "bad/x")), "b": body(call(book, "pay/x", "POST"))})
+        outer = {**group("g", "parallel", branches={"all": body(par)}), "retry": {"max_attempts": 2, "initial": "10ms"}}
+        row: dict[str, Any] = {"state": "running", "type": "parallel"}
+        failed: dict[str, Any] = {"state": "failed", "error": json.dumps({"code": "http_500", "message": "no", "position": "g/p/bad"})}
+        doubt = {
+            "state": "failed",
+            "error": json.dumps({"code": "in_doubt", "message": "?", "position": "g/p/pay"}),
+            "effect": "write-once",
+        }
+        run = await left(
+            house,
+            flow(outer),
+            {**row, "position": "g"},
+            {**row, "position": "g/p"},
+            {**failed, "position": "g/p/bad"},
+            {**doubt, "position": "g/p/pay"},
+        )
+        async with house.opened() as house.runtime:
+            run = await until(house, run.id, "failed")
+        assert (run.error["code"], book.effects[f"{run.id}/g/p/pay"]) == ("in_doubt", 0)
+
+
+@pytest.mark.promise("P2")
+async def test_a_call_in_doubt_that_would_have_to_be_undone_is_named_by_the_run(running: House) -> None:
+    async with ledger() as book:
+        book.delay = 1.0
+        definition = flow(
+            paying(book), pause("moment", 0.4), failing("boom"), edges=[("moment", "boom")], settings={"compensate": ["failure"]}
+        )
+        run = await until(running, (await running.start(definition, {"n": 1})).id, "failed")
+        assert (await positions(running, run.id))["pay"] == "ambiguous"
+        assert run.error["details"]["compensation_failed"] == ["pay"]
+
+
+@pytest.mark.promise("P2")
+async def test_a_run_that_fails_by_its_output_is_undone_like_any_other(running: House) -> None:
+    async with ledger() as book:
+        definition = flow(
+            paying(book),
+            put("big", text="{{ 'x' * 600000 }}"),
+            edges=[("pay", "big")],
+            output={"a": "{{ nodes.big.text }}", "b": "{{ nodes.big.text }}"},
+            settings={"compensate": ["failure"]},
+        )
+        run = await until(running, (await running.start(definition, {"n": 1})).id, "failed")
+        assert run.error["code"] == "output_too_large"
+        assert (await positions(running, run.id))["pay"] == "compensated"
+
+
 # -- groups and cancellation -----------------------------------------------------------------------------------------------------
 
 
@@ -433,6 +497,27 @@ async def test_a_run_cancelled_while_a_sibling_still_tidies_up_ends_when_that_ha
         await steering.control(running.runtime, running.actor, run.id, "cancel")
         await until(running, run.id, "cancelled")
     assert at_the_end == 0
+
+
+async def test_a_run_that_is_paused_while_it_fails_tidies_up_and_fails(running: House) -> None:
+    async with ledger() as book:
+        book.delay = 1.0
+        tidy = group("tidy", "try", body=body(ask("ok")), **{"finally": body(put("close"))})
+        run = await running.start(flow(tidy, call(book, "gone/missing")))
+        async with asyncio.timeout(10):
+            while not book.effects:
+                await asyncio.sleep(0.02)
+            await steering.control(running.runtime, running.actor, run.id, "pause")
+            await until(running, run.id, "failed")
+        assert (await positions(running, run.id))["tidy/close"] == "succeeded"
+
+
+async def test_a_retry_by_hand_gives_the_bodies_of_a_group_their_retries_anew(running: House) -> None:
+    par = {**group("p", "parallel", branches={"a": body(failing("x"))}), "retry": {"max_attempts": 2, "initial": "10ms"}}
+    run = await until(running, (await running.start(flow(par))).id, "failed")
+    await steering.control(running.runtime, running.actor, run.id, "retry")
+    await until(running, run.id, "failed")
+    assert "p/x@4" in await positions(running, run.id)
 
 
 async def test_a_stop_that_a_person_skips_stops_nothing(running: House) -> None:
