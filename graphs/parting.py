@@ -136,6 +136,8 @@ class Parting:
         entered = Kept(position=row.position, attempt=row.attempt, how="entered")
         if place.position in self._entered:
             return entered
+        if row.final and place.node.kind.ends:
+            return None  # it ends the fork, too, when that comes to it
         if row.final:
             return whole if self._same else self._moved(row, place.node)
         return entered if place.node.bodies and row.state != "compensated" else None

@@ -128,8 +128,9 @@ END $$;
 
 -- Claims up to `slots` runs: first those whose worker has died, then those that are due, in turns between the organizations, of which those
 -- with fewer running runs come first, and within one by priority and then the longest due.
--- A worker has died when its session lock is gone, or when its lease has run out (a lease far in the future means that the clock was set
--- back). Of leases only a worker judges whose own heartbeats have come in time for a whole lease: when the clock jumps they have not, and
+-- A worker has died when its session lock is gone and its last heartbeat is a few seconds old (the lock also goes when a connection breaks or
+-- Postgres starts anew, and a living worker must then get to write what it holds), or when its lease has run out (a lease far in the future
+-- means that the clock was set back). Of leases only a worker judges whose own heartbeats have come in time for a whole lease: when the clock jumps they have not, and
 -- by then every living worker has renewed its own.
 CREATE FUNCTION weft.claim_runs(slots int, worker_number bigint, lease interval, at timestamptz DEFAULT NULL)
   RETURNS TABLE (org_id uuid, id uuid, fence bigint, signal bigint, claims int, recovered boolean, now timestamptz)
@@ -151,7 +152,9 @@ BEGIN
     SELECT r.ctid FROM living CROSS JOIN weft.runs r
     WHERE r.state = 'running'
       AND ((steady AND (r.lease_until < clock OR r.lease_until > clock + 2 * lease))
-        OR (r.worker > 0 AND r.worker <> worker_number AND r.worker <> ALL (living.numbers)))
+        OR (r.worker > 0 AND r.worker <> worker_number AND r.worker <> ALL (living.numbers)
+          AND clock_timestamp() > pg_catalog.pg_postmaster_start_time() + lease
+          AND NOT EXISTS (SELECT FROM weft.workers w WHERE w.number = r.worker AND w.seen_at > clock - 0.4 * lease AND w.seen_at <= clock)))
     ORDER BY r.lease_until LIMIT room FOR UPDATE OF r SKIP LOCKED)
   UPDATE weft.runs r SET worker = worker_number, fence = r.fence + 1, lease_until = clock + lease, wake_at = NULL, claims = r.claims + 1
   FROM orphaned o WHERE r.ctid = o.ctid

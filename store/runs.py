@@ -237,7 +237,7 @@ async def get(session: Session, run_id: str) -> Run | None:
 async def page(
     session: Session, *, workflow: str | None, state: str | None, mode: str | None, before: str | None, limit: int, dead: bool = False
 ) -> tuple[list[Listed], int]:
-    """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total. `dead`: only what recovery gave up."""
+    """Newest first, `limit` + 1 rows at most (one more says that there are more), and the total. `dead`: only what recovery gave up."""
     filters = {"workflow": workflow, "state": state, "mode": mode, "dead": dead}
     rows = await session.all(SQL.list, Listed, before=before, limit=limit + 1, **filters)
     total = await session.one(SQL.count, Total, **filters)

@@ -80,8 +80,10 @@ async def receive(tenant: Tenant, *, name: str, correlation: str | None, payload
         )
 
 
-async def missed(tenant: Tenant, run_id: str, position: str, *, name: str, correlation: str | None) -> Ended | None:
+async def missed(
+    tenant: Tenant, run_id: str, position: str, *, name: str, correlation: str | None, since: datetime | None = None
+) -> Ended | None:
     """Answers an event wait with an event that came before the wait was recorded, if one did."""
     async with tenant.transaction() as transaction:
         await transaction.execute(SQL.lock_event, name=name)
-        return await transaction.one(SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation)
+        return await transaction.one(SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation, since=since)

@@ -72,11 +72,11 @@ SELECT coalesce((SELECT id FROM kept), (SELECT e.id FROM weft.received_events e
        coalesce((SELECT json_agg(id::text) FROM woken), '[]'::json) AS woken;
 
 -- name: missed
--- An event that came after the run began and before it got to its wait is not lost: the oldest that no wait of this run has had.
+-- An event that came after the run (or `since`) and before its wait was recorded is not lost: the oldest that no wait of this run has had.
 WITH early AS (
     SELECT e.id, e.payload FROM weft.received_events e JOIN weft.runs r ON r.org_id = e.org_id AND r.id = %(run_id)s::uuid
     WHERE e.org_id = %(org_id)s::uuid AND e.name = %(name)s::text AND (%(correlation)s::text IS NULL OR e.correlation = %(correlation)s::text)
-      AND e.received_at >= r.created_at
+      AND e.received_at >= coalesce(%(since)s::timestamptz, r.created_at)
       AND NOT EXISTS (SELECT FROM weft.waits had WHERE had.org_id = e.org_id AND had.run_id = r.id AND had.event_id = e.id)
     ORDER BY e.received_at, e.id LIMIT 1)
 UPDATE weft.waits w SET state = 'resolved', payload = early.payload, event_id = early.id, resolved_at = clock_timestamp() FROM early

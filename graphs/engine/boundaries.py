@@ -66,6 +66,7 @@ class Watch:
             correlation = None if template is None else str(await step.drive.render(template, step.within.scope))
             wait = Wait(kind="event", event_name=boundary.event, correlation=correlation)
             known = await step.drive.begin_boundary(step, place, wait)
+            known = await step.drive.look_back(known, self._record.started_at)
         if known.state == "open":
             await step.drive.hold(place, None, step, passive=True)
         else:

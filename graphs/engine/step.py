@@ -59,7 +59,8 @@ class Step:
     async def perform(self) -> Record:
         """Brings the step to its end, or finds that it had ended before a restart. Raises StepFailed when its failure stops the body."""
         record = self.record
-        if record and record.final and not self.plan.kind.ends:
+        skipped = record is not None and record.taken is None  # a step that would end the run, done by a person's word
+        if record and record.final and (skipped or not self.plan.kind.ends):
             if record.taken is None and self.plan.outgoing and record.state == "succeeded":
                 await endings.decide_again(self, record)
             return record
@@ -127,7 +128,7 @@ class Step:
         record.series = attempt if old is None or old.state in ("failed", "cancelled", "compensated") else old.series
         if old and old.state != "compensated":
             record.key = old.key or record.key
-            record.input = old.input if self.plan.compound else None
+            record.input = old.input if self.plan.compound or (again and old.effect) else None  # one key, one request
         elif old:  # what was undone is done anew, under a key that no receiver has seen
             record.key = f"{record.key}~{attempt}"
         self.record = self.drive.records[self.position] = record

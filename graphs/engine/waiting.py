@@ -272,10 +272,12 @@ class Waiting:
         self.waits[place] = known  # before the commit: an answer may come the moment after
         return known
 
-    async def look_back(self, known: OpenWait) -> OpenWait:
-        """An event may have come a moment before the wait was recorded."""
+    async def look_back(self, known: OpenWait, since: datetime | None = None) -> OpenWait:
+        """An event may have come a moment before the wait was recorded: since the run began, or the moment given."""
         name, correlation = known.event_name or "", known.correlation
-        ended = await patiently(lambda: waits.missed(self.tenant, self.run_id, known.position, name=name, correlation=correlation))
+        ended = await patiently(
+            lambda: waits.missed(self.tenant, self.run_id, known.position, name=name, correlation=correlation, since=since)
+        )
         if ended:
             known.state, known.payload = ended.state, ended.payload
         return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -53,7 +54,8 @@ async def run(config: Config, context: Context) -> Json:
         result = await _guarded(config, context)
     except asyncio.CancelledError:
         if config.last and not context.put_down:
-            await context.body("/finally")
+            with suppress(BodyFailed):  # it is recorded with its step; what is cancelled stays cancelled
+                await context.body("/finally")
         raise
     except (BodyFailed, Stopped):
         if config.last:
@@ -65,14 +67,16 @@ async def run(config: Config, context: Context) -> Json:
 
 
 async def _guarded(config: Config, context: Context) -> Json:
-    """The body, or what catches its failure. That it failed is recorded: a retry goes on in the catch and not before it."""
-    caught = context.known("caught")
+    """The body, or what catches its failure. That it failed is recorded: a retry goes on in the catch and not before it; without a catch,
+    a retry of the run is a new attempt and tries the body again."""
+    name = "caught" if config.catch else f"caught:{context.attempt}"
+    caught = context.known(name)
     if caught is None:
         try:
             return await context.body("/body")
         except BodyFailed as failed:
             caught = failed.error
-            context.keep("caught", caught)
+            context.keep(name, caught)
     if config.compensate:
         await context.undo("/body")
     if config.catch is None:

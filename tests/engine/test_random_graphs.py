@@ -83,7 +83,7 @@ async def finished(house: House, case: Case) -> Run:
     run = await house.start(case.definition, case.given)
     async with asyncio.timeout(PATIENCE):
         while True:
-            run = await runs.wait(house.runtime, house.actor, run.id, seconds=30)
+            run = await runs.wait(house.runtime, house.actor, run.id, seconds=2)
             if run.state not in ("queued", "running", "waiting"):
                 return run
             for task in (await tasks.page(house.runtime, house.actor, run_id=run.id)).items:
