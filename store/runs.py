@@ -124,6 +124,7 @@ class Renewed:
     fence: int
     signal: int
     request: str | None
+    now: datetime
 
 
 ROWS = {

@@ -94,4 +94,5 @@ SELECT org_id::text, id::text, fence, signal, claims, recovered, now
 FROM weft.claim_runs(%(slots)s::int, %(worker)s::bigint, %(lease)s::interval, %(at)s::timestamptz);
 
 -- name: renew
-SELECT org_id::text, id::text, fence, signal, request FROM weft.renew_leases(%(worker)s::bigint, %(run_ids)s::uuid[], %(lease)s::interval, %(at)s::timestamptz);
+SELECT org_id::text, id::text, fence, signal, request, coalesce(%(at)s::timestamptz, clock_timestamp()) AS now
+FROM weft.renew_leases(%(worker)s::bigint, %(run_ids)s::uuid[], %(lease)s::interval, %(at)s::timestamptz);

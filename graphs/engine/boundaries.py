@@ -40,7 +40,9 @@ class Watch:
         try:
             while True:
                 await asyncio.wait([main, *watchers], return_when=asyncio.FIRST_COMPLETED)
-                if main.done():
+                if main.done():  # what fired in the same moment without interrupting counts beside it
+                    for task in [task for task, one in watchers.items() if task.done() and not one.interrupting]:
+                        await self._fire(watchers.pop(task))
                     return main.result()
                 for task in [task for task in watchers if task.done()]:
                     boundary = watchers.pop(task)

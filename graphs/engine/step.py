@@ -54,6 +54,11 @@ class Step:
         """Whether it only waits: for answers or times of its own, or for bodies that all do."""
         return not self.acting and (self.waiting > 0 or bool(self.bodies)) and all(body.parked for body in self.bodies)
 
+    @property
+    def hurried(self) -> bool:
+        """Whether it tidies up after a cancellation: nobody would wake it."""
+        return self.drive.closing or self.within.cleaning
+
     # -- the life of a step ------------------------------------------------------------------------------------------------------
 
     async def perform(self) -> Record:
@@ -256,7 +261,7 @@ class Step:
     async def until(self, moment: datetime, place: str | None = None) -> None:
         """Waits for a time: a moment in the process, in which the run is not put down, and longer as a timer."""
         left = self.drive.seconds_until(moment)
-        if left > SHORT_DELAY:
+        if left > SHORT_DELAY and not self.hurried:
             await self.drive.hold(place or f"{self.position}#retry", moment, self)
             return
         self.acting += 1

@@ -72,7 +72,9 @@ class Upkeep:
             if row is None or row.fence != drive.claimed.fence:
                 drive.unloading = True
                 task.cancel()
-            elif row.signal > drive.signal:
+                continue
+            drive.set_clock(row.now)
+            if row.signal > drive.signal:
                 drive.tell()
 
     async def tidy(self) -> None:

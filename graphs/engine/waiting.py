@@ -88,6 +88,10 @@ class Waiting:
         stamp, mark = self._clock
         return stamp + timedelta(seconds=asyncio.get_running_loop().time() - mark)
 
+    def set_clock(self, now: datetime) -> None:
+        """What the database's clock says now: it may have been set."""
+        self._clock = (now, asyncio.get_running_loop().time())
+
     def seconds_until(self, moment: datetime) -> float:
         return max((moment - self.now()).total_seconds(), 0.0)
 
@@ -204,8 +208,8 @@ class Waiting:
         """Holds a step until news or its time comes, as long as something else of the run is active; then the run is parked and this
         never returns. While it is held the step counts as waiting, and not a moment longer: a step that looks parked while it acts
         would let the run be put down under it."""
-        if self.closing and not passive:
-            raise Failure("cancelled", "what runs because the run is being cancelled cannot wait")
+        if step.hurried and not passive:
+            raise Failure("cancelled", "what tidies up after a cancellation cannot wait")
         step.waiting += not passive
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.holds[place] = Hold(future, due, step, passive)

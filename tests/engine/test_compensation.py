@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from graphs import runs
 from tests.engine.conftest import House, flow, put
 from tests.engine.test_groups import body, failing, group, positions
 from tests.engine.test_waiting import until

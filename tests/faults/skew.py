@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from tests.faults.mortal import Mortal
-
 MADE = """
 CREATE SCHEMA skewed;
 CREATE TABLE skewed.clock (ahead interval NOT NULL);
@@ -22,8 +20,10 @@ CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATI
   AS 'SELECT pg_catalog.clock_timestamp() + ahead FROM skewed.clock';
 GRANT USAGE ON SCHEMA skewed TO weft_app;
 GRANT SELECT ON skewed.clock TO weft_app;
-ALTER ROLE weft_app SET search_path = skewed, pg_catalog"""
-GONE = "ALTER ROLE weft_app RESET search_path; DROP SCHEMA skewed CASCADE"
+DO $$ BEGIN EXECUTE format('ALTER ROLE weft_app IN DATABASE %I SET search_path = skewed, pg_catalog', current_database()); END $$"""
+GONE = """
+DO $$ BEGIN EXECUTE format('ALTER ROLE weft_app IN DATABASE %I RESET search_path', current_database()); END $$;
+DROP SCHEMA skewed CASCADE"""
 
 
 class Skew:
@@ -41,9 +41,9 @@ class Skew:
 
 
 @contextmanager
-def skewed(server: Mortal) -> Generator[Skew]:
+def skewed(admin_url: str) -> Generator[Skew]:
     """Connections opened during the block have a clock that can be moved."""
-    with psycopg.connect(server.admin_url, autocommit=True) as admin:
+    with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute(MADE)
         try:
             yield Skew(admin)

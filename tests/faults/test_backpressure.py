@@ -28,7 +28,7 @@ from tests.faults.mortal import Mortal, mortal
 from tests.faults.scenarios import TAGGED
 from tests.server.conftest import http, served
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(300), pytest.mark.promise("P1"), pytest.mark.promise("P8")]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.promise("P1"), pytest.mark.promise("P8")]
 STARTS = 2_000
 SECONDS = 150.0
 DEFINITION: dict[str, Any] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Generator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from tests.engine.conftest import House, flow, put
 from tests.engine.test_waiting import until
 from tests.faults.ledger import ledger
 from tests.faults.scenarios import TAGGED, call, node
+from tests.faults.skew import Skew, skewed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("P1")]
+LEASE = timedelta(seconds=2)
 
 
 def definition() -> dict[str, Any]:
@@ -39,15 +42,17 @@ async def test_an_event_at_a_boundary_counts_although_the_answer_that_ends_the_s
     assert (done.state, done.output) == ("succeeded", {"beside": "beside"})
 
 
+@pytest.fixture
+def skew(admin_url: str) -> Generator[Skew]:
+    """Asked for before the house is, whose connections must know of it."""
+    with skewed(admin_url) as moved:
+        yield moved
+
+
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_timer_begun_after_the_clock_has_jumped_takes_its_seconds_and_no_hours(house: House, hours: int) -> None:
+async def test_a_timer_begun_after_the_clock_has_jumped_takes_its_seconds_and_no_hours(skew: Skew, house: House, hours: int) -> None:
     """The run was claimed by the clock of before; what wakes it goes by the clock of now."""
-    ahead = timedelta()
-
-    def clock() -> datetime:
-        return datetime.now(UTC) + ahead
-
-    async with ledger() as book, house.opened(clock=clock) as house.runtime:
+    async with ledger() as book, house.opened(clock=skew.now, lease=LEASE) as house.runtime:
         book.delay = 1.0
         slow = call("slow", book.port, "GET")
         rest = node("rest", "wait", seconds=0.8)  # long enough to be put down for
@@ -55,7 +60,7 @@ async def test_a_timer_begun_after_the_clock_has_jumped_takes_its_seconds_and_no
         async with asyncio.timeout(10):
             while not book.arrivals:
                 await asyncio.sleep(0.01)
-        ahead = timedelta(hours=hours)
+        skew(timedelta(hours=hours))
         began = time.monotonic()
         done = await runs.wait(house.runtime, house.actor, run.id, seconds=20)
     assert done.state == "succeeded"

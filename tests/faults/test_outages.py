@@ -152,7 +152,7 @@ async def test_runs_outlive_a_full_disk(house: House, book: Ledger, server: Mort
 @pytest.fixture
 def skew(server: Mortal) -> Generator[Skew]:
     """Asked for before the house is, whose connections must know of it."""
-    with skewed(server) as moved:
+    with skewed(server.admin_url) as moved:
         yield moved
 
 

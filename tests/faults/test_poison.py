@@ -18,7 +18,7 @@ from tests.faults.ledger import Ledger, ledger
 from tests.faults.load import told
 from tests.faults.scenarios import call, chain, node
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(240), pytest.mark.promise("P8")]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.promise("P8")]
 SECONDS = 60.0
 INNOCENT = 8
 SLOW = 1.0  # seconds that a call of theirs takes: longer than the workers live

@@ -21,7 +21,7 @@ from tests.faults.load import told
 from tests.faults.matrix import Lane, Life, opened
 from tests.faults.scenarios import Scenario, call, chain, node
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(240), pytest.mark.promise("P1"), pytest.mark.promise("P2")]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.promise("P1"), pytest.mark.promise("P2")]
 LEASE = 1.0
 SECONDS = 30.0
 TABLES = ("runs", "node_runs", "events", "waits", "tasks", "checkpoints")
