@@ -29,11 +29,11 @@ from store.checkpoints import Saved
 from store.postgres import Tenant
 
 Row = dict[str, Any]
-BEFORE = -1  # LangGraph's number of the step that takes in the input
+BEFORE = 0  # LangGraph's number of the last step before the first segment
 recorder: ContextVar[Callable[[Row], None] | None] = ContextVar("recorder", default=None)
 """Set while the engine drives a run: takes checkpoint rows for the run's next journal entry, which keeps them in order with its steps
 and fences them. Task writes need no rows then: what a step did is in the journal, and it is looked up there when a segment starts again.
-Neither does the checkpoint of the input, where a run begins anyhow, nor the one of the end, where it does not go on."""
+Neither do the checkpoints before the first segment, where a run begins anyhow, nor does the one of the end, where it does not go on."""
 
 fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 """Set for a run that has never been driven: there is no checkpoint to look for."""
@@ -52,7 +52,7 @@ class PostgresSaver(BaseCheckpointSaver[int]):
     ) -> RunnableConfig:
         place = _place(config)
         record = recorder.get()
-        if record and (metadata.get("step") == BEFORE or "done" in checkpoint["channel_values"]):
+        if record and (metadata.get("step", 1) <= BEFORE or "done" in checkpoint["channel_values"]):
             return _config(place["thread_id"], place.get("checkpoint_ns", ""), checkpoint["id"])
         kind, body = self._serializer(place["thread_id"]).dumps_typed(checkpoint)
         row: Row = {

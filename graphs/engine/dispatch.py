@@ -65,7 +65,7 @@ class Engine:
         self.serving_now = False
         self.draining = False
         self.driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
-        self._alone: set[str] = set()  # runs begun here at once, outside of all queues
+        self._alone: dict[str, str] = {}  # runs begun here at once, outside of all queues -> their organization
         self._plans: OrderedDict[str, tuple[Plan, Graph]] = OrderedDict()
         self._work = asyncio.Event()
         self._watchers: dict[str, set[asyncio.Event]] = {}
@@ -145,7 +145,7 @@ class Engine:
         started = await runs.start(tenant, replace(new, worker=self.worker if inline else None, lease=self.lease, at=self.clock()))
         if started.leased:
             claim = Claimed(org_id=tenant.org_id, id=started.run_id, fence=1, signal=0, claims=0, recovered=False, now=started.now)
-            self._alone.add(started.run_id)
+            self._alone[started.run_id] = tenant.org_id
             self._begin(claim, loaded or runs.as_loaded(new, started))
         elif started.created:
             await runs.notify(tenant, started.run_id)
@@ -170,7 +170,7 @@ class Engine:
         self.changed(run_id)
         if run_id not in self._alone or len(self.driving) >= self.slots - 1:  # one that was free to begin at once leaves nobody a place
             self.wake()
-        self._alone.discard(run_id)
+        self._alone.pop(run_id, None)
 
     async def _run(self, claim: Claimed, loaded: Loaded | None, after: asyncio.Task[None] | None) -> None:
         if after:
@@ -268,7 +268,7 @@ class Engine:
     def drives(self, run_id: str, org_id: str) -> bool:
         """Whether this process drives the run of this organization now."""
         drive, _ = self.driving.get(run_id, (None, None))
-        return drive is not None and drive.claimed.org_id == org_id
+        return drive.claimed.org_id == org_id if drive else self._alone.get(run_id) == org_id
 
     def background(self, work: Awaitable[object]) -> None:
         """Small database work that nobody waits for; kept until done."""

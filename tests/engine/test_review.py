@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
@@ -147,10 +148,11 @@ async def test_a_boundary_that_fires_in_the_moment_its_step_fails_does_not_keep_
         raise Failure("busy", "not now", retryable=True)
 
     boundary = Boundary(name="late", timer="1s", interrupting=False)
-    drive = SimpleNamespace(hold=hold, unloading=False, drop_wait=lambda place: None)  # pyright: ignore[reportUnknownLambdaType]
-    plan = SimpleNamespace(node=SimpleNamespace(boundary=[boundary]), correlations={})
-    context = SimpleNamespace(known=lambda name: None)  # pyright: ignore[reportUnknownLambdaType]
-    step = SimpleNamespace(plan=plan, drive=drive, context=context, position="s", acting=0)
+    drive = MagicMock(hold=hold, unloading=False)
+    drive.outbox.send = AsyncMock()
+    plan = SimpleNamespace(id="s", node=SimpleNamespace(boundary=[boundary]), correlations={}, outgoing=[])
+    context = MagicMock(known=MagicMock(return_value=None))
+    step = SimpleNamespace(plan=plan, drive=drive, context=context, within=MagicMock(), position="s", acting=0, fired=[])
     record = SimpleNamespace(started_at=datetime.now(UTC), attempt=1)
     with pytest.raises(Failure):
         await Watch(cast(Step, step), cast(Any, record)).over(fail())
