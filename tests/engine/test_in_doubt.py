@@ -15,7 +15,9 @@ from tests.faults.ledger import Ledger, ledger
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("P2")]
 ORPHAN = Query(
-    "orphan", b"UPDATE weft.runs SET state = 'running', worker = 77, fence = 1, wake_at = NULL WHERE org_id = %(org_id)s AND id = %(id)s"
+    "orphan",
+    b"UPDATE weft.runs SET state = 'running', worker = 77, lease_until = now() - interval '1 minute', fence = 1, wake_at = NULL"
+    b" WHERE org_id = %(org_id)s AND id = %(id)s",
 )
 LEAVE = Query(
     "leave",

@@ -37,7 +37,8 @@ from tests.faults.ledger import Ledger, ledger
 pytestmark = pytest.mark.anyio
 ORPHAN = Query(
     "orphan",
-    b"UPDATE weft.runs SET state = 'running', worker = 77, fence = fence + 1, wake_at = NULL WHERE org_id = %(org_id)s AND id = %(id)s",
+    b"UPDATE weft.runs SET state = 'running', worker = 77, lease_until = now() - interval '1 minute', fence = fence + 1, wake_at = NULL"
+    b" WHERE org_id = %(org_id)s AND id = %(id)s",
 )
 LEAVE = Query(
     "leave",
