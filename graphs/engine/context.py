@@ -17,9 +17,9 @@ from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
 from store import runs, waits
 
 if TYPE_CHECKING:
+    from graphs.engine.asking import OpenWait
     from graphs.engine.body import BodyRun
     from graphs.engine.step import Step
-    from graphs.engine.waiting import OpenWait
     from graphs.models import Models
     from graphs.outbound import Outbound
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphs.definition import Json, Schema
+from graphs.engine.asking import OpenWait
 from graphs.engine.body import BodyRun
 from graphs.engine.compensation import undo, undoable, unsure, within
 from graphs.engine.events import Happening
@@ -15,7 +16,7 @@ from graphs.engine.outbox import Outbox
 from graphs.engine.patience import patiently
 from graphs.engine.plan import BodyPlan, NodePlan, Plan
 from graphs.engine.record import Record, RunFailed, restored
-from graphs.engine.waiting import OpenWait, Waiting
+from graphs.engine.waiting import Waiting
 from graphs.expressions import Template
 from graphs.nodetype import Effect
 from graphs.samples import sample
