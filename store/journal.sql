@@ -44,18 +44,21 @@ WITH driven AS (      -- FOR SHARE: a claim that would raise the fence waits unt
 SELECT d.id::text AS run_id FROM driven d;
 
 -- name: begin_waits
--- A wait is recorded once; replaying the step finds it. A task stands for a wait that a person ends.
+-- A wait is recorded once; replaying the step finds it. A task stands for a wait that a person ends. `told_at`: what the driver took for
+-- now when it worked out a length of time; the clock of the database may have been set since, and is the one that counts.
 WITH waiting AS (
     INSERT INTO weft.waits (org_id, run_id, position, kind, due_at, event_name, correlation)
-    SELECT d.org_id, x.run_id, x.position, x.kind, x.due_at, x.event_name, x.correlation
-    FROM json_to_recordset(%(waits)s::json) AS x(run_id uuid, fence bigint, position text, kind text, due_at timestamptz, event_name text,
+    SELECT d.org_id, x.run_id, x.position, x.kind, coalesce(clock_timestamp() + (x.due_at - x.told_at), x.due_at), x.event_name,
+           x.correlation
+    FROM json_to_recordset(%(waits)s::json) AS x(run_id uuid, fence bigint, position text, kind text, due_at timestamptz, told_at timestamptz, event_name text,
          correlation text)
     JOIN weft.runs d ON d.org_id = %(org_id)s::uuid AND d.id = ANY(%(run_ids)s::uuid[]) AND d.id = x.run_id AND d.fence = x.fence
     AND d.state = 'running' ON CONFLICT DO NOTHING)
 INSERT INTO weft.tasks (org_id, id, run_id, position, kind, title, description, form, assign_to, priority, due_at)
-SELECT d.org_id, x.id, x.run_id, x.position, x.kind, x.title, x.description, x.form::json, x.assign_to::json, x.priority, x.due_at
+SELECT d.org_id, x.id, x.run_id, x.position, x.kind, x.title, x.description, x.form::json, x.assign_to::json, x.priority,
+       coalesce(clock_timestamp() + (x.due_at - x.told_at), x.due_at)
 FROM json_to_recordset(%(tasks)s::json) AS x(id uuid, run_id uuid, fence bigint, position text, kind text, title text, description text, form text,
-     assign_to text, priority text, due_at timestamptz)
+     assign_to text, priority text, due_at timestamptz, told_at timestamptz)
 JOIN weft.runs d ON d.org_id = %(org_id)s::uuid AND d.id = ANY(%(run_ids)s::uuid[]) AND d.id = x.run_id AND d.fence = x.fence
     AND d.state = 'running' ON CONFLICT DO NOTHING;
 
@@ -106,15 +109,15 @@ WHERE n.org_id = %(org_id)s::uuid AND n.run_id = x.run_id AND n.position = x.pos
 -- A run ends or is put down. Parking names the signal it has seen: if another came meanwhile the run stays with its driver.
 UPDATE weft.runs r SET state = x.state, output = x.output::json, output_digest = decode(x.output_digest, 'hex'), error = x.error::json,
   worker = NULL, lease_until = NULL, claims = 0,
-  wake_at = CASE WHEN x.wake_now THEN clock_timestamp() WHEN r.ending IS NOT NULL THEN x.wake_at  -- while it is undone no deadline counts
-                 WHEN x.wake_at IS NULL THEN r.deadline_at ELSE least(x.wake_at, r.deadline_at) END,
+  wake_at = CASE WHEN x.wake_now THEN clock_timestamp() WHEN r.ending IS NOT NULL THEN clock_timestamp() + (x.wake_at - x.told_at)
+                 ELSE least(clock_timestamp() + (x.wake_at - x.told_at), r.deadline_at) END,  -- while it is undone no deadline counts
   request = CASE WHEN x.state = 'waiting' THEN r.request END,
   finished_at = CASE WHEN x.state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END,
   ending = CASE WHEN x.state NOT IN ('succeeded', 'failed', 'cancelled') THEN r.ending END,
   admitted = r.admitted AND x.state NOT IN ('succeeded', 'failed', 'cancelled'),
   dead_at = CASE WHEN x.dead THEN clock_timestamp() END
 FROM json_to_recordset(%(settles)s::json) AS x(run_id uuid, fence bigint, state text, output text, output_digest text, error text,
-     wake_at timestamptz, wake_now boolean, signal bigint, dead boolean)
+     wake_at timestamptz, told_at timestamptz, wake_now boolean, signal bigint, dead boolean)
 WHERE r.org_id = %(org_id)s::uuid AND r.id = ANY(%(run_ids)s::uuid[]) AND r.id = x.run_id AND r.fence = x.fence AND r.state = 'running'
   AND (x.signal IS NULL OR r.signal = x.signal)
 RETURNING r.id::text AS run_id;

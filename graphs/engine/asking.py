@@ -66,7 +66,7 @@ class Asking:
             entry.children.append(child)
             message = f"{step.plan.id} started {wait.child.workflow}"
         if wait.task:
-            entry.tasks.append(_task_row(place, wait, due.isoformat() if due else None))
+            entry.tasks.append({**_task_row(place, wait, due.isoformat() if due else None), "told_at": self._told(wait)})
             message = _cut(wait.task.title, 300)
         if step.record and step.record.state != "ambiguous":
             step.record.state = "waiting"
@@ -78,6 +78,10 @@ class Asking:
             self.engine.wake()
         return known
 
+    def _told(self, wait: Wait) -> str | None:
+        """What counts as now for a wait whose length is given; None for one until an instant."""
+        return self.now().isoformat() if wait.due_at is None else None
+
     async def begin_boundary(self, step: Step, place: str, wait: Wait) -> OpenWait:
         """Records what a boundary waits for; its step goes on."""
         known = self._new_wait(place, wait, None)
@@ -86,7 +90,12 @@ class Asking:
 
     def _new_wait(self, place: str, wait: Wait, due: datetime | None) -> OpenWait:
         known = OpenWait(position=place, state="open", due_at=due, event_name=wait.event_name, correlation=wait.correlation)
-        row: dict[str, Any] = {"position": place, "kind": wait.kind, "due_at": due.isoformat() if due else None}
+        row: dict[str, Any] = {
+            "position": place,
+            "kind": wait.kind,
+            "due_at": due.isoformat() if due else None,
+            "told_at": self._told(wait),
+        }
         row.update(event_name=wait.event_name, correlation=wait.correlation)
         self.outbox.entry.waits.append(row)
         self.waits[place] = known  # before the commit: an answer may come the moment after

@@ -237,6 +237,7 @@ class Waiting(Asking):
         self.outbox.tell(event, level="business" if state == "paused" else "technical")
         settle: dict[str, Any] = {"state": state, "signal": self.signal, "wake_now": state == "queued"}
         settle["wake_at"] = min(moments).isoformat() if moments and state == "waiting" else None
+        settle["told_at"] = self.now().isoformat()
         self.outbox.entry.settle = settle
         self.settled = self.unloading = await self.outbox.park()
         if not self.settled:
