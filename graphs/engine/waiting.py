@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from graphs.definition import Json
@@ -25,6 +26,7 @@ from store.runs import Claimed, Loaded
 if TYPE_CHECKING:
     pass
 
+JUMP = 2.0  # seconds from which on a difference to the database's clock means that it was set
 KEPT = 0.5  # seconds that a run waits in the process rather than as rows
 
 
@@ -49,7 +51,8 @@ class Waiting(Asking):
     def __init__(self, request: str | None, claimed: Claimed) -> None:
         super().__init__()
         self.holds: dict[str, Hold] = {}
-        self.deadlines: list[datetime] = []
+        self.deadlines: dict[int, datetime] = {}
+        self._numbers = count()
         self.poked = asyncio.Event()
         self.signal = claimed.signal
         self.request = request
@@ -69,8 +72,13 @@ class Waiting(Asking):
         return stamp + timedelta(seconds=asyncio.get_running_loop().time() - mark)
 
     def set_clock(self, now: datetime) -> None:
-        """What the database's clock says now: it may have been set."""
+        """What the database's clock says now. Where it has been set, what is waited for here still takes as long as it would have."""
+        jump = now - self.now()
         self._clock = (now, asyncio.get_running_loop().time())
+        if abs(jump.total_seconds()) > JUMP:
+            self.holds = {place: replace(hold, due=hold.due and hold.due + jump) for place, hold in self.holds.items()}
+            self.deadlines = {number: moment + jump for number, moment in self.deadlines.items()}
+            self.poked.set()
 
     def seconds_until(self, moment: datetime) -> float:
         return max((moment - self.now()).total_seconds(), 0.0)
@@ -81,11 +89,12 @@ class Waiting(Asking):
         if moment is None:
             yield
             return
-        self.deadlines.append(moment)
+        number = next(self._numbers)
+        self.deadlines[number] = moment
         try:
             yield
         finally:
-            self.deadlines.remove(moment)
+            del self.deadlines[number]
 
     # -- pursuing ----------------------------------------------------------------------------------------------------------------
 
@@ -223,7 +232,7 @@ class Waiting(Asking):
         return self.halting or not (moments := self._moments()) or self.seconds_until(min(moments)) > KEPT
 
     def _moments(self) -> list[datetime]:
-        return [moment for moment in (*self.deadlines, *(hold.due for hold in self.holds.values())) if moment]
+        return [moment for moment in (*self.deadlines.values(), *(hold.due for hold in self.holds.values())) if moment]
 
     async def _park(self) -> bool:
         """Puts the run down, unless a signal came that has not been seen yet: then it must look again."""

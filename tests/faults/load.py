@@ -23,6 +23,7 @@ from tests.faults.scenarios import TAGGED, body, call, event, node
 T = TypeVar("T")
 RUNS = 32
 ITEMS = 8
+REST = 1.0  # seconds that each run is put down for
 SECONDS = 90.0  # for all of them
 OUTPUT = {"sum": 5, "items": ITEMS, "passes": 2}
 GAPS = """SELECT coalesce(max(extract(epoch FROM gap)), 0)::float, count(*)
@@ -39,7 +40,7 @@ def definition(port: int) -> dict[str, Any]:
         node("ok", "approval", title="Go on, {{ input.tag }}?"),
         node("each", "foreach", items=list(range(ITEMS)), concurrency=2, body=inner),
         event("paid", "paid"),
-        node("rest", "wait", seconds=1.0),
+        node("rest", "wait", seconds=REST),
         loop,
         call("last", port),
     ]

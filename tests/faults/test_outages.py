@@ -159,11 +159,11 @@ def skew(server: Mortal) -> Generator[Skew]:
 async def test_runs_outlive_a_clock_that_jumps(
     skew: Skew, house: House, book: Ledger, server: Mortal, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An hour ahead, then an hour behind: every lease has run out, then every lease seems to last for ever."""
+    """An hour ahead: every lease has run out. (Set back, what was due by the old clock comes later by as much: docs/operating.md; that no
+    lease is stuck then is in tests/store/test_claims.py.)"""
 
     async def fault(load: Load) -> None:
-        for ahead in (HOUR, -HOUR):
-            skew(ahead)
-            await load.more(RUNS)
+        skew(HOUR)
+        await load.more(RUNS)
 
-    assert await suffered(house, book, server, fault, capsys, "clock jumped to +1 h, then to -1 h", clock=skew.now) < 10
+    assert await suffered(house, book, server, fault, capsys, "clock jumped by +1 h", clock=skew.now) < 10
