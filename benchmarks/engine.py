@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import statistics
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from graphs.expressions import Evaluator
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
 from graphs.runtime import Actor, Runtime
+from server import collector
 from store import identities, workflows
 from store.embedded import embedded
 from store.postgres import Database
@@ -143,7 +145,9 @@ async def _take_turns(peer: str, pair: dict[str, Run], figures: Figures, postmas
     for _ in range(rounds):
         for at_once in AT_ONCE:
             for who, run in pair.items():
-                figures.setdefault((peer, who, at_once), []).append(await measure(run, at_once, seconds, postmaster))
+                gc.collect()  # so that how often the collector runs does not depend on who came before
+                with collector.rare() if who == "weft" else nullcontext():  # each as it is served
+                    figures.setdefault((peer, who, at_once), []).append(await measure(run, at_once, seconds, postmaster))
 
 
 if __name__ == "__main__":

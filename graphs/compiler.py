@@ -48,7 +48,7 @@ def compile_graph(body: BodyPlan, saver: BaseCheckpointSaver[int], *, fused: boo
         builder.add_edge(previous, name)
         previous = name
     builder.add_edge(previous, END)
-    return builder.compile(checkpointer=saver)
+    return builder.compile(checkpointer=saver if len(parts) > 1 else None)  # of one segment there is nothing to keep but its steps
 
 
 def _segment(number: int, allowed: frozenset[str], *, last: bool) -> Callable[[State, Runtime[Any]], Awaitable[State]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from graphs.definition import Json, Schema
 from store import workflows
 from store.errors import Conflict, NotFound
 from store.postgres import Session
+
+CACHED = 256  # definitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,27 @@ class Pinned:
     version: int
     digest: bytes
     body: Json
+
+
+class Pins:
+    """The active versions that were started last, by organization and name. What it says may be out of date: a start makes sure."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], Pinned] = OrderedDict()
+
+    def get(self, org_id: str, name: str) -> Pinned | None:
+        if found := self._known.get((org_id, name)):
+            self._known.move_to_end((org_id, name))
+        return found
+
+    def keep(self, org_id: str, active: Pinned) -> None:
+        self._known[org_id, active.name] = active
+        self._known.move_to_end((org_id, active.name))
+        if len(self._known) > CACHED:
+            self._known.popitem(last=False)
+
+    def forget(self, org_id: str, name: str) -> None:
+        self._known.pop((org_id, name), None)
 
 
 async def pinned(session: Session, name_or_id: str, version: int | None) -> Pinned:

@@ -13,7 +13,7 @@ from graphs.checks import check
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.inputs import check_input
-from graphs.pinning import inputs_of_published, nearest, pinned
+from graphs.pinning import Pinned, inputs_of_published, nearest, pinned
 from graphs.runtime import Actor, Runtime
 from store import events as event_rows
 from store import jsontext, node_runs, pages, workflows
@@ -22,7 +22,7 @@ from store.errors import Invalid, NotFound
 from store.events import Event
 from store.node_runs import NodeRun
 from store.pages import Page
-from store.runs import Listed, NewRun, Run
+from store.runs import Listed, NewRun, Run, Superseded
 
 FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
@@ -42,7 +42,21 @@ async def start(
     timing: Timing = UNTIMED,
 ) -> Run:
     """Starts the active (or the given) version of a workflow. Raises NotFound, Invalid for the input, Conflict for a used key."""
+    org_id, what = actor.tenant.org_id, (input, idempotency_key, timing)
+    if version is None and (known := runtime.pins.get(org_id, workflow)):
+        try:
+            return await _start(runtime, actor, known, *what, while_active=True)
+        except (Superseded, Invalid):  # another version may be the active one by now
+            runtime.pins.forget(org_id, workflow)
     target = await pinned(actor.tenant, workflow, version)
+    if version is None:
+        runtime.pins.keep(org_id, target)
+    return await _start(runtime, actor, target, *what)
+
+
+async def _start(
+    runtime: Runtime, actor: Actor, target: Pinned, input: Json, idempotency_key: str | None, timing: Timing, *, while_active: bool = False
+) -> Run:
     check_size(input)
     check_input(target.body.get("input") or {}, input)
     new = await new_run(
@@ -57,6 +71,7 @@ async def start(
         mode="production",
         input=input,
         idempotency_key=idempotency_key,
+        while_active=while_active,
     )
     started = await runtime.engine.start(actor.tenant, new)
     return run_rows.as_run(new, started) if started.leased else await get(runtime, actor, started.run_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models
 from graphs.outbound import Outbound
+from graphs.pinning import Pins
 from store.postgres import Database, Tenant
 
 
@@ -20,6 +21,7 @@ class Runtime:
     models: Models
     variables: Mapping[str, str]  # `env` of expressions: set by the operator, not secret
     engine: Engine
+    pins: Pins = field(default_factory=Pins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

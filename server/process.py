@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from migrations import apply as migrations
+from server import collector
 from server import keys as key_folder
 from server.keys import Keys, open_keys
 from server.settings import Settings
@@ -59,7 +60,8 @@ async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Ru
         await imported
         runtime = await _furnish(stack, settings, database)
         await _connect(stack, runtime.engine, _session_url(settings, address, database), drive=drive)
-        yield runtime
+        with collector.rare():
+            yield runtime
 
 
 async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database) -> Runtime:

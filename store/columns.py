@@ -34,12 +34,12 @@ def storable(row: Row, payloads: Payloads) -> Row:
         elif name == "assign_to":  # is looked into by queries
             made[name] = text({key: _clean(part) for key, part in value.items()})
         else:
-            made[name] = _clean(value) if type(value) is str else value
+            made[name] = value if type(value) is not str or (value.isascii() and "\0" not in value) else _clean(value)
     return made
 
 
 def _clean(value: str) -> str:
-    return value if value.isascii() and "\0" not in value else UNSTORABLE.sub("\ufffd", value)
+    return UNSTORABLE.sub("\ufffd", value)
 
 
 def merged(rows: list[Row]) -> list[Row]:

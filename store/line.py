@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any
@@ -21,11 +22,12 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from store.errors import Unavailable
+from store.jsontext import Json, text
 from store.queries import Query
 from store.translation import CAUGHT, refused_connection, translate
 
 PARAMETER = re.compile(rb"%\((\w+)\)s")
-Value = str | bytes | int | list[str] | list[int] | None
+Value = str | bytes | float | datetime | timedelta | Json | list[str] | list[int] | None
 Statement = tuple[Query, dict[str, Any]]
 
 # Statements are planned once, whatever the tables hold by then, so the plan must be one for large tables. A backend whose client has
@@ -59,23 +61,23 @@ class Line:
         self._numbers = count()
         self._turns = asyncio.Lock()
         self._connection: AsyncConnection[Any] | None = None
-        self._answer: asyncio.Future[list[list[str]]] | None = None
-        self._results: list[list[str]] = []
+        self._answer: asyncio.Future[list[PGresult]] | None = None
+        self._results: list[PGresult] = []
         self._error: psycopg.Error | None = None
         self._answered = False
 
-    async def send(self, statements: Sequence[Statement]) -> list[list[str]]:
-        """Runs statements in one round trip and one transaction; answers the first column of each one's rows. Raises what `translate` makes
-        of an error. Unavailable has `undone` set when nothing of it has happened for sure."""
+    async def send(self, statements: Sequence[Statement]) -> list[PGresult]:
+        """Runs statements in one round trip and one transaction; answers each one's result. Raises what `translate` makes of an error.
+        Unavailable has `undone` set when nothing of it has happened for sure."""
         async with self._turns:
             if self._connection is None:
                 await self._open()
             sent: list[tuple[Query, list[bytes | None]]] = []
             for query, values in statements:
-                if (text := self._texts.get(query)) is None:
-                    text = self._texts[query] = Text.of(query)
+                if (known := self._texts.get(query)) is None:
+                    known = self._texts[query] = Text.of(query)
                 try:
-                    sent.append((query, [_wire(values[name]) for name in text.parameters]))
+                    sent.append((query, [_wire(values[name]) for name in known.parameters]))
                 except UnicodeEncodeError as error:
                     raise translate(error) from error
             fresh = [] if self._pooled else [query for query in dict(statements) if query not in self._names]
@@ -84,7 +86,7 @@ class Line:
             self._names.update(names)
             return answers[len(names) :]
 
-    async def _exchange(self, ask: Callable[[PGconn], None]) -> list[list[str]]:
+    async def _exchange(self, ask: Callable[[PGconn], None]) -> list[PGresult]:
         connection = self._connection
         assert connection  # noqa: S101 the callers have opened it
         self._results, self._error, self._answered = [], None, False
@@ -172,7 +174,7 @@ class Line:
             else:
                 self._answer.set_result(self._results)
         elif result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-            self._results.append([(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)])
+            self._results.append(result)
         elif self._error is None and result.status != ExecStatus.PIPELINE_ABORTED:
             self._error = error_from_result(result)
 
@@ -182,10 +184,24 @@ class Line:
             self._answer.set_exception(error)
 
 
+def first_column(result: PGresult) -> list[str]:
+    return [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
+
+
 def _wire(value: Value) -> bytes | None:
     """A parameter as text. Lists are of ids or numbers, which need no quotes."""
-    if isinstance(value, bytes) or value is None:
-        return value
-    if isinstance(value, list):
-        return f"{{{','.join(map(str, value))}}}".encode()
-    return str(value).encode()
+    match value:
+        case str():
+            return value.encode()
+        case None:
+            return None
+        case list():
+            return f"{{{','.join(map(str, value))}}}".encode()
+        case Json():
+            return text(value.value).encode()
+        case bytes():
+            return b"\\x" + value.hex().encode()
+        case timedelta():
+            return f"{value.total_seconds()} s".encode()
+        case _:
+            return str(value).encode()

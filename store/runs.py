@@ -142,7 +142,8 @@ ROWS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
     """What a start needs. `worker` set: the row is born leased by that worker (its fence is 1), where it need not wait its turn. `timeout`
-    and `delay` in seconds; `at` stands in for the database's clock in tests."""
+    and `delay` in seconds; `while_active`: only if this version still is the active one of the workflow; `at` stands in for the database's
+    clock in tests."""
 
     workflow_id: str | None
     version: int | None
@@ -160,19 +161,27 @@ class NewRun:
     deadline: datetime | None = None
     concurrency_key: str | None = None
     concurrency_limit: int | None = None
+    while_active: bool = False
     worker: int | None = None
     lease: timedelta = timedelta(seconds=15)
     at: datetime | None = None
 
 
+class Superseded(Exception):
+    """The version to start is no longer the active one of its workflow."""
+
+
 async def start(session: Session, new: NewRun) -> Started:
-    """Inserts a run, or finds the one an earlier start with the same idempotency key made. Raises Conflict if that had another input."""
+    """Inserts a run, or finds the one an earlier start with the same idempotency key made. Raises Conflict if that had another input, and
+    Superseded."""
     parameters = {name: getattr(new, name) for name in new.__dataclass_fields__}
     digest = await payloads.kept(session, new.input)
     parameters.update(input=Json(None if digest else new.input), input_digest=digest, mocks=None if new.mocks is None else Json(new.mocks))
-    started = await session.one(SQL.start, Started, id=new_id(), **parameters)
+    started = await session.quick(SQL.start, Started, id=new_id(), **parameters)
+    if started is None and new.while_active:
+        raise Superseded
     if started is None:  # two starts with one key met: the other's row is committed now
-        started = await session.one(SQL.start, Started, id=new_id(), **parameters)
+        started = await session.quick(SQL.start, Started, id=new_id(), **parameters)
     if started is None:
         raise Conflict("another start with this idempotency_key is under way; try again")
     if not started.created and started.input != new.input:
@@ -232,7 +241,7 @@ def as_run(new: NewRun, started: Started) -> Run:
 
 
 async def get(session: Session, run_id: str) -> Run | None:
-    return await session.one(SQL.get, Run, id=run_id) if is_id(run_id) else None
+    return await session.quick(SQL.get, Run, id=run_id) if is_id(run_id) else None
 
 
 async def page(

@@ -1,7 +1,7 @@
 -- name: start
 -- A run begins as queued, or already leased by the process that starts it (the inline fast path): not when it is delayed, has a concurrency
 -- key, or its organization may only drive so many, which the claim decides. Time limits count from the beginning, which a delay puts off.
--- With an idempotency key the first start wins and later ones get its run.
+-- With an idempotency key the first start wins and later ones get its run. `while_active`: only if the version still is the active one.
 WITH clock AS (SELECT coalesce(%(at)s::timestamptz, clock_timestamp()) AS now, make_interval(secs => %(delay)s::double precision) AS delay),
   moment AS (
     SELECT c.now, c.now + c.delay AS begin_at,
@@ -9,7 +9,10 @@ WITH clock AS (SELECT coalesce(%(at)s::timestamptz, clock_timestamp()) AS now, m
            CASE WHEN c.delay IS NULL AND %(concurrency_key)s::text IS NULL
                      AND NOT EXISTS (SELECT FROM weft.organizations o WHERE o.id = %(org_id)s::uuid AND o.max_running IS NOT NULL)
                 THEN %(worker)s::bigint END AS worker
-    FROM clock c),
+    FROM clock c
+    WHERE NOT %(while_active)s::boolean OR EXISTS (
+      SELECT FROM weft.workflows w WHERE w.org_id = %(org_id)s::uuid AND w.id = %(workflow_id)s::uuid AND w.name = %(name)s::text
+        AND w.active_version = %(version)s::int AND w.deleted_at IS NULL)),
   started AS (
     INSERT INTO weft.runs (org_id, id, workflow_id, version, digest, name, mode, mocks, input, input_digest, idempotency_key, priority,
                            concurrency_key, concurrency_limit, begin_at, deadline_at, created_by, state, worker, fence, lease_until, wake_at, started_at)

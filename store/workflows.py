@@ -219,7 +219,7 @@ async def published(session: Session) -> list[Published]:
 
 
 async def find_published(session: Session, name: str) -> Published | None:
-    return await session.one(SQL.published, Published, name=name)
+    return await session.quick(SQL.published, Published, name=name)
 
 
 async def store_definition(session: Session, definition: Any) -> bytes:

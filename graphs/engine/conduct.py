@@ -100,6 +100,8 @@ async def _invoke(drive: Drive, graph: Graph) -> State:
     fresh.set(drive.claimed.fence == 1)
     start: Any = {"at": {"segment": -1}}
     given = start if drive.claimed.fence == 1 else None
+    if graph.checkpointer is None:
+        return cast(State, await graph.ainvoke(start, config, context=drive))
     try:
         state = await graph.ainvoke(given, config, context=drive, durability="sync")
     except EmptyInputError:  # killed before its first checkpoint

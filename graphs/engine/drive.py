@@ -51,6 +51,7 @@ class Drive(Waiting):
         self.doubtful: set[str] = set()  # steps that an earlier driver left running
         self.compensate = loaded.compensate
         self._steps = 0
+        self._resolved: set[str] = set()  # of the top level
 
     @property
     def _drive(self) -> Drive:
@@ -85,6 +86,7 @@ class Drive(Waiting):
     def _restore(self, row: NodeRun) -> None:
         self.records[row.position] = restored(row)
         self.outbox.seq = max(self.outbox.seq, row.seq)
+        self.outbox.touched.append(row.position)
         self._steps += row.attempt if row.state != "skipped" else 0
         if row.vars:
             self.vars.update(row.vars)
@@ -95,10 +97,11 @@ class Drive(Waiting):
         """Whether a step of a body has a row."""
         return any(prefix + id in self.records for id in body.nodes)
 
-    def progress(self) -> dict[str, int]:
-        """Steps of the top level that are done, and all there are."""
-        resolved = sum(1 for id in self.plan.body.nodes if (record := self.records.get(id)) and record.final)
-        return {"done": resolved, "of": len(self.plan.body.nodes)}
+    def progress(self, position: str) -> dict[str, int]:
+        """Steps of the top level that are done, now that the one at `position` is, and all there are."""
+        touched, self.outbox.touched = [*self.outbox.touched, position], []
+        self._resolved.update(id for id in touched if id in self.plan.body.nodes and self.records[id].final)
+        return {"done": len(self._resolved), "of": len(self.plan.body.nodes)}
 
     async def _root_scope(self) -> dict[str, Json]:
         declared: Schema = self.plan.definition.input.get("properties") or {}

@@ -39,7 +39,7 @@ async def succeeded(step: Step, record: Record, output: Json) -> Record:
     problem, cancelled = await unbroken(_concluded(step, record)) if _computes(step) else (await _concluded(step, record), False)
     if step.plan.undoes:
         step.drive.compensated(*step.plan.undoes)
-    data = None if step.within.prefix else {"progress": step.drive.progress()}
+    data = None if step.within.prefix else {"progress": step.drive.progress(step.position)}
     step.note(record, ("step.succeeded", f"{step.plan.id} succeeded"), finished=True, vars=assigned or None, data=data)
     sent = step.drive.outbox.send()
     if cancelled:  # a moment too late: what was done has its receipt, and what undoes it

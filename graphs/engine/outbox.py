@@ -21,6 +21,7 @@ class Outbox:
         self._journal, self._claimed, self._on_lost = journal, claimed, on_lost
         self.entry = self._new()
         self.seq = 0
+        self.touched: list[str] = []  # positions recorded since somebody took this list
         self._held: list[asyncio.Future[bool]] | None = None  # while parking: transitions that came meanwhile
         self._then: list[Callable[[], None]] = []
 
@@ -28,6 +29,7 @@ class Outbox:
         """Puts a step's row into the next entry."""
         self.seq += 1
         record.seq = self.seq
+        self.touched.append(position)
         self.entry.node_runs.append(row_of(position, record, finished_at=finished_at, vars=vars))
 
     def tell(self, event: Happening, *, position: str | None = None, level: str = "technical", data: Json = None) -> None:

@@ -172,8 +172,9 @@ class Waiting(Asking):
                     self._let_go(hold)
 
     def look(self) -> None:
-        """Something changed that may matter for parking."""
-        self.poked.set()
+        """Something changed that may matter for parking, where anything waits."""
+        if self.holds:
+            self.poked.set()
 
     def tell(self) -> None:
         """An answer, event or request for this run has come in."""

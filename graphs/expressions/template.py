@@ -6,7 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -105,6 +105,11 @@ class Template:
 
     value: Json  # with a _Text wherever a string holds holes
     codes: tuple[Code, ...]
+    plain: bool = field(init=False)
+    """Every hole is a plain path or a literal: no sandbox is needed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", not any(code.sandboxed for code in self.codes))
 
     @staticmethod
     def compile(value: Json) -> Template:
@@ -118,11 +123,6 @@ class Template:
     def constant(self) -> bool:
         """It holds no holes at all: rendering gives the value itself."""
         return not self.codes
-
-    @property
-    def plain(self) -> bool:
-        """Every hole is a plain path or a literal: no sandbox is needed."""
-        return not any(code.sandboxed for code in self.codes)
 
     def resolve(self, scope: Mapping[str, Json]) -> Json:
         """Renders a plain template without the sandbox."""
