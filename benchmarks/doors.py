@@ -1,7 +1,8 @@
 """Runs through the doors of `weft serve`: a process of its own with its embedded Postgres, clients in this one.
 
 Prints, for a 10-step run and a 100-way foreach through HTTP and a 1-step run through MCP, CPU of the server and of its Postgres per run,
-runs per second, and the median time of a client. The numbers are beside their budgets; read on another machine they scale with it.
+runs per second, and the median time of a client, beside their budgets. The budgets were set on a faster machine: how much faster, a run of
+ten steps on LangGraph's own saver tells, whose CPU is known from there and is measured here between the rounds.
 
     python -m benchmarks.doors [--seconds 4] [--rounds 3]
 """
@@ -30,9 +31,13 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks.cpu import Meter
+from benchmarks.engine import measure as chains
+from benchmarks.peers import stock
 from server import keys
+from store.embedded import embedded
 
 READY = 60.0  # seconds
+YARDSTICK = 15.0  # ms of CPU of a 10-step run on LangGraph's own saver where the budgets were set
 Call = Callable[[], Awaitable[None]]
 
 
@@ -185,19 +190,32 @@ async def one_round(server: Served, door: Door, workflow: str, clients: int, sec
             await each.__aexit__(None, None, None)
 
 
+async def yardstick(folder: Path, seconds: float) -> float:
+    """CPU ms of a 10-step run on LangGraph's own saver, 8 at once, on a Postgres of its own."""
+    async with embedded(folder / "yardstick" / "pg", folder / "yardstick" / "keys" / "postgres.json") as server:
+        (pid_file,) = (folder / "yardstick").rglob("postmaster.pid")
+        async with stock(server.url("postgres", server.passwords.admin, "postgres")) as run:
+            await chains(run, 8, 1.0, int(pid_file.read_text().split()[0]))
+            return (await chains(run, 8, seconds, int(pid_file.read_text().split()[0]))).cpu
+
+
 async def main(seconds: float, rounds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder, served(Path(folder) / "weft") as server:
         for definition in (chain("ten", 10), chain("one", 1), fan("fan", 100)):
             await publish(server, definition)
         figures: dict[str, list[Figure]] = {}
+        lengths: list[float] = []
         for _ in range(rounds):
+            lengths.append(await yardstick(Path(folder), seconds))
             for label, door, workflow, clients, _budget in CASES:
                 figures.setdefault(label, []).append(await one_round(server, door, workflow, clients, seconds))
-    print("through the doors of `weft serve`; medians")
-    print(f"{'':38}{'CPU ms (server + Postgres)':>28}{'runs/s':>9}{'p50 ms':>9}   budget")
+    slower = statistics.median(lengths) / YARDSTICK
+    print(f"through the doors of `weft serve`; medians; in brackets as on a machine {slower:.1f}× as fast, like the one of the budgets")
+    print(f"{'':38}{'CPU ms (server + Postgres)':>28}{'runs/s':>14}{'p50 ms':>16}   budget")
     for label, _, _, _, budget in CASES:
         cpu, rate, p50 = (statistics.median(getattr(figure, name) for figure in figures[label]) for name in ("cpu", "per_second", "p50"))
-        print(f"{label:38}{cpu:>28.1f}{rate:>9.0f}{p50:>9.1f}   {budget}")
+        shown = (f"{cpu:.1f} ({cpu / slower:.1f})", f"{rate:.0f} ({rate * slower:.0f})", f"{p50:.1f} ({p50 / slower:.1f})")
+        print(f"{label:38}{shown[0]:>28}{shown[1]:>14}{shown[2]:>16}   {budget}")
 
 
 if __name__ == "__main__":
