@@ -47,9 +47,9 @@ SELECT d.id::text AS run_id FROM driven d;
 -- A wait is recorded once; replaying the step finds it. A task stands for a wait that a person ends. `told_at`: what the driver took for
 -- now when it worked out a length of time; the clock of the database may have been set since, and is the one that counts.
 WITH waiting AS (
-    INSERT INTO weft.waits (org_id, run_id, position, kind, due_at, event_name, correlation)
-    SELECT d.org_id, x.run_id, x.position, x.kind, coalesce(clock_timestamp() + (x.due_at - x.told_at), x.due_at), x.event_name,
-           x.correlation
+    INSERT INTO weft.waits (org_id, run_id, position, kind, due_at, lasting, event_name, correlation)
+    SELECT d.org_id, x.run_id, x.position, x.kind, coalesce(clock_timestamp() + (x.due_at - x.told_at), x.due_at),
+           x.told_at IS NOT NULL, x.event_name, x.correlation
     FROM json_to_recordset(%(waits)s::json) AS x(run_id uuid, fence bigint, position text, kind text, due_at timestamptz, told_at timestamptz, event_name text,
          correlation text)
     JOIN weft.runs d ON d.org_id = %(org_id)s::uuid AND d.id = ANY(%(run_ids)s::uuid[]) AND d.id = x.run_id AND d.fence = x.fence

@@ -31,10 +31,12 @@ Value = str | bytes | float | datetime | timedelta | Json | list[str] | list[int
 Statement = tuple[Query, dict[str, Any]]
 
 # Statements are planned once, whatever the tables hold by then, so the plan must be one for large tables. A backend whose client has
-# vanished in the middle of a transaction holds its locks until it notices, for which the default is two hours.
+# vanished in the middle of a transaction holds its locks until it notices, for which the default is two hours; one that itself waits for a
+# lock does not look at all, unless it is told to.
 SETTINGS = b"""SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false),
     set_config('jit', 'off', false), set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
-    set_config('tcp_keepalives_count', '3', false)"""
+    set_config('tcp_keepalives_count', '3', false),
+    set_config('client_connection_check_interval', CASE WHEN version() LIKE '%linux%' THEN '1s' ELSE '0' END, false)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ SELECT pg_notify('weft', %(org_id)s::text || ' ' || %(run_id)s::text);
 
 -- name: claim
 SELECT org_id::text, id::text, fence, signal, claims, recovered, now
-FROM weft.claim_runs(%(slots)s::int, %(worker)s::bigint, %(lease)s::interval, %(at)s::timestamptz);
+FROM weft.next_runs(%(slots)s::int, %(worker)s::bigint, %(lease)s::interval, %(at)s::timestamptz);
 
 -- name: renew
 SELECT org_id::text, id::text, fence, signal, request, coalesce(%(at)s::timestamptz, clock_timestamp()) AS now

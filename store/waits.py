@@ -19,6 +19,7 @@ class Wait:
     kind: str
     state: str
     due_at: datetime | None
+    lasting: bool
     event_name: str | None
     correlation: str | None
     payload: Any

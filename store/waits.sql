@@ -1,5 +1,5 @@
 -- name: of_run
-SELECT w.position, w.kind, w.state, w.due_at, w.event_name, w.correlation, w.payload, w.created_at FROM weft.waits w
+SELECT w.position, w.kind, w.state, w.due_at, w.lasting, w.event_name, w.correlation, w.payload, w.created_at FROM weft.waits w
 WHERE w.org_id = %(org_id)s::uuid AND w.run_id = %(run_id)s::uuid;
 
 -- name: attention

@@ -25,7 +25,7 @@ class Worker:
     seen_at: datetime
 
 
-ROWS: dict[str, type] = {"beat": str, "leave": str, "list": Worker, "forget": int, "wake_lines": int}
+ROWS: dict[str, type] = {"beat": str, "leave": str, "list": Worker, "forget": int, "wake_lines": int, "mind_clock": float}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,13 @@ async def beat(database: Database, post: Post, *, driving: int, draining: bool, 
     """Says that a worker lives. `at` stands in for the database's clock in tests."""
     who = {name: getattr(post, name) for name in post.__dataclass_fields__}
     await database.system(SQL.beat, str, **who, driving=driving, draining=draining, at=at)
+
+
+async def mind_clock(database: Database, *, at: datetime | None = None) -> float | None:
+    """Seconds that the clock of Postgres has been set back since a worker looked last. Lengths of time under way have been made as long
+    again as they were. None: it has not been."""
+    [seconds] = await database.system(SQL.mind_clock, float, at=at)
+    return seconds
 
 
 async def leave(database: Database, worker: int) -> None:

@@ -30,6 +30,7 @@ class OpenWait:
     position: str
     state: str
     due_at: datetime | None
+    lasting: bool  # due_at ends a length of time; False: an instant that somebody named
     payload: Json = None
     event_name: str | None = None
     correlation: str | None = None
@@ -89,7 +90,9 @@ class Asking:
         return known
 
     def _new_wait(self, place: str, wait: Wait, due: datetime | None) -> OpenWait:
-        known = OpenWait(position=place, state="open", due_at=due, event_name=wait.event_name, correlation=wait.correlation)
+        known = OpenWait(
+            position=place, state="open", due_at=due, lasting=wait.due_at is None, event_name=wait.event_name, correlation=wait.correlation
+        )
         row: dict[str, Any] = {
             "position": place,
             "kind": wait.kind,

@@ -72,6 +72,7 @@ class Drive(Waiting):
                     position=wait.position,
                     state=wait.state,
                     due_at=wait.due_at,
+                    lasting=wait.lasting,
                     payload=wait.payload,
                     event_name=wait.event_name,
                     correlation=wait.correlation,

@@ -44,6 +44,7 @@ class Upkeep:
     async def live(self) -> None:
         """Heartbeats and leases, for ever."""
         while True:
+            await attempt("look at the clock of Postgres", self._mind_clock())
             await self.beat()
             await attempt("renew leases", self._renew())
             await asyncio.sleep(self.engine.lease.total_seconds() / BEATS)
@@ -56,6 +57,11 @@ class Upkeep:
 
     async def leave(self) -> None:
         await attempt("take this worker off the register", workers.leave(self.engine.database, self.post.worker))
+
+    async def _mind_clock(self) -> None:
+        if seconds := await workers.mind_clock(self.engine.database, at=self.engine.clock()):
+            log.warning("the clock of Postgres has been set back by %.0f s; what waits for some time waits no longer for that", seconds)
+            self.engine.wake()
 
     async def _renew(self) -> None:
         """A run that another worker has taken is let go, one that was signalled is told."""

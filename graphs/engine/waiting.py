@@ -16,7 +16,7 @@ from graphs.engine.body import BodyRun
 from graphs.engine.events import Happening
 from graphs.engine.patience import patiently
 from graphs.engine.quiet import settle_down
-from graphs.engine.record import RunCancelled, RunTimedOut
+from graphs.engine.record import Record, RunCancelled, RunTimedOut
 from graphs.engine.step import Step
 from graphs.nodetype import Failure
 from store import waits
@@ -46,6 +46,7 @@ class Waiting(Asking):
 
     loaded: Loaded
     root: BodyRun
+    records: dict[str, Record]
     compensate: bool
 
     def __init__(self, request: str | None, claimed: Claimed) -> None:
@@ -72,11 +73,19 @@ class Waiting(Asking):
         return stamp + timedelta(seconds=asyncio.get_running_loop().time() - mark)
 
     def set_clock(self, now: datetime) -> None:
-        """What the database's clock says now. Where it has been set, what is waited for here still takes as long as it would have."""
+        """What the database's clock says now. Where it has been set, a length of time that is waited for here still takes as long as it
+        would have; an instant that somebody named stays."""
         jump = now - self.now()
         self._clock = (now, asyncio.get_running_loop().time())
         if abs(jump.total_seconds()) > JUMP:
-            self.holds = {place: replace(hold, due=hold.due and hold.due + jump) for place, hold in self.holds.items()}
+            named = {place for place, wait in self.waits.items() if not wait.lasting}
+            for place, hold in self.holds.items():
+                if hold.due and place not in named:
+                    self.holds[place] = replace(hold, due=hold.due + jump)
+            for wait in self.waits.values():
+                wait.due_at = wait.due_at + jump if wait.due_at and wait.lasting else wait.due_at
+            for record in self.records.values():
+                record.retry_at = record.retry_at and record.retry_at + jump
             self.deadlines = {number: moment + jump for number, moment in self.deadlines.items()}
             self.poked.set()
 

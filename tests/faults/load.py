@@ -28,6 +28,10 @@ SECONDS = 90.0  # for all of them
 OUTPUT = {"sum": 5, "items": ITEMS, "passes": 2}
 GAPS = """SELECT coalesce(max(extract(epoch FROM gap)), 0)::float, count(*)
 FROM (SELECT at - lag(at) OVER (ORDER BY at) AS gap FROM weft.events WHERE type = 'step.succeeded') g"""
+LEFT = """SELECT r.id, r.state, r.request, r.wake_at - clock_timestamp() AS wakes, r.lease_until - clock_timestamp() AS lease, r.signal,
+  (SELECT json_agg(json_build_object('at', w.position, 'kind', w.kind, 'due', w.due_at - clock_timestamp(), 'since', w.created_at))
+   FROM weft.waits w WHERE w.run_id = r.id AND w.state = 'open') AS waits
+FROM weft.runs r WHERE r.finished_at IS NULL"""
 
 
 def definition(port: int) -> dict[str, Any]:
@@ -108,12 +112,17 @@ class Load:
 
 async def outcome(load: Load, fault: Callable[[Load], Awaitable[None]], admin_url: str) -> Outcome:
     """All runs to their end, with the fault while they are under way."""
-    async with asyncio.timeout(SECONDS):
-        started = await load.started()
-        going = [asyncio.create_task(load.finished(run)) for run in started]
-        await load.arrivals(RUNS)
-        await fault(load)
-        done = await asyncio.gather(*going)
+    try:
+        async with asyncio.timeout(SECONDS):
+            started = await load.started()
+            going = [asyncio.create_task(load.finished(run)) for run in started]
+            await load.arrivals(RUNS)
+            await fault(load)
+            done = await asyncio.gather(*going)
+    except TimeoutError:
+        with psycopg.connect(admin_url) as admin:
+            print(*admin.execute(LEFT), sep="\n")
+        raise
     with psycopg.connect(admin_url) as admin:
         found = admin.execute(GAPS).fetchone()
     assert found is not None

@@ -6,12 +6,14 @@ and renew, gets the same time from the engine's option `clock`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+LATELY = timedelta(minutes=1)
 MADE = """
 CREATE SCHEMA skewed;
 CREATE TABLE skewed.clock (ahead interval NOT NULL);
@@ -35,6 +37,12 @@ class Skew:
         """From now on it is so much later than it is."""
         self._admin.execute("UPDATE skewed.clock SET ahead = %s", (ahead,))
         self.ahead = ahead
+
+    async def noticed(self) -> None:
+        """Returns when a worker has looked at the clock since it was moved."""
+        async with asyncio.timeout(10):
+            while (seen := self._admin.execute("SELECT seen_at FROM weft.clock").fetchone()) is None or abs(self.now() - seen[0]) > LATELY:
+                await asyncio.sleep(0.05)
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead

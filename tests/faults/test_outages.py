@@ -159,11 +159,12 @@ def skew(server: Mortal) -> Generator[Skew]:
 async def test_runs_outlive_a_clock_that_jumps(
     skew: Skew, house: House, book: Ledger, server: Mortal, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An hour ahead: every lease has run out. (Set back, what was due by the old clock comes later by as much: docs/operating.md; that no
-    lease is stuck then is in tests/store/test_claims.py.)"""
+    """An hour ahead, then two hours back: every lease has run out, then whatever was due lies in the future."""
 
     async def fault(load: Load) -> None:
-        skew(HOUR)
-        await load.more(RUNS)
+        for ahead in (HOUR, -HOUR):
+            skew(ahead)
+            await load.more(RUNS)
+            await skew.noticed()
 
-    assert await suffered(house, book, server, fault, capsys, "clock jumped by +1 h", clock=skew.now) < 10
+    assert await suffered(house, book, server, fault, capsys, "clock jumped to +1 h, then to -1 h", clock=skew.now) < 10

@@ -17,7 +17,7 @@ from tests.conftest import Server
 pytestmark = pytest.mark.anyio
 
 ORG_TABLES = {"organizations": "id"}  # the column that names the organization, where it is not org_id
-NO_TENANT = {"migrations", "workers"}  # tables of nobody's data, of which weft_app may only read the first
+NO_TENANT = {"migrations", "workers", "clock"}  # tables of nobody's data, of which weft_app may only read the first
 DEFINERS = {  # each reviewed; a new one is added here with its tests
     "claim_runs",
     "renew_leases",
@@ -26,6 +26,8 @@ DEFINERS = {  # each reviewed; a new one is added here with its tests
     "leave",
     "list_workers",
     "forget_workers",
+    "mind_clock",
+    "next_runs",
     "all_organizations",
     "find_api_key",
     "find_organization",
@@ -85,6 +87,7 @@ def test_every_unique_key_but_the_random_ids_starts_with_the_organization(catalo
         "weft.api_keys_by_id",  # 48 random bits, looked up before the organization is known
         "weft.migrations_pkey",
         "weft.workers_pkey",
+        "weft.clock_pkey",
     }
 
 
@@ -138,7 +141,8 @@ def test_nobody_may_do_anything_in_our_schema_by_being_public(catalog: psycopg.C
 def test_the_dispatcher_reads_no_payload(catalog: psycopg.Connection) -> None:
     readable = rows(
         catalog,
-        """SELECT a.attname FROM pg_attribute a WHERE a.attrelid = 'weft.runs'::regclass AND a.attnum > 0
+        """SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+           WHERE c.relnamespace = 'weft'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
            AND has_column_privilege('weft_dispatch', a.attrelid, a.attnum, 'SELECT') AND a.atttypid = 'json'::regtype""",
     )
     assert readable == []
@@ -147,7 +151,10 @@ def test_the_dispatcher_reads_no_payload(catalog: psycopg.Connection) -> None:
         """SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'weft'::regnamespace AND c.relkind IN ('r', 'p')
            AND has_any_column_privilege('weft_dispatch', c.oid, 'SELECT')""",
     )
-    assert {name for (name,) in tables} == {"runs", "api_keys", "users", "organizations", "workers"}
+    assert {name for (name,) in tables} == {
+        *("runs", "api_keys", "users", "organizations", "workers"),
+        *("clock", "waits", "node_runs", "received_events", "circuits"),  # their instants, for when the clock is set back
+    }
 
 
 def test_what_happened_cannot_be_rewritten_by_the_login(catalog: psycopg.Connection) -> None:
