@@ -278,6 +278,6 @@ async def renew(database: Database, *, worker: int, run_ids: list[str], lease: t
     return await database.system(SQL.renew, Renewed, worker=worker, run_ids=run_ids, lease=lease, at=at)
 
 
-async def hand_back(session: Session, run_id: str, fence: int) -> None:
-    """Gives up a lease without having settled the run."""
-    await session.execute(SQL.hand_back, id=run_id, fence=fence)
+async def hand_back(session: Session, run_id: str, fence: int, *, after: float = 0.0) -> None:
+    """Gives up a lease without having settled the run, which is due again after so many seconds."""
+    await session.execute(SQL.hand_back, id=run_id, fence=fence, after=after)

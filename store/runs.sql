@@ -84,8 +84,8 @@ FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid;
 SELECT d.body FROM weft.definitions d WHERE d.org_id = %(org_id)s::uuid AND d.digest = decode(%(digest)s::text, 'hex');
 
 -- name: hand_back
--- A run its driver had to let go (Postgres did not answer) goes back to the queue, unless somebody has taken it already.
-UPDATE weft.runs r SET state = 'queued', worker = NULL, lease_until = NULL, wake_at = clock_timestamp()
+-- A run its driver had to let go (Postgres did not answer) goes back to the queue, for `after` seconds, unless somebody has taken it already.
+UPDATE weft.runs r SET state = 'queued', worker = NULL, lease_until = NULL, wake_at = clock_timestamp() + make_interval(secs => %(after)s::float8)
 WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid AND r.fence = %(fence)s::bigint AND r.state = 'running';
 
 -- name: notify

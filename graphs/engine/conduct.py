@@ -44,24 +44,25 @@ class Ending:
         return (cast(Any, f"run.{self.state}"), self.message)
 
 
-async def conduct(drive: Drive, graph: Graph, *, poisoned: bool = False) -> None:
-    """Drives a run until it is finished or put down. Never raises for what a run does; a lost lease ends it without a word. Raises
-    Unavailable when Postgres does not answer: then nothing that was acknowledged is lost, and the run can be driven again."""
+async def conduct(drive: Drive, graph: Graph, *, recoveries: int) -> None:
+    """Drives a run until it is finished or put down, or given up after so many recoveries without progress. Never raises for what a run
+    does; a lost lease ends it without a word. Raises Unavailable when Postgres does not answer: then nothing that was acknowledged is lost,
+    and the run can be driven again."""
     try:
-        ending = await _drive(drive, graph, poisoned)
+        ending = await _drive(drive, graph, recoveries)
         if ending and (ending := await _undone(drive, _sized(ending))):
             await drive.settle(ending.state, output=ending.output, error=ending.error, event=ending.event, dead=ending.dead)
     except LeaseLost:
         log.warning("run %s is driven by another worker now", drive.run_id)
 
 
-async def _drive(drive: Drive, graph: Graph, poisoned: bool) -> Ending | None:
+async def _drive(drive: Drive, graph: Graph, recoveries: int) -> Ending | None:
     """The main body. None when the run was put down."""
     try:
         await drive.restore()
         if drive.loaded.ending:
             return Ending(**drive.loaded.ending)
-        if poisoned and drive.claimed.claims > 5 + len(drive.records):
+        if drive.claimed.claims > recoveries + len(drive.records):
             message = f"the worker driving this run died {drive.claimed.claims} times in a row without progress"
             return Ending(state="failed", message=message, error={"code": "poison", "message": message}, dead=True)
         state = await _invoke(drive, graph)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
 CACHED_PLANS = 256
 MAX_RECOVERIES = 5  # claims after a dead worker that a run survives without progress
+SUSPECT = 2  # such claims after which no other suspect is driven beside a run,
+HEAD_START = 2.0  # for so many seconds: what has not killed its worker by then has made progress
+ASIDE = 1.0  # seconds that another suspect is put back for
 
 log = logging.getLogger(__name__)
 tenant_now: ContextVar[Tenant] = ContextVar("tenant_now")
@@ -67,6 +70,7 @@ class Engine:
         self.driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
         self._alone: dict[str, str] = {}  # runs begun here at once, outside of all queues -> their organization
         self._plans: OrderedDict[str, tuple[Plan, Graph]] = OrderedDict()
+        self._suspected_until = 0.0
         self._work = asyncio.Event()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._background: set[asyncio.Future[object]] = set()
@@ -128,13 +132,29 @@ class Engine:
                     log.warning("cannot claim runs: %s", error.message)
                 except Exception:  # a server that looks alive must not stop driving
                     log.exception("cannot claim runs")
-            for claim in claimed:
+            for claim in await self._one_suspect(claimed):
                 self._begin(claim, None)
             if not claimed or free <= 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self.poll):
                         await self._work.wait()
                 self._work.clear()
+
+    async def _one_suspect(self, claimed: list[Claimed]) -> list[Claimed]:
+        """Of runs whose workers die and die, one at a time, and the others put back: so it shows which of them kills, and the rest come
+        through."""
+        suspects = [claim for claim in claimed if claim.claims > SUSPECT]
+        if not suspects:
+            return claimed
+        now, chosen = asyncio.get_running_loop().time(), None
+        if now >= self._suspected_until:
+            chosen = secrets.choice(suspects)
+            self._suspected_until = now + HEAD_START
+        for claim in suspects:
+            if claim is not chosen:
+                with suppress(Unavailable):  # then its lease does it
+                    await runs.hand_back(self.database.tenant(claim.org_id), claim.id, claim.fence, after=ASIDE)
+        return [claim for claim in claimed if claim is chosen or claim not in suspects]
 
     # -- one run -----------------------------------------------------------------------------------------------------------------
 
@@ -206,7 +226,7 @@ class Engine:
         self.driving[claim.id] = (drive, self.driving[claim.id][1])
         from graphs.engine.conduct import conduct
 
-        await conduct(drive, graph, poisoned=claim.recovered and claim.claims > MAX_RECOVERIES)
+        await conduct(drive, graph, recoveries=MAX_RECOVERIES)
 
     async def _refuse(self, claim: Claimed) -> None:
         """Fails a run whose definition this version of Weft cannot prepare. Retrying it after an upgrade goes on where it was."""
