@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from graphs.definition import Json
 from graphs.engine.looping import Loops, Sent
 from graphs.engine.plan import BodyPlan, EdgePlan, NodePlan, RegionPlan
-from graphs.engine.quiet import settle_down
 from graphs.engine.record import Record, gravest
 from graphs.engine.step import Step
+from graphs.quiet import settle_down
 
 if TYPE_CHECKING:
     from graphs.engine.drive import Drive

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphs.definition import Boundary, Json, seconds
 from graphs.engine.edges import boundary_edges
-from graphs.engine.quiet import settle_down
 from graphs.nodetype import Wait
+from graphs.quiet import settle_down
 
 if TYPE_CHECKING:
     from graphs.engine.record import Record

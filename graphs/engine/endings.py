@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from graphs.definition import Boundary, Json, seconds
 from graphs.engine.boundaries import Interrupted
 from graphs.engine.edges import decide, scope_after
-from graphs.engine.quiet import unbroken
 from graphs.engine.record import Record, StepFailed, error_of
 from graphs.expressions import ExpressionError
 from graphs.nodetype import Effect, Failure
+from graphs.quiet import unbroken
 from store import jsontext
 from store.errors import Invalid
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from graphs.definition import Json
 from graphs.engine.compensation import undo_within
-from graphs.engine.quiet import settle_down
 from graphs.engine.record import StepFailed, gravest
 from graphs.nodetype import BodyFailed
+from graphs.quiet import settle_down
 
 if TYPE_CHECKING:
     from graphs.engine.body import BodyRun

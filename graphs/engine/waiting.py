@@ -15,10 +15,10 @@ from graphs.engine.asking import Asking
 from graphs.engine.body import BodyRun
 from graphs.engine.events import Happening
 from graphs.engine.patience import patiently
-from graphs.engine.quiet import settle_down
 from graphs.engine.record import Record, RunCancelled, RunTimedOut
 from graphs.engine.step import Step
 from graphs.nodetype import Failure
+from graphs.quiet import settle_down
 from store import waits
 from store.errors import LeaseLost, Unavailable
 from store.runs import Claimed, Loaded

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from pydantic import Field
 
 from graphs.definition import Body, Closed, Json, Schema
 from graphs.nodetype import Context, Effect, Family, Templated
+from graphs.quiet import side_by_side
 
 SUMMARY = "Run a body for every item of a list, up to `concurrency` at a time. Output `items` are the bodies' outputs, in order."
 FAMILY: Family = "flow"
@@ -57,7 +57,5 @@ async def run(config: Config, context: Context) -> Json:
         for index, item in left:
             results[index] = await context.body("/body", index=index, local={"item": item, config.name: item, "index": index})
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(config.concurrency, len(results))):
-            group.create_task(work())
+    await side_by_side(work() for _ in range(min(config.concurrency, len(results))))
     return {"items": results, "count": len(results)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from pydantic import Field
 
 from graphs.definition import Body, Closed, Json, Schema
 from graphs.nodetype import Context, Effect, Family
+from graphs.quiet import side_by_side
 
 SUMMARY = "Run several bodies side by side; done when all are. A slow or waiting branch does not hold up another."
 FAMILY: Family = "flow"
@@ -36,6 +36,5 @@ def output(config: Config) -> Schema:
 
 
 async def run(config: Config, context: Context) -> Json:
-    async with asyncio.TaskGroup() as group:
-        tasks = {name: group.create_task(context.body(f"/branches/{name}")) for name in config.branches}
-    return {name: task.result() for name, task in tasks.items()}
+    outputs = await side_by_side(context.body(f"/branches/{name}") for name in config.branches)
+    return dict(zip(config.branches, outputs, strict=True))

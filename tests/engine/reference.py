@@ -85,6 +85,7 @@ class Reader:
     path: list[int]  # choices to make again, then always the first
     sizes: list[int] = field(default_factory=list[int])
     states: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    tidying: set[str] = field(default_factory=set[str])  # positions inside a `finally`
 
     def choose(self, options: Sequence[T]) -> T:
         number = self.path[len(self.sizes)] if len(self.sizes) < len(self.path) else 0
@@ -101,8 +102,9 @@ class Reader:
         return eval(text, {}, {"input": SimpleNamespace(**self.input), "vars": SimpleNamespace(**self.vars), **scope})
 
     def cut_off(self, positions: list[str]) -> None:
+        """What tidies up after a cancellation is not cut off, and cannot wait: a step that would fails."""
         for position in positions:
-            self.states[position] |= CUT_OFF
+            self.states[position] |= CUT_OFF | ({"failed"} if position in self.tidying else set())
 
     def body(self, body: dict[str, Any], prefix: str, scope: dict[str, Any]) -> End:
         return BodyReading(self, body, prefix, scope).read()
@@ -198,7 +200,9 @@ class Reader:
         if end.kind == "failed" and "catch" in config:
             end = self.body(config["catch"], f"{position}/", scope)
         if "finally" in config and end.kind != "waits":
+            before = len(self.states)
             last = self.body(config["finally"], f"{position}/", scope)
+            self.tidying.update(list(self.states)[before:])
             end = end if last.kind == "ok" else last
         return end
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graphs import runs, tasks
 from tests.engine.conftest import House, flow, put
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +33,6 @@ def counting(id: str) -> dict[str, Any]:
 
 
 async def positions(house: House, run_id: str) -> dict[str, str]:
-    from graphs import runs
-
     rows = await runs.trace(house.runtime, house.actor, run_id, limit=500)
     return {f"{row.position}@{row.attempt}" if row.attempt > 1 else row.position: row.state for row in rows}
 
@@ -105,8 +104,6 @@ async def test_a_race_of_waits_holds_no_process_and_is_won_by_the_first_to_end(r
         "event": body({"id": "event", "type": "wait_event", "config": {"event": "never"}}),
     }
     run = await running.run(flow(group("race", "race", branches=branches)))
-    from graphs import runs
-
     run = await runs.wait(running.runtime, running.actor, run.id, seconds=10) if run.state == "waiting" else run
     while run.state == "waiting":
         run = await runs.wait(running.runtime, running.actor, run.id, seconds=1, until="change")
@@ -166,6 +163,17 @@ async def test_finally_runs_when_a_stop_ends_the_run_inside_the_body(running: Ho
 
 
 def runs_follow(house: House, run_id: str) -> Any:
-    from graphs import runs
-
     return runs.follow(house.runtime, house.actor, run_id)
+
+
+async def test_what_tidies_up_after_a_failure_side_by_side_may_wait(running: House) -> None:
+    """Nobody has cancelled it: its siblings were."""
+    branches = {"bad": body(failing("bad")), "slow": body(group("slow", "wait", seconds=60))}
+    steps = body(group("both", "parallel", branches=branches))
+    tidy = body(group("ask", "approval", title="Cleaned up?"))
+    run = await running.run(flow(group("safe", "try", body=steps, **{"finally": tidy})))
+    assert [wait["title"] for wait in run.waiting_for] == ["Cleaned up?"]
+    await tasks.answer(running.runtime, running.actor, run.waiting_for[0]["task_id"], {"approved": True})
+    done = await runs.wait(running.runtime, running.actor, run.id, seconds=20)
+    assert (done.state, done.error["position"]) == ("failed", "safe/both/bad")
+    assert (await positions(running, run.id))["safe/ask"] == "succeeded"

@@ -1,4 +1,4 @@
-"""Ending tasks quietly."""
+"""Tasks side by side, and ending them quietly."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ async def settle_down(given: Iterable[asyncio.Task[Any]]) -> None:
             task.exception()
     if again:
         raise again
+
+
+async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order. The first failure cancels the others; raises a BaseExceptionGroup of what failed.
+
+    asyncio.TaskGroup would do, but before Python 3.13 it leaves its caller marked as cancelled once a task has failed, and whoever is
+    marked so may not wait any more.
+    """
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        if tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await settle_down(tasks)
+    if errors := [error for task in tasks if not task.cancelled() and (error := task.exception())]:
+        raise BaseExceptionGroup("tasks side by side", errors)
+    return [task.result() for task in tasks]
 
 
 async def unbroken(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
