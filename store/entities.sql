@@ -102,6 +102,7 @@ FROM (SELECT x.entity_id, count(*) AS mentions FROM weft.memory_mentions x
 WHERE e.org_id = %(org_id)s::uuid AND e.id = s.entity_id;
 
 -- name: describe
--- New attributes join those that are there, and replace those of the same name.
-UPDATE weft.memories e SET data = %(data)s::json, body = coalesce(%(body)s::text, e.body)
+-- Its text is written anew, with what it is found by.
+UPDATE weft.memories e SET data = %(data)s::json, body = %(body)s::text, terms = %(terms)s::tsvector, length = %(length)s::int,
+  tokens = %(tokens)s::int, trust = greatest(e.trust, %(trust)s::smallint)
 WHERE e.org_id = %(org_id)s::uuid AND e.id = %(id)s::uuid AND e.kind IN ('entity', 'node');

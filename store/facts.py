@@ -7,7 +7,7 @@ nobody vouches for (trust 0 or 1) contest those that somebody does, and never en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,7 +98,7 @@ class Plan:
         return (*self.ended, *(piece.id for piece in self.trimmed))
 
 
-ROWS = {"standing": Standing, "retract": str, "about": Fact, "history": Fact}
+ROWS = {"clock": datetime, "standing": Standing, "retract": str, "about": Fact, "history": Fact, "current": Standing}
 
 
 def plan(claim: Claim, standing: Sequence[Standing]) -> Plan:
@@ -146,11 +146,17 @@ def _widened(claim: Claim, peers: Sequence[Standing], start: datetime, end: date
     return Plan(valid_from=None if start == BEGINNING else start, valid_to=None if end == END else end, ended=tuple(met))
 
 
-async def prepare(transaction: Transaction, scope_id: int, claim: Claim) -> Plan:
-    """What the claim will do; nobody else writes about the same subject and predicate until the transaction ends."""
+async def prepare(transaction: Transaction, scope_id: int, claim: Claim, *, undated: bool = False) -> Plan:
+    """What the claim will do; nobody else writes about the same subject and predicate until the transaction ends.
+
+    `undated`: nobody said since when. The first word on something holds always, as far as we know; a later one from now on.
+    """
     key = {"scope_id": scope_id, "subject": claim.subject, "predicate": claim.predicate}
     await transaction.queue(SQL.lock, **key)
-    return plan(claim, await transaction.all(SQL.standing, Standing, **key))
+    standing = await transaction.all(SQL.standing, Standing, **key)
+    if undated and any(claim.single or fact.object == claim.object for fact in standing):
+        claim = replace(claim, valid_from=await transaction.one(SQL.clock, datetime))
+    return plan(claim, standing)
 
 
 async def settle(transaction: Transaction, made: Plan, memory_id: str, claim: Claim, *, now: datetime | None = None) -> None:
@@ -179,6 +185,21 @@ async def settle(transaction: Transaction, made: Plan, memory_id: str, claim: Cl
 async def retract(session: Session, ids: Sequence[str], why: str, *, now: datetime | None = None) -> list[str]:
     """Ids of those that were held to be so until now."""
     return await session.all(SQL.retract, str, ids=list(ids), now=now, why=why)
+
+
+async def end(transaction: Transaction, scope_id: int, ids: Sequence[str], at: datetime | None, why: str) -> list[str]:
+    """Facts that hold no longer from `at` on (None: from now on). Answers with those that were still held to be so then."""
+    ended: list[str] = []
+    at = at or await transaction.one(SQL.clock, datetime)
+    for fact in await transaction.all(SQL.current, Standing, scope_id=scope_id, ids=list(ids)):
+        if at is None or (fact.valid_from is not None and fact.valid_from >= at):
+            await transaction.execute(SQL.retract, ids=[fact.id], now=None, why=why)
+        elif fact.valid_to is not None and fact.valid_to <= at:
+            continue
+        else:
+            await transaction.execute(SQL.trim, id=fact.id, valid_from=fact.valid_from, valid_to=at, now=None, why=why)
+        ended.append(fact.id)
+    return ended
 
 
 async def about(

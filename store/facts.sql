@@ -3,6 +3,9 @@
 SELECT pg_advisory_xact_lock(hashtextextended(
   'weft fact ' || %(org_id)s::text || ' ' || %(scope_id)s::bigint || chr(31) || %(subject)s::text || chr(31) || %(predicate)s::text, 0));
 
+-- name: clock
+SELECT clock_timestamp() AS now WHERE %(org_id)s::uuid IS NOT NULL;
+
 -- name: standing
 -- What is held to be so of one subject and predicate, whenever it is valid.
 SELECT m.id, f.object, lower(f.valid) AS valid_from, upper(f.valid) AS valid_to, f.single, f.vouched, m.trust
@@ -100,3 +103,10 @@ FROM weft.memory_facts f JOIN weft.memories m ON m.org_id = f.org_id AND m.id = 
 WHERE f.org_id = %(org_id)s::uuid AND f.scope_id = ANY(%(scope_ids)s::bigint[]) AND f.subject = ANY(%(subjects)s::text[])
   AND (%(predicate)s::text IS NULL OR f.predicate = %(predicate)s::text)
 ORDER BY m.recorded_at, m.id LIMIT %(limit)s::int;
+
+-- name: current
+-- Facts by id that are held to be so, in one scope.
+SELECT m.id, f.object, lower(f.valid) AS valid_from, upper(f.valid) AS valid_to, f.single, f.vouched, m.trust
+FROM weft.memory_facts f JOIN weft.memories m ON m.org_id = f.org_id AND m.id = f.memory_id
+WHERE f.org_id = %(org_id)s::uuid AND f.scope_id = %(scope_id)s::bigint AND f.memory_id = ANY(%(ids)s::uuid[]) AND f.live
+FOR UPDATE;
