@@ -229,3 +229,57 @@ GRANT EXECUTE ON FUNCTION weft.memory_hits TO weft_app;
 GRANT CREATE ON SCHEMA weft TO weft_dispatch;
 ALTER FUNCTION weft.memory_hits OWNER TO weft_dispatch;
 REVOKE CREATE ON SCHEMA weft FROM weft_dispatch;
+
+-- An embedding space and its table, a copy of memory_vectors_0 with the dimension fixed: the number of the space, also when it is there already.
+-- With the rights of the owner, for only the owner makes and drops tables; it does so for the organization of the transaction and no other.
+CREATE FUNCTION weft.open_space(org uuid, provider text, model text, dimensions int, version int, metric text, collection text) RETURNS int
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  space int;
+  name text;
+BEGIN
+  IF org IS DISTINCT FROM weft.org() THEN
+    RAISE insufficient_privilege USING MESSAGE = 'a space is opened by its organization';
+  END IF;
+  PERFORM pg_advisory_xact_lock(hashtext('weft spaces'), hashtext(org::text));   -- the count below is right, and nobody waits for a unique key
+  SELECT s.id INTO space FROM weft.memory_spaces s
+  WHERE s.org_id = org AND (s.provider, s.model, s.dimensions, s.version, s.metric) = ($2, $3, $4, $5, $6) AND s.collection IS NOT DISTINCT FROM $7;
+  IF FOUND THEN
+    RETURN space;
+  END IF;
+  IF (SELECT count(*) >= 100 FROM weft.memory_spaces s WHERE s.org_id = org) THEN
+    RAISE check_violation USING CONSTRAINT = 'memory_spaces_at_most_100', MESSAGE = 'an organization has at most 100 embedding spaces';
+  END IF;
+  INSERT INTO weft.memory_spaces (org_id, provider, model, dimensions, version, metric, collection) VALUES (org, $2, $3, $4, $5, $6, $7) RETURNING id INTO space;
+  name := 'memory_vectors_' || space;
+  EXECUTE format('CREATE TABLE weft.%I (LIKE weft.memory_vectors_0 INCLUDING DEFAULTS, PRIMARY KEY (org_id, memory_id),
+    FOREIGN KEY (org_id, memory_id) REFERENCES weft.memories (org_id, id) ON DELETE CASCADE)', name);
+  EXECUTE format('ALTER TABLE weft.%I ALTER COLUMN e TYPE %s, ALTER COLUMN e SET STORAGE PLAIN', name,
+    (SELECT format_type(a.atttypid, dimensions) FROM pg_attribute a WHERE a.attrelid = 'weft.memory_vectors_0'::regclass AND a.attname = 'e'));
+  EXECUTE format('CREATE INDEX ON weft.%I (org_id, scope_id)', name);
+  EXECUTE format('ALTER TABLE weft.%I ENABLE ROW LEVEL SECURITY', name);
+  EXECUTE format('ALTER TABLE weft.%I FORCE ROW LEVEL SECURITY', name);
+  EXECUTE format('CREATE POLICY tenant ON weft.%I USING (org_id = (SELECT weft.org())) WITH CHECK (org_id = (SELECT weft.org()))', name);
+  EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON weft.%I TO weft_app', name);
+  RETURN space;
+END $$;
+
+-- Drops a space that is not the active one, with its vectors; whether there was one.
+CREATE FUNCTION weft.close_space(org uuid, space int) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF org IS DISTINCT FROM weft.org() THEN
+    RAISE insufficient_privilege USING MESSAGE = 'a space is closed by its organization';
+  END IF;
+  DELETE FROM weft.memory_spaces s WHERE s.org_id = org AND s.id = space AND s.state <> 'active';
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('DROP TABLE IF EXISTS weft.%I', 'memory_vectors_' || space);
+  RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION weft.open_space, weft.close_space FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION weft.open_space, weft.close_space TO weft_app;
