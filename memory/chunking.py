@@ -1,7 +1,7 @@
 """Long texts in pieces that are found one by one: along headings, paragraphs and sentences, each piece overlapping the one before it.
 
-Text above some 120 words is found worse whole than in pieces (BEAM recall@10 .412 whole, .462 in pieces; reference/memory.md 3.2). A piece is
-a slice of the text, so that what was cited can be shown in its place.
+Text above some 120 words is found worse whole than in pieces (BEAM recall@10 .412 whole, .462 in pieces; reference/memory.md 3.2).
+A piece is a slice of the text, so that what was cited can be shown in its place.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Unit:
 
 def chunks(text: str, *, size: int = SIZE, overlap: int = OVERLAP) -> list[Chunk]:
     """Pieces of at most `size` tokens; each but the first of a section repeats up to `overlap` tokens of the piece before it."""
-    return [chunk for start, end, headings in _sections(text) for chunk in _packed(text, start, end, headings, size, min(overlap, size // 2))]
+    return [
+        chunk for start, end, headings in _sections(text) for chunk in _packed(text, start, end, headings, size, min(overlap, size // 2))
+    ]
 
 
 def _sections(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:

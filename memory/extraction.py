@@ -1,7 +1,7 @@
 """What a text says, by rules: entities, facts and episodes, from plain statements of a few shapes. Rather nothing than something wrong.
 
-Questions, negations, conditions, reported and uncertain speech are passed over. A model does more; it is given to `remember` from outside as
-a callable that answers with the same `Extracted`.
+Questions, negations, conditions, reported and uncertain speech are passed over. A model does more; it is given to `remember` from outside
+as a callable that answers with the same `Extracted`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ NAME = r"(?:[A-Z][\w'’-]*[^\W\d_](?:[ ][A-Z][\w'’-]*[^\W_])*)"
 SUBJECT = rf"(?P<subject>I|(?:My|my) (?P<kin>[a-z]+(?: [a-z]+)?)|{NAME})"
 PLACE = rf"(?P<object>{NAME}(?:, {NAME})?)"
 PHRASE = r"(?P<object>[^\s,.;:!?][^,.;:!?\n]{0,60}?)"
-TAIL = r"(?= (?:since|from|until|in|on|at|as of|last|this|next|yesterday|today|recently|and|but|because|with|where|which|who|now|these days|at the moment)\b|\s*[,.;:!?\n]|\s*$)"
+TAIL = (
+    r"(?= (?:since|from|until|in|on|at|as of|last|this|next|yesterday|today|recently|and|but|because|"
+    r"with|where|which|who|now|these days)\b|\s*[,.;:!?\n]|\s*$)"
+)
 ADVERB = r"(?: (?:now|still|also|currently|really|always))?"
 PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
     (predicate, re.compile(rf"^(?:(?:Well|So|Yes|Yeah|Actually|Oh|Hi|Hey|Also|And|Btw|Now),? )?{SUBJECT}{pattern}{TAIL}"), entity)
@@ -83,11 +86,18 @@ PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
         ("dislikes", rf"{ADVERB} (?:dislikes?|hates?|can['’]t stand|cannot stand) {PHRASE}", False),
         ("prefers", rf"{ADVERB} prefers? {PHRASE}", False),
         ("allergic_to", rf"(?: am| is|['’]m|['’]s) allergic to {PHRASE}", False),
-        ("has", r"{adverb} (?:have|has|own|owns) (?P<object>(?:an?|one|two|three|four|five|\d+) [^,.;:!?\n]{{1,40}}?)".format(adverb=ADVERB), False),
+        (
+            "has",
+            rf"{ADVERB} (?:have|has|own|owns) (?P<object>(?:an?|one|two|three|four|five|\d+) [^,.;:!?\n]{{1,40}}?)",
+            False,
+        ),
         ("is_a", rf"(?: am| is|['’]m) an? (?!(?:bit|little|lot|few|while|mess|pleasure|shame|pity|fan)\b){PHRASE}", False),
     )
 )
-ATTRIBUTE = re.compile(rf"^(?:(?P<mine>My|my)|(?P<subject>{NAME})['’]s) (?P<predicate>[a-z]+(?: [a-z]+){{0,2}}) (?:is|are) (?P<object>[^\s,;:!?][^,;:!?\n]{{0,60}}?)\s*[.!]?$")
+ATTRIBUTE = re.compile(
+    rf"^(?:(?P<mine>My|my)|(?P<subject>{NAME})['’]s) (?P<predicate>[a-z]+(?: [a-z]+){{0,2}}) (?:is|are) "
+    r"(?P<object>[^\s,;:!?][^,;:!?\n]{0,60}?)\s*[.!]?$"
+)
 EPISODE = re.compile(
     rf"^(?:(?:Yesterday|Today|Last \w+|This \w+|On [^,]{{3,20}}|In [^,]{{3,20}}),? )?(?P<subject>I|{NAME})(?: just| recently| finally)? "
     r"(?P<action>went to|visited|bought|sold|met|attended|finished|completed|started|joined|left|moved to|signed|launched|won|lost|adopted|"
@@ -96,7 +106,8 @@ EPISODE = re.compile(
 )
 DOUBT = re.compile(
     r"\?\s*$|^(?:if|when|unless|suppose|imagine|should|could|would|maybe|perhaps|what|who|where|why|how|do|does|did|is|are|can)\b|"
-    r"\b(?:if|not|never|no longer|might|(?-i:may)|could|would|should|maybe|perhaps|probably|possibly|wish|hopes? to|wants? to|said|says|told|"
+    r"\b(?:if|not|never|no longer|might|(?-i:may)|could|would|should|maybe|perhaps|probably|possibly|wish|"
+    r"hopes? to|wants? to|said|says|told|"
     r"thinks?|believes?|heard|pretend|allegedly|supposedly|used to|almost|nearly|\w+n['’]t)\b",
     re.IGNORECASE,
 )
@@ -112,10 +123,15 @@ WHEN = re.compile(
 SINCE = re.compile(r"\b(?:since|from|as of|starting|in|on)\s+$", re.IGNORECASE)
 UNTIL = re.compile(r"\b(?:until|till|to)\s+$", re.IGNORECASE)
 COMMON = frozenset(
-    "i i'm i've i'd i'll the a an and but or so if when then this that these those he she it we they you my your his her our their what who where "
-    "why how yes no yeah ok okay oh well hi hey hello thanks thank please sorry also now today yesterday tomorrow monday tuesday wednesday "
-    "thursday friday saturday sunday last next on in at to for from with as is are was were do does did have has had can could will would "
-    "just not there here let great good wow sure congrats cool nice awesome btw actually maybe".split()
+    (
+        "i", "i'm", "i've", "i'd", "i'll", "the", "a", "an", "and", "but", "or", "so", "if", "when", "then", "this", "that",
+        "these", "those", "he", "she", "it", "we", "they", "you", "my", "your", "his", "her", "our", "their", "what", "who",
+        "where", "why", "how", "yes", "no", "yeah", "ok", "okay", "oh", "well", "hi", "hey", "hello", "thanks", "thank", "please",
+        "sorry", "also", "now", "today", "yesterday", "tomorrow", "monday", "tuesday", "wednesday", "thursday", "friday",
+        "saturday", "sunday", "last", "next", "on", "in", "at", "to", "for", "from", "with", "as", "is", "are", "was", "were",
+        "do", "does", "did", "have", "has", "had", "can", "could", "will", "would", "just", "not", "there", "here", "let", "great",
+        "good", "wow", "sure", "congrats", "cool", "nice", "awesome", "btw", "actually", "maybe",
+    )
 ) | {*MONTHS}  # fmt: skip
 
 
@@ -199,7 +215,9 @@ def _episodes(sentence: str, speaker: str | None, told: datetime | None) -> Iter
     match = EPISODE.match(sentence)
     if match and (actor := _subject(match["subject"], None, speaker)):
         named = dates(sentence)
-        yield FoundEpisode(actor=actor, action=match["action"], object=match["object"].strip(), occurred_at=named[0][1][0] if named else told)
+        yield FoundEpisode(
+            actor=actor, action=match["action"], object=match["object"].strip(), occurred_at=named[0][1][0] if named else told
+        )
 
 
 def _subject(text: str, kin: str | None, speaker: str | None) -> str | None:
@@ -221,7 +239,7 @@ def _proper(sentence: str) -> Iterator[str]:
         while words and words[0].casefold() in COMMON:
             words = words[1:]
         name = " ".join(words).removesuffix("'s").removesuffix("’s")
-        if not name or name.casefold() in COMMON or "'" in name and name.split("'")[0].casefold() in COMMON:
+        if not name or name.casefold() in COMMON or ("'" in name and name.split("'")[0].casefold() in COMMON):
             continue
         if match.start() == 0 and len(words) == 1 and not match[0].endswith(("'s", "’s")):
             continue

@@ -1,4 +1,4 @@
-"""Forgetting: a memory goes with everything that was made of it, its vectors, names and edges, and leaves a receipt without a word of it."""
+"""Forgetting: a memory goes with everything that was made of it, its vectors and names, and leaves a receipt without a word of it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ class Choice:
 
     @property
     def by(self) -> By:
-        given: list[By] = []
-        if self.ids:
-            given.append("id")
-        given += [way for way in ("query", "source", "subject") if (getattr(self, way) or "").strip()]
+        ways: dict[By, object] = {"id": self.ids, "query": self.query, "source": self.source, "subject": self.subject}
+        given = [way for way, value in ways.items() if (value.strip() if isinstance(value, str) else value)]
         if len(given) != 1:
             raise Invalid("Say what to forget in exactly one way: ids, query, source or subject.")
         return given[0]
@@ -129,4 +127,4 @@ async def _worded(session: Session, scope_ids: Sequence[int], text: str, *, whol
 def _names(name: str, text: str) -> bool:
     wanted = " ".join(names.PUNCTUATION.sub(" ", name).split())
     told = f" {' '.join(names.PUNCTUATION.sub(' ', words.plain(text).replace('’', chr(39))).split())} "
-    return bool(wanted) and (f" {wanted} " in told or f" {wanted}'s " in told or not wanted.isascii() and wanted in told)
+    return bool(wanted) and (f" {wanted} " in told or f" {wanted}'s " in told or (not wanted.isascii() and wanted in told))

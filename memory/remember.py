@@ -13,7 +13,7 @@ from memory import extraction, kinds, names, words
 from memory.chunking import SIZE
 from memory.extraction import Extract, Extracted, FoundFact
 from memory.items import tokens
-from memory.kinds import Outcome, conversation, entity, episode, fact
+from memory.kinds import Outcome, entity, episode, fact
 from memory.writing import Desk
 from store import entities, lineage, memories
 from store.errors import Invalid

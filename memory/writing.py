@@ -20,7 +20,7 @@ TRUSTED = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """`trust` None: as far as the origin is believed. `parents`: ids of the memories that it was made of; it is trusted no more than they are."""
+    """`trust` None: as far as the origin is believed. `parents`: ids of the memories it was made of; it is trusted no more."""
 
     origin: str = "user"
     source: str | None = None
@@ -60,7 +60,7 @@ class Desk:
 
     @asynccontextmanager
     async def sheet(self) -> AsyncGenerator[Sheet]:
-        """A transaction to write in. Vectors are made when it has been committed: no lock waits for a model, and no memory is lost with one."""
+        """A transaction to write in. Vectors are made when it has been committed: no lock waits for a model, no memory is lost with it."""
         async with self.tenant.transaction() as transaction:
             sheet = Sheet(transaction=transaction, scope=self.scope)
             yield sheet

@@ -30,9 +30,7 @@ async def known(session: Session, scope_id: int, kind: str, digests: Sequence[st
     return set(await session.all(SQL.known, str, scope_id=scope_id, kind=kind, digests=list(digests)))
 
 
-async def last(
-    session: Session, scope_id: int, series: str, limit: int, *, after: int = 0, min_trust: int = 0
-) -> tuple[list[Memory], int]:
+async def last(session: Session, scope_id: int, series: str, limit: int, *, after: int = 0, min_trust: int = 0) -> tuple[list[Memory], int]:
     """The last turns with a number above `after`, newest first, and how many there are."""
     chosen = {"scope_id": scope_id, "series": series, "after": after, "min_trust": min_trust}
     found = await session.all(SQL.last, Memory, **chosen, limit=limit)

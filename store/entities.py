@@ -127,8 +127,6 @@ async def mentioning(session: Session, entity_id: str, limit: int = 100) -> list
     return await session.all(SQL.mentioning, str, id=entity_id, limit=limit)
 
 
-async def describe(
-    session: Session, entity_id: str, data: Any, body: str, *, terms: str, length: int, tokens: int, trust: int
-) -> None:
+async def describe(session: Session, entity_id: str, data: Any, body: str, *, terms: str, length: int, tokens: int, trust: int) -> None:
     """Writes what is known of an entity anew, with the terms it is found by."""
     await session.execute(SQL.describe, id=entity_id, data=Json(data), body=body, terms=terms, length=length, tokens=tokens, trust=trust)

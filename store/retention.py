@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +14,22 @@ from store.queries import load
 
 SQL = load(__file__)
 KINDS = ("turn", "summary", "entity", "episode", "fact", "rule", "node", "edge", "document", "chunk", "vector")
-ROWS = {"policy": dict, "due": str}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    policy: dict[str, Any]
+
+
+ROWS = {"policy": Held, "due": str}
 
 
 async def policy(session: Session, scope_id: int) -> dict[str, Any]:
     """Empty when the scope has the defaults. Raises NotFound."""
-    found = await session.one(SQL.policy, dict, scope_id=scope_id)
+    found = await session.one(SQL.policy, Held, scope_id=scope_id)
     if found is None:
         raise NotFound("There is no such scope of memories.")
-    return found["policy"]
+    return found.policy
 
 
 async def put_policy(session: Session, scope_id: int, value: dict[str, Any] | None) -> None:

@@ -111,5 +111,10 @@ def show(memory: Memory) -> dict[str, Any]:
     return {name: value for name, value in about.items() if value not in (None, [], {})}
 
 
+def data_of(memory: Memory) -> dict[str, Any]:
+    """What only this kind has; empty when it has nothing."""
+    return cast("dict[str, Any]", memory.data or {})
+
+
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None

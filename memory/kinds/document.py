@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from memory.chunking import OVERLAP, SIZE, chunks
-from memory.kinds import Given, Moment, Outcome, Short
+from memory.kinds import Given, Moment, Outcome, Short, data_of
 from memory.writing import Desk
 from store import conversations, documents, facts
 from store.errors import NotFound
@@ -40,7 +40,8 @@ async def keep(desk: Desk, item: Item) -> Outcome:
     data = {**(item.data or {}), "sha256": digest, "characters": len(item.text), "chunks": len(pieces), "collection": item.collection}
     made = desk.memory(
         "document", f"Document: {title}", title=title, collection=item.collection, occurred_at=item.at, data=data, source=source,
-        identity=f"{item.collection}\x1f{source}\x1f{item.title}\x1f{digest}\x1f{item.chunk_tokens}\x1f{item.overlap_tokens}", **item.common(),
+        identity="\x1f".join(map(str, (item.collection, source, item.title, digest, item.chunk_tokens, item.overlap_tokens))),
+        **item.common(),
     )  # fmt: skip
     async with desk.sheet() as sheet:
         await conversations.lock(sheet.transaction, desk.scope.id)
@@ -59,9 +60,7 @@ async def keep(desk: Desk, item: Item) -> Outcome:
             older = await documents.older(sheet.transaction, desk.scope.id, item.collection, source, row.id, max_trust=trust)
             await facts.retract(sheet.transaction, older, f"replaced by {row.id}")
     rows = [row, *kept]
-    return Outcome(
-        created=[one.id for one in rows if one.created], known=[one.id for one in rows if not one.created], superseded=older
-    )
+    return Outcome(created=[one.id for one in rows if one.created], known=[one.id for one in rows if not one.created], superseded=older)
 
 
 async def text(session: Session, document_id: str) -> str:
@@ -79,7 +78,7 @@ async def text(session: Session, document_id: str) -> str:
 
 
 def show(memory: Memory) -> dict[str, Any]:
-    data = memory.data or {}
+    data = data_of(memory)
     if memory.kind == "chunk":
         return {"document": memory.series, "title": memory.title, "seq": memory.seq, "text": memory.body, "collection": memory.collection}
     return {"title": memory.title, "at": memory.occurred_at.isoformat() if memory.occurred_at else None, **data}

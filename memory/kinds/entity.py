@@ -11,7 +11,7 @@ from pydantic import Field
 
 from memory import items, names, words
 from memory.items import NewMemory
-from memory.kinds import Given, Outcome, Short, Text
+from memory.kinds import Given, Outcome, Short, Text, data_of
 from memory.writing import Desk, Sheet
 from store import entities, graph, lineage, memories
 from store.memories import Memory
@@ -90,13 +90,15 @@ async def relate(desk: Desk, sheet: Sheet, from_id: str, from_name: str, to_id: 
 
 
 def show(memory: Memory) -> dict[str, Any]:
-    data = memory.data or {}
+    data = data_of(memory)
     return {"name": memory.title, **{key: data.get(key) for key in ("type", "aliases", "description", "attributes")}}
 
 
 def _memory(desk: Desk, item: Item, row: str) -> NewMemory:
     data = {"type": item.type, "aliases": list(item.aliases), "description": item.description, "attributes": item.attributes}
-    return desk.memory(row, _body(item.name, data), title=item.name, data=data, identity=f"{names.compared(item.name)}\x1f{item.type}", **item.common())
+    return desk.memory(
+        row, _body(item.name, data), title=item.name, data=data, identity=f"{names.compared(item.name)}\x1f{item.type}", **item.common()
+    )
 
 
 def _body(name: str, data: dict[str, Any]) -> str:
@@ -120,9 +122,9 @@ async def _describe(desk: Desk, sheet: Sheet, entity_id: str, item: Item) -> Non
     trust = await desk.trust(session)
     if trust < known.trust:
         return
-    old: dict[str, Any] = dict(known.data or {}) if trust == known.trust else {}
+    old: dict[str, Any] = data_of(known) if trust == known.trust else {}
     data: dict[str, Any] = {
-        "type": item.type or (known.data or {}).get("type"),
+        "type": item.type or data_of(known).get("type"),
         "aliases": list(dict.fromkeys((*old.get("aliases", ()), *item.aliases))),
         "description": item.description or old.get("description"),
         "attributes": {**old.get("attributes", {}), **item.attributes},

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from memory import extraction, words
-from memory.kinds import Given, Moment, Outcome, Share, Short, Text
+from memory.kinds import Given, Moment, Outcome, Share, Short, Text, data_of
 from memory.kinds import entity as entity_kind
 from memory.writing import TRUSTED, Desk, Sheet
 from store import entities, facts, graph, lineage, memories
@@ -62,7 +62,8 @@ async def keep(desk: Desk, item: Item, *, literal: bool = True) -> Outcome:
             return Outcome(known=[plan.known])
         made = desk.memory(
             "fact", f"{item.subject} {item.predicate.replace('_', ' ')} {_said(item.object)}", speaker=item.subject,
-            title=predicate.replace("_", " "), confidence=item.confidence, identity=new_id(), data=_data(item, claim, plan), **item.common(),
+            title=predicate.replace("_", " "), confidence=item.confidence, identity=new_id(), data=_data(item, claim, plan),
+            **item.common(),
         )  # fmt: skip
         row = await sheet.keep_one(made)
         await facts.settle(sheet.transaction, plan, row.id, claim)
@@ -91,7 +92,7 @@ async def _end(desk: Desk, sheet: Sheet, ids: tuple[str, ...], by: str, at: date
 
 
 def show(memory: Memory) -> dict[str, Any]:
-    data = memory.data or {}
+    data = data_of(memory)
     return {
         "subject": memory.speaker, "predicate": data.get("predicate"), "object": data.get("object"), "confidence": memory.confidence,
         "domain": data.get("domain"), "contests": data.get("contests"), "text": memory.body,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from memory.kinds import Given, Outcome, Short, Text
+from memory.kinds import Given, Outcome, Short, Text, data_of
 from memory.kinds import entity as entity_kind
 from memory.writing import Desk
 from store import entities
@@ -59,5 +59,5 @@ async def keep(desk: Desk, item: Item) -> Outcome:
 def show(memory: Memory) -> dict[str, Any]:
     if memory.kind == "edge":
         return dict(memory.data or {})
-    data = memory.data or {}
+    data = data_of(memory)
     return {"name": memory.title, "type": data.get("type"), "description": data.get("description"), "properties": data.get("attributes")}

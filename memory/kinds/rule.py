@@ -22,7 +22,7 @@ Evaluate = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
 class Item(Given):
-    """`conditions`: expressions that must all be true; `actions`: data for whoever asks which rules apply. Same name: the newer one counts."""
+    """`conditions`: expressions that must all be true; `actions`: data for whoever asks which rules apply. Of a name the newest counts."""
 
     name: Short
     conditions: tuple[Text, ...] = Field(default=(), max_length=50)

@@ -1,5 +1,5 @@
-"""Summaries: of turns, of other summaries (a level higher), or of anything, with key points; a newer one of the same stretch takes the place
-of the older, which stays in the history."""
+"""Summaries: of turns, of other summaries (a level higher), or of anything, with key points; a newer one of the same stretch takes the
+place of the older, which stays in the history."""
 
 from __future__ import annotations
 
@@ -40,7 +40,15 @@ async def keep(desk: Desk, item: Item) -> Outcome:
     data = {"level": item.level, "text": item.text, "key_points": list(item.key_points), "from_seq": item.from_seq, "to_seq": item.to_seq}
     identity = f"{item.session}\x1f{item.level}\x1f{item.from_seq}\x1f{item.to_seq}\x1f{body}"
     made = desk.memory(
-        "summary", body, series=item.session, seq=item.to_seq, title=item.title, data=data, parents=item.of, identity=identity, **item.common()
+        "summary",
+        body,
+        series=item.session,
+        seq=item.to_seq,
+        title=item.title,
+        data=data,
+        parents=item.of,
+        identity=identity,
+        **item.common(),
     )
     async with desk.sheet() as sheet:
         await conversations.lock(sheet.transaction, desk.scope.id)

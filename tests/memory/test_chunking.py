@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,8 @@ from memory.chunking import OVERLAP, SIZE, chunks
 from memory.items import tokens
 
 texts = st.lists(
-    st.sampled_from(["# A", "## B b", "word ", "A sentence. ", "Why? ", "\n", "\n\n", "```\n", "漢字。", "x" * 900, "a, b and c ", "1.5 "]), max_size=120
+    st.sampled_from(["# A", "## B b", "word ", "A sentence. ", "Why? ", "\n", "\n\n", "```\n", "漢字。", "x" * 900, "a, b and c ", "1.5 "]),
+    max_size=120,
 ).map("".join)
 
 
@@ -28,7 +31,7 @@ def test_a_piece_repeats_the_end_of_the_one_before_it_within_a_section() -> None
     text = " ".join(f"This is sentence number {number}." for number in range(100))
     found = chunks(text)
     assert len(found) > 3
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert after.start < before.end
         assert tokens(text[after.start : before.end]) <= OVERLAP + 2
 

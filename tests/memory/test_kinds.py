@@ -139,7 +139,8 @@ async def test_a_page_contests_what_a_person_said_and_ends_nothing(desk: Desk) -
     contest = await kinds.keep(web(desk), "fact", {"subject": "Ann", "predicate": "lives in", "object": "Rome", "supersedes": [said.id]})
     assert (contest.superseded, contest.contested) == ([], said.created)
     found = await facts.about(desk.tenant, [desk.scope.id], ["ann"])
-    assert {one.object for one in found} == {"oslo", "rome"} and facts.conflicts(found) == {one.id for one in found}
+    assert {one.object for one in found} == {"oslo", "rome"}
+    assert facts.conflicts(found) == {one.id for one in found}
     assert [one.object for one in await facts.about(desk.tenant, [desk.scope.id], ["ann"], min_trust=2)] == ["oslo"]
 
 
@@ -160,7 +161,9 @@ async def test_a_retracted_fact_is_known_as_it_was_then(desk: Desk) -> None:
 
 
 async def test_many_at_once_say_one_fact_and_one_entity(desk: Desk) -> None:
-    await asyncio.gather(*(kinds.keep(desk, "fact", {"subject": "Ann", "predicate": "lives in", "object": place}) for place in ["Oslo"] * 8))
+    await asyncio.gather(
+        *(kinds.keep(desk, "fact", {"subject": "Ann", "predicate": "lives in", "object": place}) for place in ["Oslo"] * 8)
+    )
     assert len(await facts.about(desk.tenant, [desk.scope.id], ["ann"], always=True)) == 1
     assert len(await entities.called(desk.tenant, [desk.scope.id], ["ann"])) == 1
 
@@ -199,7 +202,10 @@ async def test_a_merge_is_one_entity_and_its_end_is_two_again(desk: Desk) -> Non
     (one,) = await entities.read(desk.tenant, list(ids.values()))
     assert (one.name, one.names, one.mentions) == ("Robert", ["bob", "rob", "robert"], 3)
     await entities.part(desk.tenant, desk.scope.id, ids["bob"])
-    assert {tuple(one.names): one.mentions for one in await entities.read(desk.tenant, list(ids.values()))} == {("bob", "rob"): 2, ("robert",): 1}
+    assert {tuple(one.names): one.mentions for one in await entities.read(desk.tenant, list(ids.values()))} == {
+        ("bob", "rob"): 2,
+        ("robert",): 1,
+    }
     with pytest.raises(NotFound):
         await entities.part(desk.tenant, desk.scope.id, ids["bob"])
 
