@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from memory import words
 from store import memories
@@ -131,7 +131,7 @@ def contextual(item: NewMemory | memories.Memory) -> str:
 
 def found_by(item: NewMemory | memories.Memory) -> list[str]:
     """The terms it is found by: of its speaker, title and body."""
-    return words.terms("\n".join(part for part in (item.speaker, item.title, item.body) if part))
+    return words.terms(clean("\n".join(part for part in (item.speaker, item.title, item.body) if part)))
 
 
 def digest(item: NewMemory) -> str:
@@ -158,7 +158,7 @@ def _row(scope: Scope, key: str, item: NewMemory, least: dict[str, int]) -> dict
     return {
         **row,
         **dates,
-        "data": item.data,
+        "data": clean(item.data),
         "terms": words.vector(scope.id, found),
         "length": len(found),
         "tokens": tokens(item.body),
@@ -177,5 +177,13 @@ DATES = ("occurred_at", "valid_from", "valid_to", "expires_at")
 
 
 def clean(value: Any) -> Any:
-    """Text without what Postgres cannot store (NUL, lone surrogates); other values as they are."""
-    return UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else value
+    """Text, also within lists and objects, without what Postgres cannot store (NUL, lone surrogates); other values as they are."""
+    match value:
+        case str():
+            return UNSTORABLE.sub("\ufffd", value)
+        case list():
+            return [clean(item) for item in cast("list[Any]", value)]
+        case dict():
+            return {clean(name): clean(item) for name, item in cast("dict[Any, Any]", value).items()}
+        case _:
+            return value

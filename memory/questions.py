@@ -34,7 +34,7 @@ NAMED = re.compile(
     rf"(?P<month>{MONTH})\b\.?(?:\s+(?P<after>\d{{1,2}})(?:st|nd|rd|th)?\b)?(?:,?\s+(?P<year>(?:19|20)\d\d)\b)?",
     re.I,
 )
-YEAR = re.compile(r"\b(?:in|of|by|since|during|year)\s+((?:19|20)\d\d)\b", re.I)
+YEAR = re.compile(r"\b(?:in|of|by|since|during|year)\s+((?:19|20)\d\d)\b(?!-)", re.I)
 RELATIVE = re.compile(r"\b(today|yesterday|this|last|past)\s*(week|month|year)?\b", re.I)
 Days = tuple[datetime, datetime]
 
