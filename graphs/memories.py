@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import logging
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from graphs.nodetype import Failure
 from memory import forget as forgetting
 from memory import kinds as kinds_of_memory
 from memory import recall as hybrid
 from memory import remember as remembering
-from memory import scopes
+from memory import scopes, spaces
+from memory.embedding import EmbeddingFailed
 from memory.forget import Choice
 from memory.items import Embedder
 from memory.kinds import Outcome
@@ -21,7 +24,7 @@ from memory.recall import Hit, Recalled
 from memory.scopes import Principal
 from memory.writing import Desk, Provenance
 from store import memories
-from store.errors import Conflict, Invalid, NotFound
+from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
 from store.memories import Memory, Scope
 from store.pages import Page
 from store.postgres import Tenant
@@ -30,12 +33,14 @@ from store.recall import Filters
 if TYPE_CHECKING:
     from graphs.runtime import Actor, Runtime
 
+log = logging.getLogger(__name__)
+
 OWN = "user"
 PRIVATE = "private:"
 ORIGINS = ("user", "agent", "tool", "web", "document")
 WORDS_ONLY = "words only: no embedder is configured (WEFT_EMBEDDER), so other words for the same thing are not found"
 
-NO_SPACE = "words only: no memory has a vector of the configured embedder yet"
+NO_SPACE = "words only: the memories have no vectors of the configured embedder yet (weft memory reembed makes them)"
 TRUSTED = {0: "quarantined", 1: "from outside", 2: "from an agent", 3: "said by a person"}
 MOST_NAME = 500  # characters
 MOST_IDS = 1_000
@@ -157,6 +162,15 @@ async def readable(access: Access, scope: str | None) -> list[Scope]:
     return []
 
 
+@contextmanager
+def in_step() -> Generator[None]:
+    """In a step an error of the house is the step's failure, and is retried when it may pass."""
+    try:
+        yield
+    except WeftError as error:
+        raise Failure(error.code, error.message, retryable=isinstance(error, Unavailable)) from error
+
+
 async def remember(access: Access, wanted: Remembrance) -> Remembered:
     """Keeps a text and what it says, or an item in the form of a kind. Raises Invalid, Denied for a scope the role may not write to."""
     content = wanted.text if wanted.item is None else wanted.item
@@ -165,7 +179,12 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
     if not isinstance(content, str) and (extra := wanted.speaker or wanted.at):
         raise Invalid(f"{extra} belongs into the item, in the field that its kind has for it")
     desk = await _desk(access, wanted)
-    kept = await remembering.remember(desk, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
+    try:
+        kept = await remembering.remember(desk, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
+    except EmbeddingFailed as failed:  # what was written is written; without vectors, which re-embedding makes later, all of it can be
+        log.warning("memories are kept without vectors: %s", failed)
+        words_only = replace(desk, embedder=None)
+        kept = await remembering.remember(words_only, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
     return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope))
 
 
@@ -189,7 +208,21 @@ async def _desk(access: Access, wanted: Remembrance) -> Desk:
         run_id=access.run_id,
         created_by=access.principal.user_id,
     )
-    return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=access.embedder)
+    return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=await _ready(access))
+
+
+_registered: set[tuple[str, str, str, int]] = set()
+
+
+async def _ready(access: Access) -> Embedder | None:
+    """The embedder, once its space is there: the organization's first memory makes it."""
+    if (embedder := access.embedder) is None:
+        return None
+    key = (access.tenant.org_id, embedder.provider, embedder.model, embedder.dimensions)
+    if key not in _registered:
+        await spaces.register(access.tenant, embedder)
+        _registered.add(key)
+    return embedder
 
 
 async def recall(access: Access, wanted: Wanted) -> Found:
@@ -206,12 +239,24 @@ async def recall(access: Access, wanted: Wanted) -> Found:
         known_at=wanted.known_at,
     )
     within = await readable(access, wanted.scope)
-    found = await hybrid.recall(
-        access.tenant, access.principal, within, wanted.query, filters=filters, k=wanted.k, token_budget=wanted.token_budget,
-        embedder=access.embedder, after=wanted.cursor,
-    )  # fmt: skip
-    names = {scope.id: spelled(scope) for scope in within}
-    return Found(recalled=found, scopes=names, how=found.by if found.by != "words" else NO_SPACE if access.embedder else WORDS_ONLY)
+    found, how = await _recall(access, within, wanted, filters)
+    return Found(recalled=found, scopes={scope.id: spelled(scope) for scope in within}, how=how)
+
+
+async def _recall(access: Access, within: Sequence[Scope], wanted: Wanted, filters: Filters) -> tuple[Recalled, str]:
+    """What is found, and how; by words alone when the embedder does not answer."""
+
+    async def search(embedder: Embedder | None) -> Recalled:
+        return await hybrid.recall(
+            access.tenant, access.principal, within, wanted.query, filters=filters, k=wanted.k, token_budget=wanted.token_budget,
+            embedder=embedder, after=wanted.cursor,
+        )  # fmt: skip
+
+    try:
+        found = await search(access.embedder)
+    except EmbeddingFailed as failed:
+        return await search(None), f"words only: the embedder did not answer ({str(failed)[:200]})"
+    return found, found.by if found.by != "words" else NO_SPACE if access.embedder else WORDS_ONLY
 
 
 async def count_forgotten(access: Access, selection: Selection) -> Forgotten:

@@ -36,7 +36,8 @@ from pydantic_core import CoreSchema
 
 from graphs.definition import Body, Json, Retry, Schema
 
-if TYPE_CHECKING:  # both import Failure from here
+if TYPE_CHECKING:  # they import Failure from here
+    from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
 
@@ -173,6 +174,10 @@ class Context(Protocol):
 
     @property
     def models(self) -> Models: ...
+
+    async def memories(self) -> Access:
+        """What is remembered, on behalf of whoever started the run."""
+        ...
 
     async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
         """Value of an expression in this step's scope plus `local`. Raises Failure("expression", …)."""
