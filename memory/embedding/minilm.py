@@ -111,7 +111,9 @@ class MiniLM:
         return self._normal(hidden + self._linear(inner, f"{name}output.dense"), f"{name}output.LayerNorm")
 
     def _linear(self, given: Floats, name: str) -> Floats:
-        flat = given.reshape(-1, given.shape[-1]) @ self.weights[f"{name}.weight"].T  # one product: of three axes numpy makes many small ones
+        flat = (
+            given.reshape(-1, given.shape[-1]) @ self.weights[f"{name}.weight"].T
+        )  # one product: of three axes numpy makes many small ones
         flat += self.weights[f"{name}.bias"]
         return flat.reshape(*given.shape[:-1], -1)
 
