@@ -33,8 +33,10 @@ class Choice:
 
     @property
     def by(self) -> By:
-        ways: dict[By, object] = {"id": self.ids, "query": self.query, "source": self.source, "subject": self.subject}
-        given = [way for way, value in ways.items() if (value.strip() if isinstance(value, str) else value)]
+        ways: list[By] = ["query", "source", "subject"]
+        given: list[By] = [way for way in ways if (getattr(self, way) or "").strip()]
+        if self.ids:
+            given.append("id")
         if len(given) != 1:
             raise Invalid("Say what to forget in exactly one way: ids, query, source or subject.")
         return given[0]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from memory import items
+from memory.embedding import EmbeddingFailed
 from memory.items import Embedder, NewMemory
 from memory.names import Choose
 from store import lineage, memories
 from store.memories import Kept, Scope
 from store.postgres import Tenant, Transaction
+
+log = logging.getLogger(__name__)
 
 TRUSTED = 2
 """From this trust on something is said by a person or by ourselves; what has less is never a rule and never ends what a person said."""
@@ -46,6 +50,9 @@ class Desk:
 
     def derived(self, parents: Sequence[str]) -> Desk:
         return replace(self, provenance=self.provenance.derived(parents))
+
+    def unembedded(self) -> Desk:
+        return replace(self, embedder=None)
 
     def memory(self, kind: str, body: str, **more: Any) -> NewMemory:
         """A memory of this desk's provenance; labels and parents of its own join the desk's."""
@@ -96,5 +103,9 @@ class Sheet:
 async def _embed(tenant: Tenant, scope: Scope, new: Sequence[tuple[str, NewMemory]], embedder: Embedder) -> None:
     space = await memories.active_space(tenant, provider=embedder.provider, model=embedder.model, dimensions=embedder.dimensions)
     if space is not None:
-        vectors = await items.embed(embedder, [items.contextual(item) for _, item in new])
+        try:
+            vectors = await items.embed(embedder, [items.contextual(item) for _, item in new])
+        except EmbeddingFailed as failed:  # what is written is written; the next move or fill of the space embeds it
+            log.warning("%s memories have no vector yet: %s", len(new), failed)
+            return
         await memories.put_vectors(tenant, space.id, scope.id, [memory_id for memory_id, _ in new], vectors)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from memory import kinds, names, policies
-from memory.kinds import conversation, document, rule, summary
+from memory import forget, kinds, names, policies
+from memory.kinds import conversation, document, rule, summary, vector
 from memory.writing import Desk, Provenance
 from store import entities, facts, graph, memories
 from store.errors import Denied, Invalid, NotFound
@@ -25,6 +25,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "fact": {"subject": "Ann", "predicate": "lives in", "object": "Oslo"},
     "rule": {"name": "big refunds", "conditions": ["amount > 100"], "actions": ["ask support"], "priority": 3},
     "graph": {"nodes": [{"name": "a"}], "edges": [{"from": "a", "to": "b", "type": "leads_to", "weight": 0.5}]},
+    "vector": {"vector": [1.0, 0.0, 0.0], "text": "east", "key": "e"},
     "document": {"text": "# Title\n\nSome text. More of it.", "source": "https://example.org/a"},
 }
 
@@ -48,7 +49,7 @@ def web(desk: Desk) -> Desk:
 
 
 def test_every_kind_has_an_example_here() -> None:
-    assert set(EXAMPLES) | {"vector"} >= set(kinds.names())
+    assert set(EXAMPLES) == set(kinds.names())
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -267,6 +268,22 @@ async def test_a_document_is_its_pieces_and_its_newer_text_takes_their_place(des
     assert set(new.superseded) == set(old.created)
     page = await memories.page(desk.tenant, [desk.scope.id], kinds=["document", "chunk"])
     assert {row.id for row in page.items} == set(new.created)
+
+
+@pytest.mark.parametrize(("metric", "scores"), [("cosine", [1.0, 0.6]), ("l2", [1.0, 0.528]), ("ip", [1.0, 0.6])])
+async def test_vectors_are_found_by_the_metric_of_their_collection(desk: Desk, metric: str, scores: list[float]) -> None:
+    for key, numbers in {"east": [1.0, 0.0], "north": [0.0, 1.0], "between": [0.6, 0.8]}.items():
+        await kinds.keep(desk, "vector", {"vector": numbers, "key": key, "collection": metric, "metric": metric})
+    await kinds.keep(desk, "vector", {"vector": [-1.0, 0.0], "key": "north", "collection": metric})
+    found = await vector.nearest(desk.tenant, [desk.scope.id], metric, [1.0, 0.0], threshold=0.4)
+    assert [one.body for one in found] == ["east", "between"]
+    assert [round(one.score, 3) for one in found] == scores
+    await forget.forget(desk.tenant, [desk.scope], forget.Choice(query="between"), reason="x")
+    assert [one.body for one in await vector.nearest(desk.tenant, [desk.scope.id], metric, [1.0, 0.0], threshold=0.4)] == ["east"]
+    with pytest.raises(Invalid, match="2 dimensions"):
+        await kinds.keep(desk, "vector", {"vector": [1.0, 0.0, 0.0], "collection": metric})
+    with pytest.raises(NotFound):
+        await vector.nearest(desk.tenant, [desk.scope.id], "other", [1.0, 0.0])
 
 
 async def test_nothing_of_another_organization_is_seen_or_touched(desk: Desk, other_tenant: Tenant) -> None:
