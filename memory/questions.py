@@ -1,4 +1,4 @@
-"""What a question asks for: its terms, the names in it, the days it names, and what its answer will have in it (a time, a number, a place)."""
+"""What a question asks for: its terms, the names and days in it, and what its answer will have (a time, a number, a place)."""
 
 from __future__ import annotations
 

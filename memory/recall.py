@@ -56,7 +56,7 @@ async def recall(
     """The memories of the scopes that answer best, in one round trip; scopes the principal may not read count as empty.
 
     `now`: what "last week" in the query is counted from. A scope with at least k memories that pass the filters answers k, the newest last
-    when too few have to do with the query. A hit that does not fit the rest of the token budget is left out, and smaller ones after it come.
+    when too few have to do with the query. A hit that does not fit the rest of the token budget is left out, smaller ones after it come.
     """
     if not 1 <= k <= MOST:
         raise Invalid(f"k must be between 1 and {MOST}, not {k}.")
