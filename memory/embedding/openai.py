@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's embeddings: OpenAI, Azure, Ollama, vLLM, TEI, LM Studio, llama.cpp, LiteLLM.
 
-The HTTP client is given from outside, for the house has one network policy and it is in there; nothing here opens a connection by itself. The
-dimension is not looked up by the model's name but asked for with one call.
+The HTTP client is given from outside, for the house has one network policy and it is in there; nothing here opens a connection by itself.
+The dimension is not looked up by the model's name but asked for with one call.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class OpenAIEmbedder:
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [_unit(_numbers(row["embedding"])) for row in rows]
-            self.tokens += int((answer.get("usage") or {}).get("total_tokens") or 0)
+            self.tokens += int(cast("dict[str, Any]", answer.get("usage") or {}).get("total_tokens") or 0)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
             raise EmbeddingFailed("The embedding server's answer is not one of OpenAI's form.", transient=False) from None
         sizes = {len(vector) for vector in vectors} | ({self.dimensions} if self.dimensions else set[int]())
@@ -111,7 +111,7 @@ class OpenAIEmbedder:
         return vectors
 
     async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Tries again what may go well later, after what the server asks for or a pause that doubles. Says nothing of the key or the texts."""
+        """Tries again what may go well later, after the pause the server asks for or one that doubles. Errors tell no key, no text."""
         for attempt in range(1, ATTEMPTS + 1):
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 # jitter
             try:

@@ -1,11 +1,11 @@
 """The built-in embedder: a table with a vector per token, of which a text has the mean. No key, no package, no network. English only.
 
-`static.bin` was distilled from all-MiniLM-L6-v2 (scripts/distill_static.py says how; NOTICE says whose it is). Its vectors are a space of their
-own, not comparable with the model's. Word order is not seen, and text in another language meets only the words it shares with English:
-recall then goes by words alone, or by an embedder of your own.
+`static.bin` was distilled from all-MiniLM-L6-v2 (scripts/distill_static.py says how; NOTICE says whose it is). Its vectors are a space of
+their own, not comparable with the model's. Word order is not seen, and text in another language meets only the words it shares with
+English: recall then goes by words alone, or by an embedder of your own.
 
-The file: 8 bytes magic, 4 bytes length of the header, the header as JSON (`dimensions`, `count`, `vocabulary` bytes), the tokens, one a line,
-a float32 scale per token, and a row of int8 per token. A row times its scale is the token's vector with the token's weight in it.
+The file: 8 bytes magic, 4 bytes length of the header, the header as JSON (`dimensions`, `count`, bytes of `vocabulary`), a token a line, a
+float32 scale per token, and a row of int8 per token. A row times its scale is the token's vector with the token's weight in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible embedder against a server on this machine: batches, retries, the dimension, what it costs, and what it does not tell."""
+"""The OpenAI-compatible embedder against a server on this machine: batches, retries, dimension, cost, and what it does not tell."""
 
 from __future__ import annotations
 

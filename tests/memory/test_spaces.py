@@ -22,7 +22,8 @@ pytestmark = pytest.mark.anyio
 
 SCOPE = Query(
     "scope",
-    b"INSERT INTO weft.memory_scopes (org_id, kind, name) VALUES (%(org_id)s::uuid, 'conversation', 'x') RETURNING id, kind, name, user_id::text",
+    b"""INSERT INTO weft.memory_scopes (org_id, kind, name) VALUES (%(org_id)s::uuid, 'conversation', 'x')
+    RETURNING id, kind, name, user_id::text""",
 )
 
 
@@ -50,10 +51,10 @@ async def remembered(tenant: Tenant, how_many: int, embedder: Embedder | None = 
     return [one.id for one in kept]
 
 
-async def scope_of(tenant: Tenant) -> Any:
-    number = await tenant.one(SCOPE, dict)
-    assert number
-    return memories.Scope(**number)
+async def scope_of(tenant: Tenant) -> memories.Scope:
+    scope = await tenant.one(SCOPE, memories.Scope)
+    assert scope
+    return scope
 
 
 async def moved(tenant: Tenant, embedder: Embedder) -> list[Progress]:
@@ -155,7 +156,8 @@ async def test_the_table_of_a_space_is_narrow_and_secured(tenant: Tenant, admin_
     space = await spaces.register(tenant, Short())
     with psycopg.connect(admin_url) as admin:
         column = admin.execute(
-            """SELECT format_type(a.atttypid, a.atttypmod), a.attstorage::text, c.relrowsecurity AND c.relforcerowsecurity, c.relowner::regrole::text
+            """SELECT format_type(a.atttypid, a.atttypmod), a.attstorage::text, c.relrowsecurity AND c.relforcerowsecurity,
+              c.relowner::regrole::text
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.oid = %s::regclass AND a.attname = 'e'""",
             (f"weft.memory_vectors_{space.id}",),
         ).fetchone()
