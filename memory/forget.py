@@ -121,7 +121,9 @@ async def _worded(session: Session, scope_ids: Sequence[int], text: str, *, whol
     for scope_id in scope_ids:
         terms = " & ".join(words.quoted(words.key(scope_id, term)) for term in dict.fromkeys(words.terms(needle)))
         for row in await forgetting.by_words(session, scope_id, terms, needle, escaped):
-            if not whole or _names(needle, f"{row.speaker or ''}\n{row.title or ''}\n{row.body}"):
+            if not whole or _names(
+                needle, "\n".join((row.speaker or "", row.title or "", row.body, json.dumps(row.data, ensure_ascii=False)))
+            ):
                 found.append(row.id)
     return found
 

@@ -19,6 +19,7 @@ class Worded:
     body: str
     title: str | None
     speaker: str | None
+    data: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[])
 
 -- name: by_words
 -- What holds all of the words, or the text as it stands anywhere a memory has text; also what was retracted.
-SELECT m.id::text, m.body, m.title, m.speaker FROM weft.memories m
+SELECT m.id::text, m.body, m.title, m.speaker, m.data FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint
   AND ((%(terms)s::text <> '' AND m.terms @@ %(terms)s::text::tsquery)
     OR position(lower(%(needle)s::text) IN lower(concat_ws(chr(31), m.speaker, m.title, m.body, m.collection, m.series, m.source, m.author,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from memory.items import digest
+from memory.items import TRUST, digest
 from memory.kinds import Given, Moment, Outcome, Short, Text
 from memory.policies import Window
 from memory.writing import Desk
@@ -48,7 +48,7 @@ class Buffer:
 async def keep(desk: Desk, item: Item) -> Outcome:
     """Appends what is new, in order, with numbers that leave no gap, also when several append at once."""
     made = [
-        desk.memory(
+        _desk_of(desk, message.role).memory(
             "turn", message.text, speaker=message.speaker, role=message.role, series=item.session, occurred_at=message.at,
             data=message.data, identity=_identity(item.session, message), **message.common(),
         )
@@ -84,6 +84,13 @@ def show(memory: Memory) -> dict[str, Any]:
         "session": memory.series, "seq": memory.seq, "speaker": memory.speaker, "role": memory.role, "text": memory.body,
         "at": memory.occurred_at.isoformat() if memory.occurred_at else None, "tokens": memory.tokens, "data": memory.data,
     }  # fmt: skip
+
+
+def _desk_of(desk: Desk, role: str) -> Desk:
+    """Whoever hands a conversation in, what a tool said in it is a tool's, and what a model said is a model's."""
+    said = {"tool": "tool", "assistant": "agent"}.get(role)
+    own = desk.provenance
+    return desk if said is None or TRUST[own.origin] <= TRUST[said] else replace(desk, provenance=replace(own, origin=said))
 
 
 def _identity(session: str, message: Message) -> str:

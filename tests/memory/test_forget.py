@@ -134,6 +134,18 @@ async def test_a_page_that_contradicts_a_person_changes_nothing_of_what_the_pers
     assert {(one.object, one.trust) for one in found} == {("paris", 2), ("rome", 1)}
 
 
+async def test_what_a_tool_said_in_a_persons_conversation_is_still_a_tools(desk: Desk) -> None:
+    await remember(desk, "Dora lives in Paris.", at=TOLD)
+    roles = [
+        {"text": "Dora lives in Rome.", "role": "tool", "at": TOLD},
+        {"text": "Dora lives in Oslo.", "role": "assistant", "at": TOLD - timedelta(1)},
+    ]
+    kept = await remember(desk, {"messages": roles}, kind="conversation")
+    assert [row.trust for row in await memories.get(desk.tenant, kept.kept.created)] == [1, 2]
+    found = await facts.about(desk.tenant, [desk.scope.id], ["dora"], min_trust=2)
+    assert [one.object for one in found] == ["paris"]
+
+
 async def test_labels_go_with_what_is_concluded(desk: Desk) -> None:
     private = Desk(tenant=desk.tenant, scope=desk.scope, provenance=Provenance(labels=("private",)))
     await remember(private, "I live in Paris.", speaker="Dora", at=TOLD)
@@ -168,13 +180,14 @@ async def test_hidden_words_in_every_kind_are_nowhere_after_forgetting(desk: Des
 
 
 async def test_forgetting_somebody_takes_all_names_and_leaves_others(desk: Desk, admin: psycopg.AsyncConnection[Any]) -> None:
+    await kinds.keep(desk, "conversation", {"messages": [{"text": "see the data", "data": {"who": "Zeb"}}]})
     await kinds.keep(desk, "entity", {"name": "Zebulon Quick", "aliases": ["Zeb"], "relations": [{"type": "knows", "to": "Ann"}]})
     await remember(desk, "Zeb lives in Oslo.", speaker="Ann", at=TOLD)
     await remember(desk, "I went to see a friend.", speaker="Zeb", at=TOLD)
     await remember(desk, "I live in Rome.", speaker="Ann", at=TOLD)
     done = await forget.forget(desk.tenant, [desk.scope], Choice(subject="zebulon quick"), reason="asked to")
     assert await holding(admin, "zeb") == []
-    assert done.counts["turn"] == 2
+    assert done.counts["turn"] == 3
     assert [one.object for one in await facts.about(desk.tenant, [desk.scope.id], ["ann"])] == ["rome"]
 
 
