@@ -12,14 +12,15 @@ from uuid import UUID
 
 from graphs.nodetype import Failure
 from memory import forget as forgetting
+from memory import importing, scopes, spaces
 from memory import kinds as kinds_of_memory
 from memory import recall as hybrid
 from memory import remember as remembering
-from memory import scopes, spaces
 from memory.embedding import EmbeddingFailed
 from memory.forget import Choice
 from memory.items import Embedder
 from memory.kinds import Outcome
+from memory.reading import Passage
 from memory.recall import Hit, Recalled
 from memory.scopes import Principal
 from memory.writing import Desk, Provenance
@@ -123,6 +124,18 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a file's contents are kept as."""
+
+    name: str
+    title: str
+    collection: str = "documents"
+    scope: str = OWN
+    origin: str = "document"
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """`how`: by what the hits were found, in words."""
 
@@ -209,6 +222,27 @@ async def _desk(access: Access, wanted: Remembrance) -> Desk:
         created_by=access.principal.user_id,
     )
     return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=await _ready(access))
+
+
+async def keep_passages(access: Access, source: Source, passages: Sequence[Passage]) -> Outcome:
+    """Keeps documents, or up to some hundreds of rows of a list. Once more changes nothing. Raises Invalid, Denied."""
+    about = Remembrance(scope=source.scope, origin=source.origin, source=source.name, labels=source.labels)
+    desk = await _desk(access, about)
+    rows = [passage for passage in passages if passage.row is not None]
+    outcome = await importing.keep_rows(desk, source.collection, source.title, rows) if rows else Outcome()
+    for passage in passages:
+        if passage.row is None:
+            item = {"text": passage.text, "title": passage.title or source.title, "collection": source.collection, "at": passage.at}
+            outcome.add(await kinds_of_memory.keep(desk, "document", {**item, "data": passage.data or None}))
+    return outcome
+
+
+async def reembed(access: Access) -> AsyncGenerator[tuple[int, int]]:
+    """Makes the vectors that are missing in the configured embedder's space and goes over to it: how many there are, of how many."""
+    if access.embedder is None:
+        raise Invalid("no embedder is configured (WEFT_EMBEDDER)")
+    async for progress in spaces.move(access.tenant, access.embedder):
+        yield progress.done, progress.total
 
 
 _registered: set[tuple[str, str, str, int]] = set()

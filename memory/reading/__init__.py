@@ -1,6 +1,6 @@
 """Files as texts to remember: one reader per format, found by folder and chosen by the file's ending.
 
-A reader is one module: ENDINGS, and `read(path)`, which yields a document's text in one piece, or a list row by row.
+A reader is one module: ENDINGS, LIST (True: rows), and `read(path)`, which yields a document's text in one piece, or a list row by row.
 Nothing is fetched, run or looked up on the way. Raises Invalid for a file that is not what its ending says.
 """
 
@@ -58,6 +58,11 @@ def read(path: Path) -> Iterator[Passage]:
     if reader is None:
         raise Invalid(f"{path.name}: there is no reader for this kind of file; there are readers for {', '.join(sorted(readers()))}.")
     return (passage for passage in reader.read(path) if passage.text.strip())
+
+
+def is_list(path: Path) -> bool:
+    """Whether it holds rows and not one text."""
+    return bool(getattr(reader_of(path), "LIST", False))
 
 
 def whole(path: Path) -> bytes:

@@ -10,6 +10,7 @@ from memory.reading import Passage, encoding_of, row
 from store.errors import Invalid
 
 ENDINGS = (".csv", ".tsv")
+LIST = True
 BETWEEN = ",;\t|"
 
 

@@ -11,6 +11,7 @@ from memory.reading import Passage, encoding_of, row
 from store.errors import Invalid
 
 ENDINGS = (".jsonl", ".ndjson")
+LIST = True
 
 
 def read(path: Path) -> Iterator[Passage]:
