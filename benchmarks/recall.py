@@ -39,7 +39,7 @@ from store.postgres import Database, Tenant
 DATA = Path(__file__).parents[2] / "shared" / "data" / "locomo_dev.json"
 DEPTHS = (5, 10, 20)
 BUDGETS = {1_000: 15.0, 10_000: 40.0, 100_000: 120.0}  # ms, p95
-ROUNDS = 60
+ROUNDS = 30
 SIZES = (30, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 Ask = Callable[[str], Awaitable[list[str]]]
 """A question's answer: names of turns, the best first."""
@@ -188,7 +188,7 @@ async def peers(admin_url: str, store_url: str, embedder: Embedder, talks: Seque
         def asking(query: str, talk: Conversation, *, embeds: bool) -> Ask:
             async def ask(text: str) -> list[str]:
                 vector = (await items.embed(embedder, [text], query=True))[0] if embeds else None
-                return [name for (name,) in admin.execute(query, {"talk": talk.name, "text": text, "vector": vector}).fetchall()]
+                return [name for (name,) in admin.execute(query.encode(), {"talk": talk.name, "text": text, "vector": vector}).fetchall()]
 
             return ask
 

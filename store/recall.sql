@@ -19,11 +19,20 @@ hits AS MATERIALIZED (       -- a lexeme per scope and term; what is rare here s
     WINDOW same AS (PARTITION BY (%(terms)s::int[])[h.key])),
 worded AS MATERIALIZED (     -- BM25, k1 1.2, b 0.75
     SELECT h.id, sum(h.idf * h.tf * 2.2 / (h.tf + 1.2 * (0.25 + 0.75 * h.length / (SELECT length FROM measure)))) AS score
-    FROM hits h GROUP BY h.id ORDER BY score DESC LIMIT 400),
+    FROM hits h GROUP BY h.id ORDER BY score DESC LIMIT 200),
 near AS MATERIALIZED (       -- exact: a shared index would lose what other scopes crowd out
     SELECT v.memory_id AS id, 1 - (v.e <=> %(vector)s::text::halfvec) AS score FROM weft.memory_vectors_0 v
     WHERE %(vector)s::text IS NOT NULL AND v.org_id = %(org_id)s::uuid AND v.scope_id = ANY ((SELECT ids FROM readable)::bigint[])
-    ORDER BY v.e <=> %(vector)s::text::halfvec LIMIT CASE WHEN %(filtered)s::boolean THEN NULL ELSE 400 END),
+      AND (NOT %(filtered)s::boolean OR EXISTS (SELECT FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = v.memory_id
+      AND m.trust >= %(least_trust)s::int
+      AND CASE WHEN %(known_at)s::timestamptz IS NULL THEN m.retracted_at IS NULL
+          ELSE m.recorded_at <= %(known_at)s::timestamptz AND (m.retracted_at IS NULL OR m.retracted_at > %(known_at)s::timestamptz) END
+      AND (m.valid_from IS NULL OR m.valid_from <= (SELECT at FROM moment)) AND (m.valid_to IS NULL OR m.valid_to > (SELECT at FROM moment))
+      AND (m.expires_at IS NULL OR m.expires_at > (SELECT at FROM moment))
+      AND (%(kinds)s::text[] IS NULL OR m.kind = ANY (%(kinds)s::text[])) AND (%(collection)s::text IS NULL OR m.collection = %(collection)s::text)
+      AND (%(series)s::text IS NULL OR m.series = %(series)s::text) AND (%(speaker)s::text IS NULL OR m.speaker = %(speaker)s::text)
+      AND (%(source)s::text IS NULL OR m.source = %(source)s::text) AND (%(labels)s::text[] IS NULL OR m.labels @> %(labels)s::text[])))
+    ORDER BY v.e <=> %(vector)s::text::halfvec LIMIT 200),
 named AS MATERIALIZED (
     SELECT DISTINCT n.entity_id FROM weft.memory_names n
     WHERE n.org_id = %(org_id)s::uuid AND n.scope_id = ANY ((SELECT ids FROM readable)::bigint[]) AND n.name = ANY (%(names)s::text[]) LIMIT 20),
@@ -37,7 +46,7 @@ linked AS MATERIALIZED (     -- what is said of an entity the question names, an
     (SELECT e.memory_id FROM weft.memory_edges e
      WHERE e.org_id = %(org_id)s::uuid AND e.to_id = ANY (ARRAY(SELECT entity_id FROM named)) LIMIT 200)),
 best AS MATERIALIZED (       -- the best by either, whose neighbours are looked at as well
-    (SELECT id FROM worded ORDER BY score DESC LIMIT 80) UNION (SELECT id FROM near ORDER BY score DESC LIMIT 80)),
+    (SELECT id FROM worded ORDER BY score DESC LIMIT 60) UNION (SELECT id FROM near ORDER BY score DESC LIMIT 60)),
 around AS MATERIALIZED (
     SELECT id FROM worded UNION SELECT id FROM near UNION SELECT id FROM linked
     UNION
