@@ -87,6 +87,13 @@ async def mention(session: Session, memory_id: str, entity_ids: Sequence[str]) -
     return made
 
 
+async def mention_pairs(session: Session, pairs: Sequence[tuple[str, str]]) -> None:
+    """The same of many memories: (memory, entity)."""
+    memory_ids, entity_ids = [memory_id for memory_id, _ in pairs], [entity_id for _, entity_id in pairs]
+    if await session.execute(SQL.mention_pairs, memory_ids=memory_ids, entity_ids=entity_ids):
+        await session.execute(SQL.weigh, ids=sorted(set(entity_ids)))
+
+
 async def merge(
     tenant: Tenant, scope_id: int, from_id: str, into_id: str, *, method: str = "person", score: float = 1.0, by: str | None = None
 ) -> str:

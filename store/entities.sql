@@ -38,6 +38,14 @@ SELECT %(org_id)s::uuid, e.id, m.id FROM weft.memories m, weft.memories e
 WHERE m.org_id = %(org_id)s::uuid AND m.id = %(memory_id)s::uuid AND e.org_id = m.org_id AND e.id = ANY(%(entity_ids)s::uuid[])
 ON CONFLICT (org_id, entity_id, memory_id) DO NOTHING;
 
+-- name: mention_pairs
+INSERT INTO weft.memory_mentions (org_id, entity_id, memory_id)
+SELECT DISTINCT %(org_id)s::uuid, e.id, m.id
+FROM unnest(%(memory_ids)s::uuid[], %(entity_ids)s::uuid[]) AS v(memory_id, entity_id)
+  JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = v.memory_id
+  JOIN weft.memories e ON e.org_id = m.org_id AND e.id = v.entity_id
+ON CONFLICT (org_id, entity_id, memory_id) DO NOTHING;
+
 -- name: root
 -- What an entity was merged into, or itself.
 SELECT coalesce((SELECT g.root_id FROM weft.memory_merges g WHERE g.org_id = e.org_id AND g.from_id = e.id), e.id) AS id

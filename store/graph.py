@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from store.errors import Invalid
-from store.postgres import Session
+from store.postgres import Session, Transaction
 from store.queries import load
 
 SQL = load(__file__)
@@ -54,9 +54,9 @@ class Community:
 ROWS = {"neighbours": Neighbour, "paths": Way, "communities": Community}
 
 
-async def connect(session: Session, memory_id: str, from_id: str, to_id: str, type: str, weight: float = 1.0) -> None:
+async def connect(session: Transaction, memory_id: str, from_id: str, to_id: str, type: str, weight: float = 1.0) -> None:
     """Makes a memory the edge between two nodes, or sets the weight of the edge it is."""
-    await session.execute(SQL.connect, memory_id=memory_id, from_id=from_id, to_id=to_id, type=type, weight=weight)
+    await session.queue(SQL.connect, memory_id=memory_id, from_id=from_id, to_id=to_id, type=type, weight=weight)
 
 
 async def neighbours(

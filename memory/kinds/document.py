@@ -46,6 +46,8 @@ async def keep(desk: Desk, item: Item) -> Outcome:
     async with desk.sheet() as sheet:
         await conversations.lock(sheet.transaction, desk.scope.id)
         row = await sheet.keep_one(made)
+        if not row.created:  # with its pieces, in one transaction
+            return Outcome(known=[row.id])
         kept = await sheet.keep([
             desk.memory(
                 "chunk", piece.body, title=" › ".join(dict.fromkeys((title, *piece.headings))), collection=item.collection, series=row.id,
@@ -55,7 +57,7 @@ async def keep(desk: Desk, item: Item) -> Outcome:
             for number, piece in enumerate(pieces, 1)
         ])  # fmt: skip
         older: list[str] = []
-        if source is not None and row.created:
+        if source is not None:
             trust = await desk.trust(sheet.transaction)
             older = await documents.older(sheet.transaction, desk.scope.id, item.collection, source, row.id, max_trust=trust)
             await facts.retract(sheet.transaction, older, f"replaced by {row.id}")

@@ -46,16 +46,28 @@ class Found:
     created: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    from_id: str
+    from_name: str
+    to_id: str
+    to_name: str
+    relation: Relation
+
+
 async def keep(desk: Desk, item: Item) -> Outcome:
     outcome = Outcome()
     async with desk.sheet() as sheet:
         await entities.lock(sheet.transaction, desk.scope.id)
         found = await ensure(desk, sheet, item, literal=True)
         (outcome.created if found.created else outcome.known).append(found.id)
+        edges: list[Between] = []
         for relation in item.relations:
             other = await ensure(desk, sheet, Item(name=relation.to, type=relation.to_type), literal=True)
             outcome.add(Outcome(created=[other.id] if other.created else [], known=[] if other.created else [other.id]))
-            outcome.add(await relate(desk, sheet, found.id, item.name, other.id, relation.to, relation))
+            edges.append(Between(from_id=found.id, from_name=item.name, to_id=other.id, to_name=relation.to, relation=relation))
+        if edges:
+            outcome.add(await relate(desk, sheet, edges))
     return outcome
 
 
@@ -76,17 +88,27 @@ async def ensure(desk: Desk, sheet: Sheet, item: Item, *, literal: bool, row: st
     return Found(id=known.id, name=names.compared(known.title or item.name), created=False)
 
 
-async def relate(desk: Desk, sheet: Sheet, from_id: str, from_name: str, to_id: str, to_name: str, relation: Relation) -> Outcome:
-    made = desk.memory(
-        "edge", f"{from_name} {relation.type.replace('_', ' ')} {to_name}", speaker=from_name, title=relation.type,
-        data={"from": from_name, "type": relation.type, "to": to_name, "weight": relation.weight},
-        identity=f"{from_id}\x1f{relation.type}\x1f{to_id}", **relation.common(),
+async def relate(desk: Desk, sheet: Sheet, edges: Sequence[Between]) -> Outcome:
+    """Edges between entities; one of the same type that stands has its weight set, unless it is trusted more."""
+    session = sheet.transaction
+    kept = await sheet.keep([_edge(desk, edge) for edge in edges])
+    trust = await desk.trust(session)
+    known = await memories.least_trust(session, [row.id for row in kept])
+    for row, edge in zip(kept, edges, strict=True):
+        if trust >= known[row.id]:
+            await graph.connect(session, row.id, edge.from_id, edge.to_id, edge.relation.type, edge.relation.weight)
+    pairs = [(row.id, end) for row, edge in zip(kept, edges, strict=True) for end in (edge.from_id, edge.to_id)]
+    await entities.mention_pairs(session, pairs)
+    return Outcome(created=[row.id for row in kept if row.created], known=[row.id for row in kept if not row.created])
+
+
+def _edge(desk: Desk, edge: Between) -> NewMemory:
+    relation = edge.relation
+    return desk.memory(
+        "edge", f"{edge.from_name} {relation.type.replace('_', ' ')} {edge.to_name}", speaker=edge.from_name, title=relation.type,
+        data={"from": edge.from_name, "type": relation.type, "to": edge.to_name, "weight": relation.weight},
+        identity=f"{edge.from_id}\x1f{relation.type}\x1f{edge.to_id}", **relation.common(),
     )  # fmt: skip
-    kept = await sheet.keep_one(made)
-    if kept.created or await desk.trust(sheet.transaction) >= (await memories.least_trust(sheet.transaction, [kept.id]))[kept.id]:
-        await graph.connect(sheet.transaction, kept.id, from_id, to_id, relation.type, relation.weight)
-    await entities.mention(sheet.transaction, kept.id, [from_id, to_id])
-    return Outcome(created=[kept.id]) if kept.created else Outcome(known=[kept.id])
 
 
 def show(memory: Memory) -> dict[str, Any]:

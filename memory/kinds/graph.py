@@ -50,9 +50,18 @@ async def keep(desk: Desk, item: Item) -> Outcome:
             found = await entity_kind.ensure(desk, sheet, made, literal=True, row="node")
             ids[name] = found.id
             outcome.add(Outcome(created=[found.id]) if found.created else Outcome(known=[found.id]))
-        for edge in item.edges:
-            relation = entity_kind.Relation(type=edge.type, to=edge.to, weight=edge.weight, **edge.common())
-            outcome.add(await entity_kind.relate(desk, sheet, ids[edge.source], edge.source, ids[edge.to], edge.to, relation))
+        edges = [
+            entity_kind.Between(
+                from_id=ids[edge.source],
+                from_name=edge.source,
+                to_id=ids[edge.to],
+                to_name=edge.to,
+                relation=entity_kind.Relation(type=edge.type, to=edge.to, weight=edge.weight, **edge.common()),
+            )
+            for edge in item.edges
+        ]
+        if edges:
+            outcome.add(await entity_kind.relate(desk, sheet, edges))
     return outcome
 
 
