@@ -210,7 +210,7 @@ CREATE FUNCTION weft.memory_hits(scopes bigint[], keys text[], least_trust int, 
   LANGUAGE sql STABLE ROWS 2000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT k.place::int, m.id, m.scope_id, coalesce(m.series, m.id::text), coalesce(m.seq, 0), m.length,
-    greatest(1, round((1 / (1.6449340668 * (1.0000001 - ts_rank('{1,1,1,1}'::real[], m.terms, k.query))) - 0.5)::numeric))::float8
+    greatest(1, round(1 / (1.6449340668 * (1.0000001 - ts_rank('{1,1,1,1}'::real[], m.terms, k.query))) - 0.5))
   FROM (SELECT place, ('''' || replace(replace(key, '\', '\\'), '''', '''''') || '''')::tsquery AS query
         FROM unnest(keys) WITH ORDINALITY AS k(key, place)) k
   CROSS JOIN LATERAL (SELECT * FROM weft.memories m WHERE m.terms @@ k.query OFFSET 0) m

@@ -74,7 +74,7 @@ rows AS MATERIALIZED (
       m.importance, m.pinned, coalesce(m.occurred_at, m.recorded_at) AS told_at,
       (lower(m.speaker) = ANY (%(names)s::text[]) OR split_part(lower(m.speaker), ' ', 1) = ANY (%(names)s::text[])) IS TRUE AS spoken,
       (strpos(m.body, '?') > 0 OR strpos(m.body, '？') > 0)::int AS asks,
-      CASE WHEN %(expected)s::text IS NULL THEN false ELSE left(m.body, 2000) ~ %(expected)s::text END AS expected,
+      CASE WHEN %(expected)s::text IS NULL OR m.id <> ALL (ARRAY(SELECT id FROM best)) THEN false ELSE left(m.body, 2000) ~ %(expected)s::text END AS expected,
       CASE WHEN %(days_from)s::timestamptz[] = '{}' THEN false ELSE
         EXISTS (SELECT FROM unnest(%(days_from)s::timestamptz[], %(days_to)s::timestamptz[]) AS d(f, t)
           WHERE m.occurred_at >= d.f AND m.occurred_at < d.t OR m.valid_from >= d.f AND m.valid_from < d.t) END AS dated
