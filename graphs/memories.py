@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from graphs.nodetype import QUOTED, Failure
@@ -155,7 +155,7 @@ def parse_scope(text: str) -> tuple[scopes.Kind, str, bool]:
     kind, _, name = text.removeprefix(PRIVATE).partition(":")
     if kind not in scopes.KINDS:
         raise Invalid(f"A scope is user, organization, or agent:, conversation:, workflow: or run: and a name; not {text[:100]!r}.")
-    return cast("scopes.Kind", kind), name, private
+    return kind, name, private
 
 
 def spelled(scope: Scope) -> str:

@@ -64,7 +64,8 @@ async def run(config: Config, context: Context) -> Json:
     )
     with in_step():
         kept = await memories.remember(await context.memories(), wanted)
-    return {**{name: [] for name in ("known", "concluded", "superseded", "contested")}, **outcome_view(kept)}
+    nothing: dict[str, Json] = {name: [] for name in ("known", "concluded", "superseded", "contested")}
+    return {**nothing, **outcome_view(kept)}
 
 
 def _once(config: Config, key: str) -> dict[str, Json] | None:
