@@ -10,6 +10,7 @@ from graphs.expressions import Evaluator
 from graphs.models import Models
 from graphs.outbound import Outbound
 from graphs.pinning import Pins
+from memory.items import Embedder
 from store.postgres import Database, Tenant
 
 
@@ -22,6 +23,7 @@ class Runtime:
     variables: Mapping[str, str]  # `env` of expressions: set by the operator, not secret
     engine: Engine
     pins: Pins = field(default_factory=Pins)
+    embedder: Embedder | None = None  # None: memories are found by their words alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

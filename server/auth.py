@@ -23,14 +23,16 @@ class Scope(StrEnum):
     RUN = "run"  # start and control runs, send events, reset circuits
     TASK = "task"  # answer questions put to people
     AUTHOR = "author"  # write, test and publish workflows; run a definition that was never published
+    MEMORY_READ = "memory:read"  # recall and read memories of the scopes that are one's own or everybody's
+    MEMORY_WRITE = "memory:write"  # remember and forget; the role says in whose scopes
     ADMIN = "admin"  # the house: workers, limits of the organization
 
 
 ROLES: Mapping[str, frozenset[Scope]] = MappingProxyType(
     {
-        "viewer": frozenset({Scope.READ}),
-        "operator": frozenset({Scope.READ, Scope.RUN, Scope.TASK}),
-        "builder": frozenset({Scope.READ, Scope.RUN, Scope.TASK, Scope.AUTHOR}),
+        "viewer": frozenset({Scope.READ, Scope.MEMORY_READ}),
+        "operator": frozenset({Scope.READ, Scope.RUN, Scope.TASK, Scope.MEMORY_READ, Scope.MEMORY_WRITE}),
+        "builder": frozenset({Scope.READ, Scope.RUN, Scope.TASK, Scope.AUTHOR, Scope.MEMORY_READ, Scope.MEMORY_WRITE}),
         "owner": frozenset(Scope),
     }
 )

@@ -65,6 +65,7 @@ async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Ru
 
 
 async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database) -> Runtime:
+    from graphs.embedders import open_embedder
     from graphs.engine import Engine
     from graphs.expressions import Evaluator
     from graphs.models import Models, ModelSettings
@@ -75,18 +76,26 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     evaluator = await stack.enter_async_context(Evaluator())
     policy = Policy(allow_hosts=settings.allow_hosts, allow_nets=settings.allow_nets)
     outbound = await stack.enter_async_context(Outbound(policy))
-    models = Models(
-        ModelSettings(
-            default=settings.model,
-            openai_api_key=settings.openai_api_key,
-            openai_base_url=settings.openai_base_url,
-            anthropic_api_key=settings.anthropic_api_key,
-            anthropic_base_url=settings.anthropic_base_url,
-        ),
-        outbound,
+    chosen = ModelSettings(
+        default=settings.model,
+        openai_api_key=settings.openai_api_key,
+        openai_base_url=settings.openai_base_url,
+        anthropic_api_key=settings.anthropic_api_key,
+        anthropic_base_url=settings.anthropic_base_url,
     )
+    models = Models(chosen, outbound)
+    embedder = await open_embedder(settings.embedder, chosen, outbound)
     keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
-    engine = Engine(database, evaluator, outbound, models, variables=settings.variables, slots=settings.max_runs, checkpoint_keys=keys)
+    engine = Engine(
+        database,
+        evaluator,
+        outbound,
+        models,
+        variables=settings.variables,
+        slots=settings.max_runs,
+        checkpoint_keys=keys,
+        embedder=embedder,
+    )
     return Runtime(
         database=database,
         evaluator=evaluator,
@@ -94,6 +103,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         models=models,
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
+        embedder=embedder,
     )
 
 

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(default=None, validation_alias=_also("OPENAI_BASE_URL"))
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=_also("ANTHROPIC_API_KEY"))
     anthropic_base_url: str | None = Field(default=None, validation_alias=_also("ANTHROPIC_BASE_URL"))
+    embedder: str = Field(
+        default="builtin",
+        min_length=1,
+        max_length=200,
+        description="what embeds memories: builtin, none, minilm, or an OpenAI-compatible model",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 

@@ -14,12 +14,14 @@ from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
 from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
-from store import runs, waits
+from memory.scopes import Principal
+from store import identities, runs, waits
 
 if TYPE_CHECKING:
     from graphs.engine.asking import OpenWait
     from graphs.engine.body import BodyRun
     from graphs.engine.step import Step
+    from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
 
@@ -64,6 +66,14 @@ class StepContext:
     @property
     def models(self) -> Models:
         return self._drive.engine.models.of(self._drive.tenant)
+
+    async def memories(self) -> Access:
+        from graphs.memories import Access
+
+        tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
+        user = await patiently(lambda: identities.get_user(tenant, user_id))
+        principal = Principal(user_id=user.id, role=user.role)
+        return Access(tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self.run_id)
 
     @property
     def put_down(self) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from graphs.compiler import Graph
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from memory.items import Embedder
 
 LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
 CACHED_PLANS = 256
@@ -58,10 +59,12 @@ class Engine:
         clock: Callable[[], datetime | None] = lambda: None,
         fused: bool = True,
         checkpoint_keys: Sequence[bytes] = (),
+        embedder: Embedder | None = None,
     ) -> None:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
         self.checkpoint_keys = checkpoint_keys
+        self.embedder = embedder
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)

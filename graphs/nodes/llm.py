@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from graphs.definition import Closed, Duration, Json, Retry, Schema, seconds
 from graphs.documents import is_array, is_object, is_text
 from graphs.models import Message, vendors
-from graphs.nodetype import Context, Effect, Family, Templated
+from graphs.nodetype import QUOTED, Context, Effect, Failure, Family, Templated
 
 SUMMARY = "Ask a language model. With `output_schema` the output is an object that fits it; otherwise `text`, with `model` and `usage`."
 FAMILY: Family = "ai"
@@ -94,6 +94,9 @@ def output(config: Config) -> Schema:
 
 
 async def run(config: Config, context: Context) -> Json:
+    if config.system and QUOTED in config.system:
+        message = "`system` holds recalled memories, which may be anybody's words; put them into `prompt`"
+        raise Failure("memory_in_system", message)
     asked = [Message(role="user", text=config.prompt)]
     answer = await context.models.complete(
         config.model,

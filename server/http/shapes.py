@@ -329,3 +329,82 @@ class OpenApiDocument(BaseModel):
 class Health(Shape):
     status: Literal["ok", "unavailable"]
     checks: dict[str, str] = {}
+
+
+class Remembered(Shape):
+    """Ids: of what was said itself (created, or known already), and of what was concluded from it."""
+
+    scope: str
+    created: list[str]
+    known: list[str] = []
+    concluded: list[str] = []
+    superseded: list[str] = []
+    contested: list[str] = []
+
+
+Trust = Literal["quarantined", "from outside", "from an agent", "said by a person"]
+
+
+class MemoryHit(Shape):
+    """A memory that was found: quoted data, with where it is from and why it is here."""
+
+    memory_id: str
+    kind: str
+    quote: str
+    title: str | None = None
+    speaker: str | None = None
+    at: str | None = None
+    valid_from: str | None = None
+    valid_to: str | None = None
+    source: str | None = None
+    author: str | None = None
+    trust: Trust
+    labels: list[str] = []
+    scope: str
+    score: float
+    why: dict[str, float] = Field(default={}, description="what the score is made of")
+    highlights: list[list[int]] = Field(default=[], description="[start, end] of words of the query in the quote, in characters")
+
+
+class Recalled(Shape):
+    memories: list[MemoryHit]
+    found_by: str
+    tokens: int
+    left_out: int = Field(description="hits that the token budget had no room for")
+    next_cursor: str | None = None
+
+
+class MemoryDetail(BaseModel):
+    """What every kind has; the fields of its own kind stand beside it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    kind: str
+    importance: float
+    origin: str
+    source: str | None = None
+    author: str | None = None
+    trust: Trust
+    labels: list[str] = []
+    recorded_at: str
+    retracted_at: str | None = None
+
+
+class MemoryPage(Shape):
+    memories: list[MemoryDetail]
+    total: int
+    next_cursor: str | None = None
+
+
+class MemoryExport(Shape):
+    memories: list[MemoryDetail]
+
+
+class Forgotten(Shape):
+    """What is gone with all that was derived from it; without a receipt it was only counted."""
+
+    count: int
+    kinds: dict[str, int]
+    runs: list[str] = Field(description="runs they came from, whose own records may hold the same words")
+    receipt_id: str | None = None

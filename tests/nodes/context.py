@@ -9,6 +9,7 @@ from typing import Any, Literal
 from graphs.catalogue import node_types
 from graphs.definition import Json
 from graphs.expressions import Evaluator
+from graphs.memories import Access
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
@@ -28,6 +29,9 @@ class FakeContext:
     attempt: int = 1
     idempotency_key: str = "run-1/step"
     put_down: bool = False
+
+    async def memories(self) -> Access:
+        raise AssertionError("this step remembers nothing")
 
     async def evaluate(self, expression: str, local: Mapping[str, Json] | None = None) -> Json:
         assert self.evaluator

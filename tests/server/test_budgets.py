@@ -88,6 +88,6 @@ def test_guide_sections_are_short_and_all_offered() -> None:
 
 async def test_a_viewer_sees_only_what_it_may_call() -> None:
     names = {tool.name for tool in await listed("viewer")}
-    assert names == {name for name, file in tool_files().items() if file.scope == "read"}
+    assert names == {name for name, file in tool_files().items() if file.scope in ("read", "memory:read")}
     assert "create_workflow" not in names
     assert {tool.name for tool in await listed("no such role")} == set()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError
 
-from graphs import circuits, signals
+from graphs import circuits, memories, signals
+from graphs.memories import Remembrance
 from server.app import OPERATIONS
 from server.tools import tool_files
 from store.ids import new_id
@@ -27,16 +28,25 @@ class Names:
     workflow_id: str
     run_id: str
     task_id: str
+    memory_id: str
     target: str = "https://nobody.example.com"
 
     def masked(self, text: str) -> str:
         """The text with our own ids and names taken out."""
-        for value in (self.target, self.workflow_id, self.run_id, self.task_id, self.workflow, self.workflow.replace("-", "_")):
+        for value in (
+            self.target,
+            self.workflow_id,
+            self.run_id,
+            self.task_id,
+            self.memory_id,
+            self.workflow,
+            self.workflow.replace("-", "_"),
+        ):
             text = text.replace(value, "?")
-        return re.sub(r'"now":"[^"]*"', "", text)
+        return re.sub(r'"(now|receipt_id)":"[^"]*"', "", text)
 
 
-NOBODY = Names(workflow="ask-these", workflow_id=new_id(), run_id=new_id(), task_id=new_id())
+NOBODY = Names(workflow="ask-these", workflow_id=new_id(), run_id=new_id(), task_id=new_id(), memory_id=new_id())
 
 
 @pytest.fixture
@@ -50,7 +60,10 @@ async def theirs(stranger: House) -> Names:
     workflow = await authoring.get(stranger.runtime, stranger.actor(), name)
     target = "https://theirs.example.com"
     await circuits.limit(stranger.tenant, target, "10/s", None)
-    return Names(workflow=name, workflow_id=workflow.id, run_id=run.id, task_id=run.waiting_for[0]["task_id"], target=target)
+    text = Remembrance(text="The parrot of the lighthouse is called Bertrand.", scope="organization", source="chat")
+    kept = await memories.remember(memories.access(stranger.runtime, stranger.actor()), text)
+    ids = {"run_id": run.id, "task_id": run.waiting_for[0]["task_id"], "memory_id": kept.kept.id}
+    return Names(workflow=name, workflow_id=workflow.id, target=target, **ids)
 
 
 def calls(names: Names) -> list[tuple[str, dict[str, Any]]]:
@@ -92,6 +105,12 @@ def calls(names: Names) -> list[tuple[str, dict[str, Any]]]:
         ("list_tasks", {"run_id": names.run_id}),
         ("answer_task", {"task_id": names.task_id}),
         ("answer_task", {"task_id": names.task_id, "answer": {"approved": True}}),
+        *(("recall", {"query": "What is the parrot called?", **more}) for more in ({}, {"scope": "organization"}, {"source": "chat"})),
+        *(
+            ("remember", {"action": "forget", **chosen, **more})
+            for chosen in ({"ids": [names.memory_id]}, {"query": "parrot"}, {"source": "chat"}, {"subject": "Bertrand"})
+            for more in ({}, {"expect": 1}, {"expect": 0})
+        ),
         ("run_" + names.workflow.replace("-", "_"), {"what": "it"}),
     ]
 
@@ -106,8 +125,10 @@ async def answered(client: Client, name: str, arguments: dict[str, Any]) -> str:
 async def test_every_tool_tells_nothing_of_another_organization(house: House, theirs: Names) -> None:
     await house.publish(HELLO)
     assert {name for name, _ in calls(NOBODY) if name in tool_files()} == {
-        name for name, file in tool_files().items() if {"workflow", "name", "run_id", "task_id", "search"} & set(file.run.__annotations__)
-    } - {"send_event"}
+        name
+        for name, file in tool_files().items()
+        if {"workflow", "name", "run_id", "task_id", "search", "query"} & set(file.run.__annotations__)
+    } - {"send_event", "find_node_types"}
     async with Client(house.server()) as client:
         for (name, foreign), (same, absent) in zip(calls(theirs), calls(NOBODY), strict=True):
             told = theirs.masked(await answered(client, name, foreign))
@@ -126,6 +147,7 @@ async def test_every_route_tells_nothing_of_another_organization(house: House, t
 
         async def told(names: Names, operation: Any) -> tuple[int, str]:
             ids = {"name": names.workflow_id, "run_id": names.run_id, "task_id": names.task_id, "node": "ok", "digest": "0" * 64}
+            ids["memory_id"] = names.memory_id
             ids["target"] = names.target
             path = operation.path.replace(":path", "").format(**ids)
             answer = await client.request(operation.method, path, json=bodies.get(operation.name))
@@ -146,10 +168,21 @@ async def test_resources_prompts_and_completions_tell_nothing_either(house: Hous
     from mcp.types import ResourceTemplateReference
 
     async with Client(house.server()) as client:
-        for path in ("workflows/{workflow}", "workflows/{workflow_id}/diagram", "runs/{run_id}", "runs/{run_id}/trace"):
+        for path in (
+            "workflows/{workflow}",
+            "workflows/{workflow_id}/diagram",
+            "runs/{run_id}",
+            "runs/{run_id}/trace",
+            "memory/items/{memory_id}",
+        ):
             told: list[str] = []
             for names in (theirs, NOBODY):
-                values = {"workflow": names.workflow, "workflow_id": names.workflow_id, "run_id": names.run_id}
+                values = {
+                    "workflow": names.workflow,
+                    "workflow_id": names.workflow_id,
+                    "run_id": names.run_id,
+                    "memory_id": names.memory_id,
+                }
                 with pytest.raises(MCPError) as failure:
                     await client.read_resource(f"weft://{path.format(**values)}")
                 told.append(names.masked(failure.value.error.model_dump_json()))

@@ -1,0 +1,62 @@
+"""Names of entities: how they are compared, and which entity somebody means by one.
+
+A ladder without a model: the same name or alias; then, of names that were only found in text, one that shares most trigrams and has the
+same type. Names that a caller gave as such are never matched by likeness (two people may be called almost the same).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from memory.words import plain
+from store import entities
+from store.entities import Called, Similar
+from store.postgres import Session
+
+LIKE = 0.7
+CLEAR = 0.1  # by how much the best must lead the second, or it is a guess
+SHORTEST = 5  # characters of a name that may be matched by likeness
+TITLES = re.compile(r"^(?:mr|mrs|ms|miss|dr|prof|sir)\.? +")
+PUNCTUATION = re.compile(r"[^\w\s'-]+")
+
+Choose = Callable[[str, Sequence[Similar]], Awaitable[str | None]]
+"""Asked which of several likely entities a name means: the id, or None for a new one."""
+
+
+def compared(name: str) -> str:
+    """A name as it is compared: casefolded, without accents, titles, possessive and punctuation."""
+    text = " ".join(PUNCTUATION.sub(" ", plain(name).replace("’", "'")).split())
+    return TITLES.sub("", text.removesuffix("'s")) or text
+
+
+def trigrams(name: str) -> list[str]:
+    """Those of each word, padded as pg_trgm does; of names as they are compared."""
+    padded = [f"  {word} " for word in name.replace("|", " ").split()]
+    return sorted({word[at : at + 3] for word in padded for at in range(len(word) - 2)})
+
+
+async def meant(
+    session: Session, scope_id: int, name: str, type: str | None, *, literal: bool, choose: Choose | None = None
+) -> Called | Similar | None:
+    """The entity of this scope that a name means, or None when it is a new one."""
+    wanted = compared(name)
+    exact = [found for found in await entities.called(session, [scope_id], [wanted]) if _fits(found.type, type)]
+    if exact:
+        return next((found for found in exact if found.type == type), exact[0])
+    if literal or len(wanted) < SHORTEST:
+        return None
+    found = [like for like in await entities.like(session, scope_id, trigrams(wanted), LIKE) if _fits(like.type, type)]
+    if not found or any(character.isdigit() for character in wanted):  # "invoice 1041" is not "invoice 1042"
+        return None
+    others = [like for like in found[1:] if like.id != found[0].id]
+    if not others or found[0].score - others[0].score >= CLEAR:
+        return found[0]
+    if choose is None:
+        return None
+    chosen = await choose(name, found)
+    return next((like for like in found if like.id == chosen), None)
+
+
+def _fits(known: str | None, wanted: str | None) -> bool:
+    return known is None or wanted is None or known == wanted

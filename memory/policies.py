@@ -1,0 +1,87 @@
+"""How long memories of each kind are kept, how they fade, and how much of a conversation is at hand. Fading ranks; only retention deletes.
+
+A scope's own policy is JSON beside it and replaces these defaults field by field:
+{"keep_days": {"turn": 90}, "half_life_days": {"turn": 30}, "most": {"turn": 10000}, "window": {"messages": 40, "tokens": 8000}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from store import retention
+from store.errors import Invalid
+from store.postgres import Session
+
+SWING = 0.1  # how much age can add to or take from a rank
+HALF_LIFE: dict[str, float] = {"turn": 90, "chunk": 365, "summary": 180, "episode": 180, "entity": 365}
+"""Days until a memory of the kind counts as half as fresh; facts, rules and graphs hold until something supersedes them."""
+
+
+class Window(BaseModel):
+    """What of a conversation is handed to a model: the last so many messages, within so many tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    messages: int = Field(default=40, ge=1, le=10_000)
+    tokens: int = Field(default=8_000, ge=1, le=10_000_000)
+
+
+class Policy(BaseModel):
+    """Per row kind. `keep_days`: older ones go, pinned ones stay; `most`: of more than so many the oldest, least important go."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep_days: dict[str, float] = Field(default_factory=dict)
+    half_life_days: dict[str, float | None] = Field(default_factory=dict)
+    most: dict[str, int] = Field(default_factory=dict)
+    window: Window = Window()
+    enabled: bool = True
+
+
+def read(policy: Mapping[str, Any] | None) -> Policy:
+    """Raises Invalid with what is wrong."""
+    try:
+        made = Policy.model_validate(policy or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Invalid(f"This policy is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    unknown = ({*made.keep_days, *made.half_life_days, *made.most}) - set(retention.KINDS)
+    if unknown:
+        raise Invalid(f"A policy names kinds of memory that there are not: {', '.join(sorted(unknown))}.")
+    if any(value <= 0 for value in (*made.keep_days.values(), *(value for value in made.half_life_days.values() if value is not None))):
+        raise Invalid("A policy's days are more than 0.")
+    return made
+
+
+async def of_scope(session: Session, scope_id: int) -> Policy:
+    return read(await retention.policy(session, scope_id))
+
+
+async def put(session: Session, scope_id: int, policy: Mapping[str, Any] | None) -> Policy:
+    """Gives a scope its policy; None: the defaults."""
+    made = read(policy)
+    await retention.put_policy(session, scope_id, dict(policy) if policy is not None else None)
+    return made
+
+
+def half_life(policy: Policy, kind: str) -> float | None:
+    """Days, or None when memories of the kind do not fade."""
+    return policy.half_life_days[kind] if kind in policy.half_life_days else HALF_LIFE.get(kind)
+
+
+def freshness(policy: Policy, kind: str, told: datetime, now: datetime, *, pinned: bool = False) -> float:
+    """A factor for ranks between 1 - SWING and 1 + SWING: new 1.1, at its half-life 1.0, very old .9; 1 for what does not fade."""
+    days = half_life(policy, kind)
+    if pinned or days is None:
+        return 1.0
+    age = max((now - told).total_seconds() / 86_400, 0.0)
+    return 1 - SWING + 2 * SWING * 0.5 ** (age / days)
+
+
+async def due(session: Session, scope_id: int, policy: Policy, *, now: datetime | None = None, limit: int = 1000) -> list[str]:
+    """Ids of what the policy no longer keeps: expired, too old, or too many. Pinned memories are never among them."""
+    return await retention.due(session, scope_id, policy.keep_days, policy.most, now=now, limit=limit)

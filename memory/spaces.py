@@ -1,0 +1,62 @@
+"""Which embedding space an organization's memories are in, and the move to another: beside the old one, in batches, while recall goes on.
+
+The move needs no note of where it was: each batch is kept as it is made and what has no vector is what is left, so one that was cut off, by
+kill -9 too, goes on with the next memory when it is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from memory.embedding import Embedder
+from memory.items import NewMemory, contextual, embed
+from store import spaces
+from store.postgres import Tenant
+from store.spaces import Progress, Space, Unembedded
+
+BATCH = 256  # memories per commit, unless the embedder takes fewer at once
+VERSION = 1  # of the text that is embedded (memory/items.py contextual); a new one is a new space
+
+
+async def active(tenant: Tenant) -> Space | None:
+    """The space that recall uses; None: recall goes by words alone."""
+    return next((space for space in await spaces.of_organization(tenant) if space.state == "active" and space.collection is None), None)
+
+
+async def register(tenant: Tenant, embedder: Embedder) -> Space:
+    """The embedder's space, opened when there is none. It is active at once in an organization that has no active one and no memories."""
+    number = await spaces.open_space(
+        tenant, provider=embedder.provider, model=embedder.model, dimensions=embedder.dimensions, version=VERSION
+    )
+    if await active(tenant) is None and (await spaces.progress(tenant, number)).total == 0:
+        await spaces.activate(tenant, number)
+    return await spaces.get(tenant, number)
+
+
+async def fill(tenant: Tenant, embedder: Embedder, space: Space) -> AsyncGenerator[Progress]:
+    """Embeds what has no vector in the space, oldest first; says after each batch how far it is. Ends when nothing is left."""
+    progress = await spaces.progress(tenant, space.id)
+    yield progress
+    after: str | None = None
+    while batch := await spaces.missing(tenant, space.id, after=after, size=min(BATCH, embedder.max_batch)):
+        vectors = await embed(embedder, [contextual(_as_kept(memory)) for memory in batch])
+        done = progress.done + await spaces.put(tenant, space.id, [memory.id for memory in batch], vectors)
+        progress = Progress(done=done, total=max(done, progress.total))
+        after = batch[-1].id
+        yield progress
+
+
+async def move(tenant: Tenant, embedder: Embedder) -> AsyncGenerator[Progress]:
+    """To the embedder's space: fills it, makes it active, and embeds what was remembered in between."""
+    space = await register(tenant, embedder)
+    async for progress in fill(tenant, embedder, space):
+        yield progress
+    await spaces.activate(tenant, space.id)
+    async for progress in fill(tenant, embedder, space):
+        yield progress
+
+
+def _as_kept(memory: Unembedded) -> NewMemory:
+    return NewMemory(
+        kind="turn", body=memory.body, title=memory.title, speaker=memory.speaker, occurred_at=memory.occurred_at, id=memory.id
+    )

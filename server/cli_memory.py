@@ -1,0 +1,79 @@
+"""The command line's `weft memory …`: import files, list, export, make vectors anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from server.terminal import DataDir, perform
+
+memory_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Memories: import files, list, export, embed anew.")
+
+Where = Annotated[
+    str | None, typer.Option("--scope", help="user, organization, or agent:, conversation:, workflow: and a name", show_default=False)
+]
+
+
+def _settings(data_dir: Path | None) -> Any:
+    from server.settings import load
+
+    return load(data_dir=data_dir)
+
+
+@memory_app.command("import")
+def memory_import(
+    paths: Annotated[list[Path], typer.Argument(help="files, or folders of them: text, Markdown, HTML, CSV, JSONL, DOCX, PDF")],
+    collection: Annotated[str, typer.Option("--collection", "-c", help="of documents")] = "documents",
+    scope: Annotated[str, typer.Option("--scope", help="whose memories; organization: everybody's")] = "user",
+    origin: Annotated[
+        Literal["document", "web", "tool", "agent", "user"], typer.Option("--origin", help="whose words; user: believed as a person's")
+    ] = "document",
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="a label; may be repeated", show_default=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Remember what is in files. Again, or after it was stopped, only what is new is added."""
+    from graphs.memories import Source
+    from server.commands import remembering
+
+    settings = _settings(data_dir)
+    source = Source(name="", title="", collection=collection, scope=scope, origin=origin, labels=tuple(label or ()))
+    raise SystemExit(perform(lambda: remembering.bring_in(settings, paths, source)))
+
+
+@memory_app.command("list")
+def memory_list(
+    scope: Where = None,
+    kind: Annotated[str | None, typer.Option("--kind", "-k", help="only of this kind", show_default=False)] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="rows")] = 20,
+    data_dir: DataDir = None,
+) -> None:
+    """Show memories, newest first, one line each."""
+    from server.commands import remembering
+
+    settings = _settings(data_dir)
+    perform(lambda: remembering.show_list(settings, scope=scope, kind=kind, limit=limit))
+
+
+@memory_app.command("export")
+def memory_export(
+    subject: Annotated[str | None, typer.Option("--subject", "-s", help="only what is about, by or with this", show_default=False)] = None,
+    scope: Where = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="a new file; without it stdout", show_default=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write memories as JSON, one a line."""
+    from server.commands import remembering
+
+    settings = _settings(data_dir)
+    perform(lambda: remembering.export(settings, subject=subject, scope=scope, out=out))
+
+
+@memory_app.command("reembed")
+def memory_reembed(data_dir: DataDir = None) -> None:
+    """Make vectors by the configured embedder (WEFT_EMBEDDER) for all memories, then use them."""
+    from server.commands import remembering
+
+    settings = _settings(data_dir)
+    perform(lambda: remembering.reembed(settings))

@@ -1,0 +1,102 @@
+"""Recall as one statement: what it asks for, and what comes back with each memory found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from store.memories import Memory, in_space
+from store.postgres import Session
+from store.queries import load
+
+SQL = load(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What every hit must be. `as_of`: what was true in the world then; `known_at`: what we held to be so then. `labels`: all of them."""
+
+    kinds: Sequence[str] | None = None
+    collection: str | None = None
+    series: str | None = None
+    speaker: str | None = None
+    source: str | None = None
+    labels: Sequence[str] | None = None
+    least_trust: int = 1
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether they may leave only few memories of a scope, so that none may be left out before they are applied."""
+        wanted = (self.kinds, self.collection, self.series, self.speaker, self.source, self.labels, self.as_of, self.known_at)
+        return self.least_trust > 1 or any(value is not None for value in wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """`keys`: lexemes of the index, `terms`: which term of the question each is; `names`: words of the question, and pairs and triples of
+    them, as names are compared; `days`: what it names, ends excluded; `expected`: a pattern of what an answer of this type has in it."""
+
+    keys: Sequence[str]
+    terms: Sequence[int]
+    names: Sequence[str] = ()
+    days: Sequence[tuple[datetime, datetime]] = ()
+    expected: str | None = None
+    vector: str | None = None
+    space_id: int = 0
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Memory):
+    """A memory with its score and what that is made of: (words and vector fused + the other parts) x factor."""
+
+    score: float
+    words: float
+    vector: float
+    neighbours: float
+    session: float
+    people: float
+    date: float
+    type: float
+    graph: float
+    factor: float
+
+
+ROWS = {"recall": Found}
+
+
+async def recall(session: Session, scope_ids: Sequence[int], user_id: str | None, asked: Asked, *, many: int, skip: int = 0) -> list[Found]:
+    """The best first; `skip` of them left out. Memories of scopes that are not this user's to read are not found."""
+    filters = asked.filters
+    return await session.all(
+        in_space(SQL.recall, asked.space_id),
+        Found,
+        scope_ids=list(scope_ids),
+        user_id=user_id,
+        keys=list(asked.keys),
+        terms=list(asked.terms),
+        names=list(asked.names),
+        days_from=[first for first, _ in asked.days],
+        days_to=[end for _, end in asked.days],
+        expected=asked.expected,
+        vector=asked.vector,
+        kinds=_listed(filters.kinds),
+        collection=filters.collection,
+        series=filters.series,
+        speaker=filters.speaker,
+        source=filters.source,
+        labels=_listed(filters.labels),
+        least_trust=filters.least_trust,
+        as_of=filters.as_of,
+        known_at=filters.known_at,
+        filtered=filters.narrow,
+        many=many,
+        skip=skip,
+    )
+
+
+def _listed(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else list(values)
