@@ -213,7 +213,9 @@ BEGIN ATOMIC
     greatest(1, round(1 / (1.6449340668 * (1.0000001 - ts_rank('{1,1,1,1}'::real[], m.terms, k.query))) - 0.5))
   FROM (SELECT place, ('''' || replace(replace(key, '\', '\\'), '''', '''''') || '''')::tsquery AS query
         FROM unnest(keys) WITH ORDINALITY AS k(key, place)) k
-  CROSS JOIN LATERAL (SELECT * FROM weft.memories m WHERE m.terms @@ k.query OFFSET 0) m
+  CROSS JOIN LATERAL (SELECT m.org_id, m.id, m.scope_id, m.kind, m.collection, m.series, m.seq, m.speaker, m.terms,
+      m.length, m.valid_from, m.valid_to, m.recorded_at, m.retracted_at, m.expires_at, m.source, m.trust, m.labels
+    FROM weft.memories m WHERE m.terms @@ k.query OFFSET 0) m
   WHERE m.org_id = (SELECT weft.org()) AND m.scope_id = ANY (scopes) AND m.trust >= least_trust
     AND CASE WHEN known_at IS NULL THEN m.retracted_at IS NULL
         ELSE m.recorded_at <= known_at AND (m.retracted_at IS NULL OR m.retracted_at > known_at) END
@@ -222,7 +224,8 @@ BEGIN ATOMIC
     AND (wanted_series IS NULL OR m.series = wanted_series) AND (wanted_speaker IS NULL OR m.speaker = wanted_speaker)
     AND (wanted_source IS NULL OR m.source = wanted_source) AND (wanted_labels IS NULL OR m.labels @> wanted_labels);
 END;
-GRANT SELECT ON weft.memories TO weft_dispatch;
+GRANT SELECT (org_id, id, scope_id, kind, collection, series, seq, speaker, terms, length, valid_from, valid_to, recorded_at, retracted_at,
+    expires_at, source, trust, labels) ON weft.memories TO weft_dispatch;
 CREATE POLICY dispatch ON weft.memories FOR SELECT TO weft_dispatch USING (true);
 REVOKE ALL ON FUNCTION weft.memory_hits FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION weft.memory_hits TO weft_app;

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 ORG_TABLES = {"organizations": "id"}  # the column that names the organization, where it is not org_id
 NO_TENANT = {"migrations", "workers", "clock"}  # tables of nobody's data, of which weft_app may only read the first
+MAKERS = {"open_space", "close_space"}  # make and drop tables of vectors, which only the owner may
 DEFINERS = {  # each reviewed; a new one is added here with its tests
     "claim_runs",
     "renew_leases",
@@ -28,6 +29,8 @@ DEFINERS = {  # each reviewed; a new one is added here with its tests
     "forget_workers",
     "mind_clock",
     "next_runs",
+    "memory_hits",
+    *MAKERS,
     "all_organizations",
     "find_api_key",
     "find_organization",
@@ -129,7 +132,8 @@ def test_functions_with_their_owners_rights_are_known_and_closed(catalog: psycop
     )
     assert {name for name, *_ in functions} == DEFINERS
     for name, owner, settings, public in functions:
-        assert (owner, settings[0], public) == ("weft_dispatch", "search_path=pg_catalog, pg_temp", False), name
+        expected = "weft_owner" if name in MAKERS else "weft_dispatch"
+        assert (owner, settings[0], public) == (expected, "search_path=pg_catalog, pg_temp", False), name
 
 
 def test_nobody_may_do_anything_in_our_schema_by_being_public(catalog: psycopg.Connection) -> None:
@@ -154,6 +158,7 @@ def test_the_dispatcher_reads_no_payload(catalog: psycopg.Connection) -> None:
     assert {name for (name,) in tables} == {
         *("runs", "api_keys", "users", "organizations", "workers"),
         *("clock", "waits", "node_runs", "received_events", "circuits"),  # their instants, for when the clock is set back
+        "memories",  # what they are found by, for weft.memory_hits, which minds the organization itself
     }
 
 
