@@ -207,7 +207,9 @@ class Waiting(Asking):
         """Holds a step until news or its time comes, as long as something else of the run is active; then the run is parked and this
         never returns. While it is held the step counts as waiting, and not a moment longer: a step that looks parked while it acts
         would let the run be put down under it."""
-        if step.hurried and not passive:
+        if not passive and (self.unloading or (self.closing and not step.within.cleaning)):
+            await asyncio.get_running_loop().create_future()  # its cancellation is on the way, and nothing of it is to be recorded
+        if not passive and step.within.cleaning:
             raise Failure("cancelled", "what tidies up after a cancellation cannot wait")
         step.waiting += not passive
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

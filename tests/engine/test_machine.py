@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from graphs import compiler
@@ -367,7 +368,7 @@ def test_a_planted_fault_is_found(
     house.phases, house.patience = (Phase.generate,), 5.0
     try:
         fault(house, monkeypatch)
-        with pytest.raises(AssertionError):
+        with pytest.raises((AssertionError, Flaky)):  # what goes wrong may go otherwise when it is tried again
             histories(house, 1000)
     finally:
         house.world.admin.execute(right.encode())

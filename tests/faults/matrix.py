@@ -55,6 +55,8 @@ STATES = Query(
 )
 CHILDREN = Query("children", FAMILY + b"SELECT count(*)::int FROM family")
 
+UNDONE = re.compile(r"~undo\d+")  # names the attempt that is undone, and a person may have asked for another one
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
@@ -196,7 +198,12 @@ class Life:
             done = [await self._carried(run) for run in started if run]
         states = await self.actor.tenant.all(STATES, str, tag=self.tag)
         (family,) = await self.actor.tenant.all(CHILDREN, int, tag=self.tag)
-        return Ending(run=done[0], beside=done[1] if len(done) > 1 else None, states=frozenset(states), family=family)
+        return Ending(
+            run=done[0],
+            beside=done[1] if len(done) > 1 else None,
+            states=frozenset(UNDONE.sub("~undo", state) for state in states),
+            family=family,
+        )
 
     async def _carried(self, run: Run) -> tuple[str, Any, Any]:
         """The end of a run whose questions are answered as they come, and only when nothing else of it moves."""
