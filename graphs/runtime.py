@@ -10,7 +10,7 @@ from graphs.expressions import Evaluator
 from graphs.models import Models
 from graphs.outbound import Outbound
 from graphs.pinning import Pins
-from memory.items import Embedder
+from memory.embedding import Embedder
 from store.postgres import Database, Tenant
 
 

@@ -8,9 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from memory import words
+from memory.embedding import Embedder
 from store import memories
 from store.errors import Invalid
 from store.ids import new_id
@@ -24,20 +25,6 @@ BATCH = 200  # rows per statement
 EMBEDDED = 2_000  # characters of a contextual text that are embedded; models cut at 256 to 512 tokens
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 WIDE = re.compile(rf"[{words.UNSPACED}]")
-
-
-class Embedder(Protocol):
-    """The part of memory.embedding.Embedder that keeping and recalling need."""
-
-    @property
-    def provider(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def dimensions(self) -> int: ...
-    @property
-    def max_batch(self) -> int: ...
-    async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

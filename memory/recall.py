@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from memory import items, questions, scopes, words
+from memory.embedding import Embedder
 from memory.scopes import Principal
 from store import memories
 from store import recall as statement
@@ -51,7 +52,7 @@ class Recalled:
 
 async def recall(
     session: Session, principal: Principal, within: Sequence[Scope], query: str, *, filters: Filters = EVERYTHING, k: int = 10,
-    token_budget: int | None = None, embedder: items.Embedder | None = None, after: str | None = None, now: datetime | None = None,
+    token_budget: int | None = None, embedder: Embedder | None = None, after: str | None = None, now: datetime | None = None,
 ) -> Recalled:  # fmt: skip
     """The memories of the scopes that answer best, in one round trip; scopes the principal may not read count as empty.
 
@@ -79,7 +80,7 @@ async def recall(
 
 
 async def _asked(
-    session: Session, within: Sequence[Scope], query: str, question: questions.Question, filters: Filters, embedder: items.Embedder | None
+    session: Session, within: Sequence[Scope], query: str, question: questions.Question, filters: Filters, embedder: Embedder | None
 ) -> Asked:
     space_id = await space_of(session, embedder) if embedder is not None else 0
     vector = None
@@ -97,7 +98,7 @@ async def _asked(
     )
 
 
-async def space_of(session: Session, embedder: items.Embedder) -> int:
+async def space_of(session: Session, embedder: Embedder) -> int:
     """The number of the embedder's active space, 0 when there is none; looked up at most every half a minute, for a recall is one trip."""
     key = (session.org_id, embedder.provider, embedder.model, embedder.dimensions)
     known = _spaces.get(key)

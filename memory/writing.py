@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from memory import items
-from memory.embedding import EmbeddingFailed
-from memory.items import Embedder, NewMemory
+from memory.embedding import Embedder, EmbeddingFailed
+from memory.items import NewMemory
 from memory.names import Choose
 from store import lineage, memories
 from store.memories import Kept, Scope

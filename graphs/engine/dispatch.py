@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graphs.compiler import Graph
     from graphs.models import Models
     from graphs.outbound import Outbound
-    from memory.items import Embedder
+    from memory.embedding import Embedder
 
 LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
 CACHED_PLANS = 256

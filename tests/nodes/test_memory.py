@@ -6,6 +6,7 @@ import pytest
 
 from graphs import memories
 from graphs.memories import Remembrance
+from memory.scopes import Principal
 from store import identities
 from tests.engine.conftest import House, actor, evaluator, flow, house, running
 
@@ -65,7 +66,7 @@ async def test_documents_are_retrieved_and_forgotten_by_their_source(running: Ho
 async def test_a_run_does_not_see_the_memories_of_others_than_its_starter(running: House) -> None:
     actor = running.actor
     other = await identities.create_user(actor.tenant, name="Ben", role="owner")
-    theirs = memories.Access(tenant=actor.tenant, principal=memories.Principal(user_id=other.id, role="owner"), embedder=None)
+    theirs = memories.Access(tenant=actor.tenant, principal=Principal(user_id=other.id, role="owner"), embedder=None)
     await memories.remember(theirs, Remembrance(text="My parrot is called Bertrand."))
     found = await running.run(flow(step("find", "recall", query="parrot"), output={"hits": "{{ nodes.find.memories }}"}))
     assert found.output["hits"] == []

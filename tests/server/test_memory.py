@@ -12,8 +12,7 @@ from mcp import Client, MCPError
 from graphs import memories
 from graphs.embedders import BuiltIn
 from graphs.memories import Access, Remembrance, Wanted
-from memory.embedding import EmbeddingFailed
-from memory.items import Embedder
+from memory.embedding import Embedder, EmbeddingFailed
 from tests.server.conftest import House, connected, http, text_of, told
 
 pytestmark = pytest.mark.anyio
