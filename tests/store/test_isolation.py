@@ -29,7 +29,7 @@ DEFINERS = {  # each reviewed; a new one is added here with its tests
     "forget_workers",
     "mind_clock",
     "next_runs",
-    "memory_hits",
+    "memory_hits", "memory_words",
     *MAKERS,
     "all_organizations",
     "find_api_key",
