@@ -15,7 +15,7 @@ PARAMETER = re.compile(r"%\((\w+)\)s")
 class Query:
     """One statement with %(name)s parameters. `text` carries no whole-line comments: they would be sent with every call.
 
-    `planned_once`: Postgres makes one plan for all parameters, the first time a connection runs it. For what takes longer to plan than to run.
+    `planned_once`: Postgres plans it once per connection, for all parameters: what is for statements that are large and find little.
     """
 
     name: str
