@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from store.memories import Memory, in_space
 from store.postgres import Session
@@ -77,34 +78,37 @@ ROWS = {"recall": Found}
 
 async def recall(session: Session, scope_ids: Sequence[int], user_id: str | None, asked: Asked, *, many: int, skip: int = 0) -> list[Found]:
     """The best first; `skip` of them left out. Memories of scopes that are not this user's to read are not found."""
+    return await session.all(in_space(RECALL, asked.space_id), Found, **parameters(asked, scope_ids, user_id, many=many, skip=skip))
+
+
+def parameters(asked: Asked, scope_ids: Sequence[int], user_id: str | None, *, many: int, skip: int) -> dict[str, Any]:
+    """Of the statement."""
     filters = asked.filters
-    return await session.all(
-        in_space(RECALL, asked.space_id),
-        Found,
-        scope_ids=list(scope_ids),
-        user_id=user_id,
-        terms=list(asked.terms),
-        common=asked.common,
-        known_n=asked.measured[0] if asked.measured else None,
-        known_length=asked.measured[1] if asked.measured else None,
-        names=list(asked.names),
-        days_from=[first for first, _ in asked.days],
-        days_to=[end for _, end in asked.days],
-        expected=asked.expected,
-        vector=asked.vector,
-        kinds=_listed(filters.kinds),
-        collection=filters.collection,
-        series=filters.series,
-        speaker=filters.speaker,
-        source=filters.source,
-        labels=_listed(filters.labels),
-        least_trust=filters.least_trust,
-        as_of=filters.as_of,
-        known_at=filters.known_at,
-        filtered=filters.narrow,
-        many=many,
-        skip=skip,
-    )
+    return {
+        "scope_ids": list(scope_ids),
+        "user_id": user_id,
+        "terms": list(asked.terms),
+        "common": asked.common,
+        "known_n": asked.measured[0] if asked.measured else None,
+        "known_length": asked.measured[1] if asked.measured else None,
+        "names": list(asked.names),
+        "days_from": [first for first, _ in asked.days],
+        "days_to": [end for _, end in asked.days],
+        "expected": asked.expected,
+        "vector": asked.vector,
+        "kinds": _listed(filters.kinds),
+        "collection": filters.collection,
+        "series": filters.series,
+        "speaker": filters.speaker,
+        "source": filters.source,
+        "labels": _listed(filters.labels),
+        "least_trust": filters.least_trust,
+        "as_of": filters.as_of,
+        "known_at": filters.known_at,
+        "filtered": filters.narrow,
+        "many": many,
+        "skip": skip,
+    }
 
 
 def _listed(values: Sequence[str] | None) -> list[str] | None:

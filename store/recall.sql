@@ -154,22 +154,23 @@ scaled AS (
       CASE WHEN max(p.score) OVER () > 0 THEN coalesce(p.score, 0) / max(p.score) OVER () ELSE 0 END AS passage,
       coalesce((f.vec - min(f.vec) OVER ()) / nullif(max(f.vec) OVER () - min(f.vec) OVER (), 0), 0) AS close
     FROM field f FULL JOIN passaged p ON p.id = f.id WHERE coalesce(f.here, false)),
-fused AS (
-    SELECT s.*, (s.alone + s.passage) / 2 AS lexical,
-      CASE WHEN %(vector)s::text IS NULL THEN (s.alone + s.passage) / 2 ELSE (s.alone + s.passage) / 4 + s.close / 2 END AS own
-    FROM scaled s),
+fused AS (                   -- `local`: how much the surroundings say; all of it for short turns, little for long texts
+    SELECT s.*, t.local, s.alone + 0.6 * t.local * (s.passage - s.alone) AS lexical,
+      CASE WHEN %(vector)s::text IS NULL THEN s.alone + 0.6 * t.local * (s.passage - s.alone)
+        ELSE 0.55 * (s.alone + 0.6 * t.local * (s.passage - s.alone)) + 0.45 * s.close END AS own
+    FROM scaled s CROSS JOIN (SELECT least(1, 15 / length) AS local FROM measure) t),
 neighboured AS (             -- two before, two after; an answer follows its question
-    SELECT f.*,
-      CASE seq - lag(seq) OVER line WHEN 1 THEN lag(own) OVER line * (0.15 + 0.2 * lag(asks) OVER line) WHEN 2 THEN 0.05 * lag(own) OVER line ELSE 0 END
-      + CASE seq - lag(seq, 2) OVER line WHEN 2 THEN 0.05 * lag(own, 2) OVER line ELSE 0 END
-      + CASE lead(seq) OVER line - seq WHEN 1 THEN 0.15 * lead(own) OVER line WHEN 2 THEN 0.05 * lead(own) OVER line ELSE 0 END
-      + CASE lead(seq, 2) OVER line - seq WHEN 2 THEN 0.05 * lead(own, 2) OVER line ELSE 0 END AS neighbour,
+    SELECT f.*, local * (
+        CASE seq - lag(seq) OVER line WHEN 1 THEN lag(own) OVER line * (0.15 + 0.2 * lag(asks) OVER line) WHEN 2 THEN 0.05 * lag(own) OVER line ELSE 0 END
+        + CASE seq - lag(seq, 2) OVER line WHEN 2 THEN 0.05 * lag(own, 2) OVER line ELSE 0 END
+        + CASE lead(seq) OVER line - seq WHEN 1 THEN 0.15 * lead(own) OVER line WHEN 2 THEN 0.05 * lead(own) OVER line ELSE 0 END
+        + CASE lead(seq, 2) OVER line - seq WHEN 2 THEN 0.05 * lead(own, 2) OVER line ELSE 0 END) AS neighbour,
       max(own) OVER (PARTITION BY scope_id, series) AS session,
       bool_or(spoken) OVER () AS somebody
     FROM fused f WINDOW line AS (PARTITION BY scope_id, series ORDER BY seq)),
 parts AS (
-    SELECT n.*, 0.3 * session AS of_session,
-      CASE WHEN somebody THEN 0.35 * spoken::int ELSE 0.2 * (role = 'user')::int END AS of_speaker,
+    SELECT n.*, 0.3 * local * session AS of_session,
+      CASE WHEN somebody THEN 0.3 * spoken::int ELSE 0.2 * (role = 'user')::int END AS of_speaker,
       0.25 * dated::int AS of_date, 0.1 * expected::int AS of_type, 0.15 * linked::int AS of_graph,
       CASE trust WHEN 3 THEN 1.0 WHEN 2 THEN 0.95 WHEN 1 THEN 0.75 ELSE 0.3 END
         * (0.9 + 0.2 * importance) * (1 + 0.05 * pinned::int)
