@@ -45,3 +45,7 @@ GRANT EXECUTE ON FUNCTION weft.memory_key, weft.memory_passes, weft.memory_words
 GRANT CREATE ON SCHEMA weft TO weft_dispatch;
 ALTER FUNCTION weft.memory_words OWNER TO weft_dispatch;
 REVOKE CREATE ON SCHEMA weft FROM weft_dispatch;
+
+-- What is written goes into the index at once: a list of what is still to be put there would be read from end to end for every word of a question.
+ALTER INDEX weft.memories_terms SET (fastupdate = off);
+SELECT gin_clean_pending_list('weft.memories_terms');
