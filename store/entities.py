@@ -24,6 +24,7 @@ class Called:
     title: str | None
     type: str | None
     merged: bool
+    trust: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('weft entities ' || %(org_id)s::te
 
 -- name: called
 -- Entities of these names or aliases, as what they were merged into, with how each name was found.
-SELECT DISTINCT ON (n.name, e.id) n.name, e.id, e.title, e.data ->> 'type' AS type, n.entity_id <> e.id AS merged
+SELECT DISTINCT ON (n.name, e.id) n.name, e.id, e.title, e.data ->> 'type' AS type, n.entity_id <> e.id AS merged, e.trust
 FROM weft.memory_names n
   LEFT JOIN weft.memory_merges g ON g.org_id = n.org_id AND g.from_id = n.entity_id
   JOIN weft.memories e ON e.org_id = n.org_id AND e.id = coalesce(g.root_id, n.entity_id)

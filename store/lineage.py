@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.postgres import Session
+from store.postgres import Session, Transaction
 from store.queries import load
 
 SQL = load(__file__)
@@ -20,6 +20,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concluded:
+    id: str
     subject: str
     predicate: str
     object: str
@@ -30,20 +31,16 @@ SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
 
-async def support(session: Session, memory_id: str, parents: Sequence[str]) -> None:
-    await session.execute(SQL.support, id=memory_id, parents=list(parents))
+async def support(transaction: Transaction, memory_id: str, parents: Sequence[str]) -> None:
+    await transaction.queue(SQL.support, id=memory_id, parents=list(parents))
 
 
-async def free(session: Session, memory_id: str) -> None:
-    await session.execute(SQL.free, id=memory_id)
+async def free(transaction: Transaction, memory_id: str) -> None:
+    await transaction.queue(SQL.free, id=memory_id)
 
 
-async def inherit(session: Session, ids: Sequence[str]) -> None:
-    await session.execute(SQL.inherit, ids=list(ids))
-
-
-async def concluded(session: Session, memory_id: str) -> list[Concluded]:
-    return await session.all(SQL.concluded, Concluded, id=memory_id)
+async def inherit(transaction: Transaction, ids: Sequence[str]) -> None:
+    await transaction.queue(SQL.inherit, ids=list(ids))
 
 
 async def distrust(session: Session, ids: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ WHERE m.org_id = %(org_id)s::uuid AND m.id = s.id AND m.labels <> s.labels;
 
 -- name: concluded
 -- Facts that were concluded from a memory, also those that were retracted since.
-SELECT DISTINCT f.subject, f.predicate, f.object
+SELECT f.memory_id::text AS id, f.subject, f.predicate, f.object
 FROM weft.memory_lineage l JOIN weft.memory_facts f ON f.org_id = l.org_id AND f.memory_id = l.child
 WHERE l.org_id = %(org_id)s::uuid AND l.parent = %(id)s::uuid;
 

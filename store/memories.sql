@@ -36,15 +36,39 @@ RETURNING id::text, xmax = 0 AS created, encode(digest, 'hex') AS digest;
 SELECT id::text, trust FROM weft.memories WHERE org_id = %(org_id)s::uuid AND id = ANY (%(ids)s::uuid[]);
 
 -- name: descend
-INSERT INTO weft.memory_lineage (org_id, child, parent)
-SELECT m.org_id, l.child, m.id FROM unnest(%(children)s::uuid[], %(parents)s::uuid[]) AS l(child, parent)
-JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = l.parent
-ON CONFLICT DO NOTHING;
+-- Also their labels: those of what a memory was made of are its own.
+WITH line AS (
+    INSERT INTO weft.memory_lineage (org_id, child, parent)
+    SELECT m.org_id, l.child, m.id FROM unnest(%(children)s::uuid[], %(parents)s::uuid[]) AS l(child, parent)
+    JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = l.parent
+    ON CONFLICT DO NOTHING)
+UPDATE weft.memories c SET labels = s.labels
+FROM (SELECT l.child, array_agg(DISTINCT t.label ORDER BY t.label) AS labels
+      FROM unnest(%(children)s::uuid[], %(parents)s::uuid[]) AS l(child, parent)
+        JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id IN (l.child, l.parent) CROSS JOIN LATERAL unnest(m.labels) AS t(label)
+      GROUP BY l.child) s
+WHERE c.org_id = %(org_id)s::uuid AND c.id = s.child AND c.labels <> s.labels;
+
+-- name: distrust
+-- No more than what they were made of.
+UPDATE weft.memories c SET trust = s.trust
+FROM (SELECT l.child, min(m.trust) AS trust FROM unnest(%(children)s::uuid[], %(parents)s::uuid[]) AS l(child, parent)
+      JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = l.parent GROUP BY l.child) s
+WHERE c.org_id = %(org_id)s::uuid AND c.id = s.child AND c.trust > s.trust;
 
 -- name: put_vectors
-INSERT INTO weft.memory_vectors_0 (org_id, memory_id, scope_id, e)
-SELECT %(org_id)s::uuid, v.id, %(scope_id)s::bigint, v.e::halfvec FROM unnest(%(ids)s::uuid[], %(vectors)s::text[]) AS v(id, e)
-ON CONFLICT (org_id, memory_id) DO UPDATE SET e = excluded.e;
+-- Of memories that are still there: who forgets one meanwhile waits for us, or we find it gone. Answers with the space that is active now.
+WITH put AS (
+    INSERT INTO weft.memory_vectors_0 (org_id, memory_id, scope_id, e)
+    SELECT m.org_id, m.id, m.scope_id, v.e::halfvec FROM unnest(%(ids)s::uuid[], %(vectors)s::text[]) AS v(id, e)
+    JOIN LATERAL (SELECT m.org_id, m.id, m.scope_id FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = v.id FOR KEY SHARE) m ON true
+    ON CONFLICT (org_id, memory_id) DO UPDATE SET e = excluded.e)
+SELECT id, provider, model, dimensions FROM weft.memory_spaces WHERE org_id = %(org_id)s::uuid AND state = 'active' AND collection IS NULL;
+
+-- name: vectorless
+SELECT m.id::text, m.title, m.body, m.speaker, m.occurred_at FROM weft.memories m
+WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) AND m.kind <> 'vector'
+  AND NOT EXISTS (SELECT FROM weft.memory_vectors_0 v WHERE v.org_id = m.org_id AND v.memory_id = m.id);
 
 -- name: active_space
 SELECT id, provider, model, dimensions FROM weft.memory_spaces

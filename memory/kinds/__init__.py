@@ -92,13 +92,16 @@ def rows(*kinds: str) -> list[str]:
 
 async def keep(desk: Desk, kind: str, item: Mapping[str, Any]) -> Outcome:
     """Checks what comes from outside and keeps it. Raises Invalid with all that is wrong."""
-    found = named(kind)
+    return await named(kind).keep(desk, checked(kind, item))
+
+
+def checked(kind: str, item: Mapping[str, Any]) -> Any:
+    """The item in the form of its kind. Raises Invalid with all that is wrong."""
     try:
-        given = found.Item.model_validate(item)
+        return named(kind).Item.model_validate(item)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or kind}: {one['msg']}" for one in error.errors())
         raise Invalid(f"This {kind} is not valid: {wrong}.", kind=kind) from None
-    return await found.keep(desk, given)
 
 
 def show(memory: Memory) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from memory.items import TRUST, digest
+from memory.items import TRUST, NewMemory, digest
 from memory.kinds import Given, Moment, Outcome, Short, Text
 from memory.policies import Window
 from memory.writing import Desk
@@ -45,15 +45,20 @@ class Buffer:
     left_out: int
 
 
-async def keep(desk: Desk, item: Item) -> Outcome:
-    """Appends what is new, in order, with numbers that leave no gap, also when several append at once."""
-    made = [
+def turns(desk: Desk, item: Item) -> list[NewMemory]:
+    """Its messages as memories that have no number yet."""
+    return [
         _desk_of(desk, message.role).memory(
             "turn", message.text, speaker=message.speaker, role=message.role, series=item.session, occurred_at=message.at,
             data=message.data, identity=_identity(item.session, message), **message.common(),
         )
         for message in item.messages
     ]  # fmt: skip
+
+
+async def keep(desk: Desk, item: Item) -> Outcome:
+    """Appends what is new, in order, with numbers that leave no gap, also when several append at once."""
+    made = turns(desk, item)
     outcome = Outcome()
     async with desk.sheet() as sheet:
         first = await conversations.lock(sheet.transaction, desk.scope.id)

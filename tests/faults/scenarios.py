@@ -193,6 +193,20 @@ def _while(port: int) -> Part:
     return chain(loop, call("after", port), put("end", n="{{ nodes.loop.iterations }}"))
 
 
+def memory_step(type: str, /, **config: Any) -> Callable[[int], Part]:
+    """A step of memory between two calls, with something to find: the two steps before it say it, in a place of this life alone."""
+    room = "conversation:{{ input.tag }}"
+    told = {"scope": room, "origin": "user", "speaker": "Ann"}
+
+    def make(port: int) -> Part:
+        tea = node("tea", "remember", text="My favourite drink is green tea. Anna Berg lives in Oslo.", **told)
+        guide = node("guide", "remember", kind="document", text="# Tea\n\nGreen tea is made with water of 80 degrees.", **told)
+        step = node("step", type, scope=room, **config)
+        return chain(call("before", port), tea, guide, step, call("after", port), put("end"))
+
+    return make
+
+
 # -- what is no node type of its own -------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +258,7 @@ BY_TYPE: dict[str, Scenario] = {
     "approval": Scenario(make=_approval),
     "emit_event": Scenario(make=_emit_event, beside=_listener),
     "foreach": Scenario(make=_foreach),
+    "forget": Scenario(make=memory_step("forget", subject="Ann")),
     "http": Scenario(make=_http),
     "if": Scenario(make=_if),
     "input": Scenario(make=_input),
@@ -251,6 +266,9 @@ BY_TYPE: dict[str, Scenario] = {
     "llm": Scenario(make=_llm),
     "parallel": Scenario(make=_parallel),
     "race": Scenario(make=_race),
+    "recall": Scenario(make=memory_step("recall", query="What does Ann drink?")),
+    "remember": Scenario(make=memory_step("remember", text="I moved to Bergen.", speaker="Ann", origin="user")),
+    "retrieve": Scenario(make=memory_step("retrieve", query="How hot is the water for tea?")),
     "script": Scenario(make=_script),
     "set": Scenario(make=_set),
     "stop": Scenario(make=_stop),
