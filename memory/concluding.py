@@ -60,7 +60,7 @@ async def tell(desk: Desk, message: conversation.Message, session: str) -> tuple
             known=said.id is not None,
         )
         if not told.known:
-            turn = replace(turn, seq=number)
+            turn = replace(turn, seq=number, recorded_at=said.at)
             await conclusions.advance(sheet.transaction, desk.scope.id)
         quiet = message.role in ("system", "developer")
         found = Extracted() if quiet else extraction.extract(turn.body, turn.speaker, told.at)

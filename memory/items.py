@@ -31,6 +31,7 @@ WIDE = re.compile(rf"[{words.UNSPACED}]")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMemory:
     """Something to remember. `identity`: what makes it the same memory; None: its kind, speaker, body and when it happened.
+    `recorded_at` None: when it is written; else a moment that the database told before, from which something was concluded.
     `parents`: ids of what it was made of; it is trusted no more than the least of them (`trust` None: as far as its origin is)."""
 
     kind: str
@@ -42,6 +43,7 @@ class NewMemory:
     seq: int | None = None
     collection: str | None = None
     occurred_at: datetime | None = None
+    recorded_at: datetime | None = None
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     importance: float = 0.5
@@ -200,7 +202,7 @@ COPIED = (
     "id", "kind", "collection", "series", "seq", "speaker", "role", "title", "body", "importance", "confidence", "pinned", "origin",
     "source", "author", "run_id", "created_by",
 )  # fmt: skip
-DATES = ("occurred_at", "valid_from", "valid_to", "expires_at")
+DATES = ("occurred_at", "recorded_at", "valid_from", "valid_to", "expires_at")
 
 
 def clean(value: Any) -> Any:

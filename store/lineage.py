@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from store.postgres import Session, Transaction
@@ -16,6 +16,7 @@ class Child:
     id: str
     kind: str
     parents: list[str]
+    described: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Concluded:
     object: str
 
 
-ROWS = {"children": Child, "concluded": Concluded, "distrust": str}
+ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Child, "visible": str, "trust": str}
 SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
@@ -43,12 +44,23 @@ async def inherit(transaction: Transaction, ids: Sequence[str]) -> None:
     await transaction.queue(SQL.inherit, ids=list(ids))
 
 
-async def distrust(session: Session, ids: Sequence[str]) -> list[str]:
-    return await session.all(SQL.distrust, str, ids=list(ids))
+async def distrust(session: Session, ids: Sequence[str], *, reason: str, by: str | None) -> list[str]:
+    """Hides them; ids of those that were seen until now."""
+    return await session.all(SQL.distrust, str, ids=list(ids), reason=reason, by_user=by)
 
 
-async def falling(session: Session, ids: Sequence[str]) -> list[str]:
-    """These and all that does not stand without them, in the order it was found."""
+async def trust(session: Session, ids: Sequence[str]) -> list[str]:
+    """Shows them again; ids of those that were hidden."""
+    return await session.all(SQL.trust, str, ids=list(ids))
+
+
+async def visible(session: Session, ids: Sequence[str]) -> list[str]:
+    return await session.all(SQL.visible, str, ids=list(ids))
+
+
+async def falling(session: Session, ids: Sequence[str], *, wary: bool = False) -> list[str]:
+    """These and all that does not stand without them, in the order it was found. `wary`: also entities that one of them may have described,
+    whatever else they rest on: nobody can tell whose the words are."""
     gone: dict[str, None] = dict.fromkeys(ids)
     frontier = list(gone)
     resting: dict[str, Child] = {}
@@ -56,8 +68,29 @@ async def falling(session: Session, ids: Sequence[str]) -> list[str]:
         for child in await session.all(SQL.children, Child, ids=frontier):
             if child.id not in gone:
                 resting[child.id] = child
-        frontier = [child.id for child in resting.values() if child.kind not in SURVIVING or gone.keys() >= set(child.parents)]
+        frontier = [child.id for child in resting.values() if _falls(child, gone, wary=wary)]
         for memory_id in frontier:
             gone[memory_id] = None
             del resting[memory_id]
     return list(gone)
+
+
+def _falls(child: Child, gone: Mapping[str, None], *, wary: bool) -> bool:
+    return child.kind not in SURVIVING or gone.keys() >= set(child.parents) or (wary and child.described)
+
+
+async def rising(session: Session, ids: Sequence[str]) -> list[str]:
+    """Of these and what was made of them, all that is hidden and can be seen again: not what rests on something else that stays hidden."""
+    found = {child.id: child for child in await session.all(SQL.hidden, Child, ids=list(ids))}
+    while held := [child.id for child in found.values() if _held(child, found)]:
+        for memory_id in held:
+            del found[memory_id]
+    return list(found)
+
+
+def _held(child: Child, rising: Mapping[str, Child]) -> bool:
+    """One that says one thing needs one of its parents, others all of them; `described`: it has one that is seen."""
+    staying = [parent for parent in child.parents if parent not in rising]
+    if child.kind in SURVIVING:
+        return bool(staying) and len(staying) == len(child.parents) and not child.described
+    return bool(staying)

@@ -188,9 +188,9 @@ async def get(session: Session, ids: Sequence[str]) -> list[Memory]:
 
 async def page(
     session: Session, scope_ids: Sequence[int], *, kinds: Sequence[str] | None = None, collection: str | None = None,
-    series: str | None = None, retracted: bool = False, limit: int = 50, after: str | None = None,
+    series: str | None = None, retracted: bool = False, hidden: bool | None = None, limit: int = 50, after: str | None = None,
 ) -> Page[Memory]:  # fmt: skip
-    """Memories of the scopes, the newest first."""
+    """Memories of the scopes, the newest first. `hidden`: only those in quarantine, or only others; None: both."""
     (before,) = place(after, str)
     chosen: dict[str, Any] = {
         "scope_ids": list(scope_ids),
@@ -198,6 +198,7 @@ async def page(
         "collection": collection,
         "series": series,
         "retracted": retracted,
+        "hidden": hidden,
     }
     items = await session.all(SQL.page, Memory, **chosen, before=before, limit=limited(limit) + 1)
     total = await session.one(SQL.count, int, **chosen)

@@ -20,14 +20,14 @@ ORDER BY id;
 -- What is there already stays as it was said, and is used once more. In the order of digests, so that two writers do not wait for each other.
 INSERT INTO weft.memories AS m (org_id, id, scope_id, kind, collection, series, seq, speaker, role, title, body, data, terms, length, tokens,
   language, occurred_at, valid_from, valid_to, importance, confidence, pinned, expires_at, origin, source, author, trust, labels, run_id,
-  created_by, digest)
+  created_by, digest, recorded_at)
 SELECT %(org_id)s::uuid, coalesce(r.id, weft.uuid7()), %(scope_id)s::bigint, r.kind, r.collection, r.series, r.seq, r.speaker, r.role, r.title,
   r.body, r.data, r.terms::tsvector, r.length, r.tokens, r.language, r.occurred_at, r.valid_from, r.valid_to, r.importance, r.confidence,
-  r.pinned, r.expires_at, r.origin, r.source, r.author, r.trust, r.labels, r.run_id, r.created_by, decode(r.digest, 'hex')
+  r.pinned, r.expires_at, r.origin, r.source, r.author, r.trust, r.labels, r.run_id, r.created_by, decode(r.digest, 'hex'), coalesce(r.recorded_at, clock_timestamp())
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, kind text, collection text, series text, seq bigint, speaker text, role text, title text,
   body text, data json, terms text, length int, tokens int, language text, occurred_at timestamptz, valid_from timestamptz,
   valid_to timestamptz, importance real, confidence real, pinned boolean, expires_at timestamptz, origin text, source text, author text,
-  trust smallint, labels text[], run_id uuid, created_by uuid, digest text)
+  trust smallint, labels text[], run_id uuid, created_by uuid, digest text, recorded_at timestamptz)
 ORDER BY r.digest
 ON CONFLICT (org_id, scope_id, kind, digest) WHERE retracted_at IS NULL DO UPDATE SET uses = m.uses + 1, used_at = clock_timestamp()
 RETURNING id::text, xmax = 0 AS created, encode(digest, 'hex') AS digest;
@@ -90,6 +90,7 @@ FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY (%(scope_ids)s::bigint[])
   AND (%(kinds)s::text[] IS NULL OR m.kind = ANY (%(kinds)s::text[])) AND (%(collection)s::text IS NULL OR m.collection = %(collection)s::text)
   AND (%(series)s::text IS NULL OR m.series = %(series)s::text) AND (%(retracted)s::boolean OR m.retracted_at IS NULL)
+  AND (%(hidden)s::boolean IS NULL OR %(hidden)s::boolean = (m.trust = 0))
   AND (%(before)s::uuid IS NULL OR m.id < %(before)s::uuid)
 ORDER BY m.id DESC LIMIT %(limit)s::int;
 
@@ -97,7 +98,8 @@ ORDER BY m.id DESC LIMIT %(limit)s::int;
 SELECT count(*) AS count FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY (%(scope_ids)s::bigint[])
   AND (%(kinds)s::text[] IS NULL OR m.kind = ANY (%(kinds)s::text[])) AND (%(collection)s::text IS NULL OR m.collection = %(collection)s::text)
-  AND (%(series)s::text IS NULL OR m.series = %(series)s::text) AND (%(retracted)s::boolean OR m.retracted_at IS NULL);
+  AND (%(series)s::text IS NULL OR m.series = %(series)s::text) AND (%(retracted)s::boolean OR m.retracted_at IS NULL)
+  AND (%(hidden)s::boolean IS NULL OR %(hidden)s::boolean = (m.trust = 0));
 
 -- name: touch
 UPDATE weft.memories SET uses = uses + 1, used_at = clock_timestamp() WHERE org_id = %(org_id)s::uuid AND id = ANY (%(ids)s::uuid[]);

@@ -46,7 +46,8 @@ async def keep(desk: Desk, item: Item) -> Outcome:
     async with desk.sheet() as sheet:
         await conversations.lock(sheet.transaction, desk.scope.id)
         row = await sheet.keep_one(made)
-        if not row.created:  # with its pieces, in one transaction
+        if not row.created:  # with its pieces, in one transaction; their vectors came later, or not
+            sheet.known.update(await documents.piece_ids(sheet.transaction, desk.scope.id, row.id))
             return Outcome(known=[row.id])
         kept = await sheet.keep([
             desk.memory(

@@ -176,6 +176,17 @@ async def test_who_dies_between_the_words_and_their_vectors_finds_them_made_when
     assert (await memories.page(tenant, [scope.id])).total == total
 
 
+async def test_what_happened_when_it_was_told_is_one_episode_however_often_it_is_told(tenant: Tenant, scope: Scope) -> None:
+    desk = Desk(tenant=tenant, scope=scope)
+    first = await remember.remember(desk, "I moved to Bergen.", speaker="Ann")
+    again = await remember.remember(desk, "I moved to Bergen.", speaker="Ann")
+    assert first.concluded.created
+    assert again.concluded.created == []
+    (turn, *_) = await memories.get(tenant, first.kept.created)
+    (episode,) = (await memories.page(tenant, [scope.id], kinds=["episode"])).items
+    assert episode.occurred_at == turn.recorded_at
+
+
 async def test_vectors_go_to_the_space_that_became_active_while_they_were_made(tenant: Tenant, scope: Scope) -> None:
     table = built_in()
     made: list[int] = []
