@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from memory import extraction, names, words
+from memory import extraction, names, quotes, words
 from memory.extraction import Extracted, FoundEpisode, FoundFact
 from memory.items import NewMemory, digest
 from memory.kinds import Outcome, conversation, entity, episode, fact
@@ -20,6 +20,7 @@ from store.conclusions import Known
 from store.facts import Claim, Plan
 from store.memories import Kept
 
+PERSONS = ("user", "operator", "agent")  # origins that are believed more than what comes from outside
 MOST = 200  # of each kind that one text is taken to say
 
 
@@ -50,8 +51,15 @@ class Said:
 async def tell(desk: Desk, message: conversation.Message, session: str) -> tuple[Outcome, Outcome]:
     """Appends a message to its conversation, and what it says, by rules. Once more changes nothing. What was kept, and what concluded."""
     (turn,) = conversation.turns(desk, conversation.Item(session=session, messages=(message,)))
+    texts = quotes.passages(message.text) if turn.origin in PERSONS else []
     async with desk.sheet() as sheet:
-        said, number, sheet.space = await conclusions.begin(sheet.transaction, desk.scope.id, digest(turn), desk.space)
+        begun = await conclusions.begin(
+            sheet.transaction, desk.scope.id, digest(turn), desk.space, texts, desk.provenance.created_by
+        )  # fmt: skip
+        sheet.space, said = begun.space, begun.turn
+        if begun.heard is not None and said.id is None:
+            desk = desk.believed(begun.heard)
+            turn = replace(turn, trust=desk.provenance.trust)
         own = desk.own_trust if not desk.provenance.parents else await desk.trust(sheet.transaction)
         told = Told(
             id=said.id or turn.id,
@@ -60,7 +68,7 @@ async def tell(desk: Desk, message: conversation.Message, session: str) -> tuple
             known=said.id is not None,
         )
         if not told.known:
-            turn = replace(turn, seq=number, recorded_at=said.at)
+            turn = replace(turn, seq=begun.number, recorded_at=said.at)
             await conclusions.advance(sheet.transaction, desk.scope.id)
         quiet = message.role in ("system", "developer")
         found = Extracted() if quiet else extraction.extract(turn.body, turn.speaker, told.at)

@@ -51,6 +51,10 @@ class Desk:
     def derived(self, parents: Sequence[str]) -> Desk:
         return replace(self, provenance=self.provenance.derived(parents))
 
+    def believed(self, most: int) -> Desk:
+        """The same, believed no more than so far."""
+        return replace(self, provenance=replace(self.provenance, trust=min(self.own_trust, most)))
+
     def unembedded(self) -> Desk:
         return replace(self, embedder=None)
 

@@ -19,4 +19,4 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON weft.memory_quarantines TO weft_app;
 CREATE FUNCTION weft.wording(text text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN hashtextextended(lower(regexp_replace(btrim(text), '\s+', ' ', 'g')), 0);
 GRANT EXECUTE ON FUNCTION weft.wording TO weft_app;
-CREATE INDEX memories_wording ON weft.memories (org_id, weft.wording(body)) WHERE trust < 3;
+CREATE INDEX memories_wording ON weft.memories (org_id, weft.wording(body));

@@ -30,6 +30,17 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The message, if it was said before; the number of the next one; where vectors go; and how far its words are believed if they came
+    from outside before."""
+
+    turn: Turn
+    number: int
+    space: Space | None
+    heard: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """`called`: entities by name; `alike`: names that nobody has and that are like one somebody has; `standing`: what is held by key;
     `concluded`: facts by what they say, also those that were retracted since."""
@@ -44,16 +55,18 @@ class Known:
 ROWS = {"turn": Turn, "like": str}
 
 
-async def begin(transaction: Transaction, scope_id: int, digest: str, space: Mapping[str, Any]) -> tuple[Turn, int, Space | None]:
-    """With the locks of entities and of the conversation, in this order: the message, if it was said before, the number of the next one,
-    and where vectors go. `space`: what the embedder's is known by."""
+async def begin(
+    transaction: Transaction, scope_id: int, digest: str, space: Mapping[str, Any], texts: Sequence[str], user_id: str | None
+) -> Begun:
+    """With the locks of entities and of the conversation, in this order. `space`: what the embedder's is known by; `texts`: see `heard`."""
     await entities.lock(transaction, scope_id)
-    (number,), (turn,), found = await transaction.several(
+    (number,), (turn,), found, (heard,) = await transaction.several(
         (conversations.SQL.lock, int, {"scope_id": scope_id}),
         (SQL.turn, Turn, {"scope_id": scope_id, "digest": digest}),
         (memories.SQL.active_space, Space, dict(space)),
+        (memories.SQL.heard, int, {"texts": list(texts), "user_id": user_id}),
     )
-    return turn, number, found[0] if found else None
+    return Begun(turn=turn, number=number, space=found[0] if found else None, heard=heard)
 
 
 async def advance(transaction: Transaction, scope_id: int) -> None:

@@ -116,6 +116,7 @@ ROWS = {
     "active_space": Space,
     "delete": str,
     "trust_of": Trusted,
+    "heard": int,
     "put_vectors": Space,
     "vectorless": Bare,
 }
@@ -150,6 +151,11 @@ async def insert(session: Session, scope_id: int, rows: Sequence[dict[str, Any]]
 async def least_trust(session: Session, ids: Sequence[str]) -> dict[str, int]:
     """How far each of the memories is trusted; those that are gone are left out."""
     return {row.id: row.trust for row in await session.all(SQL.trust_of, Trusted, ids=list(ids))} if ids else {}
+
+
+async def heard(session: Session, texts: Sequence[str], user_id: str | None) -> int | None:
+    """The trust of words among these that came from outside before, None when none did."""
+    return await session.one(SQL.heard, int, texts=list(texts), user_id=user_id) if texts else None
 
 
 async def descend(transaction: Transaction, children: Sequence[str], parents: Sequence[str], *, known: bool = False) -> None:

@@ -35,6 +35,15 @@ RETURNING id::text, xmax = 0 AS created, encode(digest, 'hex') AS digest;
 -- name: trust_of
 SELECT id::text, trust FROM weft.memories WHERE org_id = %(org_id)s::uuid AND id = ANY (%(ids)s::uuid[]);
 
+-- name: heard
+-- How far those of these words are believed that came from outside, as far as this user may know; none when a person has said the same.
+SELECT min(m.trust) AS trust
+FROM (SELECT DISTINCT weft.wording(t) AS wording FROM unnest(%(texts)s::text[]) AS t) w
+  JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND weft.wording(m.body) = w.wording
+  JOIN weft.memory_scopes s ON s.org_id = m.org_id AND s.id = m.scope_id AND (s.user_id IS NULL OR s.user_id = %(user_id)s::uuid)
+WHERE m.trust <= 1 AND m.kind <> 'vector' AND NOT EXISTS (
+  SELECT FROM weft.memories p WHERE p.org_id = m.org_id AND weft.wording(p.body) = w.wording AND p.trust = 3);
+
 -- name: descend
 -- Also their labels: those of what a memory was made of are its own.
 WITH line AS (

@@ -107,7 +107,8 @@ def checked(kind: str, item: Mapping[str, Any]) -> Any:
 def show(memory: Memory) -> dict[str, Any]:
     """A memory as its kind shows it, with where it is from."""
     about: dict[str, Any] = {
-        "id": memory.id, "kind": memory.kind, **of_row(memory.kind).show(memory), "importance": memory.importance, "origin": memory.origin,
+        "id": memory.id, "kind": memory.kind,
+        **{name: value for name, value in of_row(memory.kind).show(memory).items() if name not in ("id", "kind")}, "importance": memory.importance, "origin": memory.origin,
         "source": memory.source, "author": memory.author, "trust": memory.trust, "labels": memory.labels,
         "recorded_at": _iso(memory.recorded_at), "retracted_at": _iso(memory.retracted_at),
     }  # fmt: skip

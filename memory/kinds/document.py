@@ -84,4 +84,4 @@ def show(memory: Memory) -> dict[str, Any]:
     data = data_of(memory)
     if memory.kind == "chunk":
         return {"document": memory.series, "title": memory.title, "seq": memory.seq, "text": memory.body, "collection": memory.collection}
-    return {"title": memory.title, "at": memory.occurred_at.isoformat() if memory.occurred_at else None, **data}
+    return {**data, "title": memory.title, "at": memory.occurred_at.isoformat() if memory.occurred_at else None}

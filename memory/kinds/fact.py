@@ -122,5 +122,6 @@ def said(value: str | float | bool) -> str:
 
 
 def _data(item: Item, claim: Claim, plan: Plan) -> dict[str, Any]:
-    data = {"predicate": claim.predicate, "object": item.object, "single": claim.single, "domain": item.domain, **(item.data or {})}
+    data = {**(item.data or {}), "predicate": claim.predicate, "object": item.object, "single": claim.single, "domain": item.domain}
+    data.pop("contests", None)
     return {**data, "contests": list(plan.contests)} if plan.contests else data
