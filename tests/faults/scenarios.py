@@ -193,16 +193,17 @@ def _while(port: int) -> Part:
     return chain(loop, call("after", port), put("end", n="{{ nodes.loop.iterations }}"))
 
 
-def memory_step(type: str, /, **config: Any) -> Callable[[int], Part]:
-    """A step of memory between two calls, with something to find: the two steps before it say it, in a place of this life alone."""
-    room = "conversation:{{ input.tag }}"
-    told = {"scope": room, "origin": "user", "speaker": "Ann"}
+ROOM = "conversation:{{ input.tag }}"  # of memories: a place of this life alone
+SAID = node("said", "remember", text="My favourite drink is green tea.", speaker="Ann", scope=ROOM, origin="user")
+GUIDE = node("guide", "remember", kind="document", item={"text": "# Tea\n\nWater of 80 degrees."}, scope=ROOM, origin="user")
+
+
+def memory_step(type: str, /, *before: Part, **config: Any) -> Callable[[int], Part]:
+    """A step of memory, after those that say what it needs, between two calls. What is in its room at the end, with what that was made of
+    and its vectors, must not depend on deaths (matrix.py)."""
 
     def make(port: int) -> Part:
-        tea = node("tea", "remember", text="My favourite drink is green tea. Anna Berg lives in Oslo.", **told)
-        guide = node("guide", "remember", kind="document", text="# Tea\n\nGreen tea is made with water of 80 degrees.", **told)
-        step = node("step", type, scope=room, **config)
-        return chain(call("before", port), tea, guide, step, call("after", port), put("end"))
+        return chain(call("before", port), *before, node("step", type, scope=ROOM, **config), call("after", port), put("end"))
 
     return make
 
@@ -258,7 +259,7 @@ BY_TYPE: dict[str, Scenario] = {
     "approval": Scenario(make=_approval),
     "emit_event": Scenario(make=_emit_event, beside=_listener),
     "foreach": Scenario(make=_foreach),
-    "forget": Scenario(make=memory_step("forget", subject="Ann")),
+    "forget": Scenario(make=memory_step("forget", SAID, subject="Ann")),
     "http": Scenario(make=_http),
     "if": Scenario(make=_if),
     "input": Scenario(make=_input),
@@ -266,9 +267,9 @@ BY_TYPE: dict[str, Scenario] = {
     "llm": Scenario(make=_llm),
     "parallel": Scenario(make=_parallel),
     "race": Scenario(make=_race),
-    "recall": Scenario(make=memory_step("recall", query="What does Ann drink?")),
+    "recall": Scenario(make=memory_step("recall", SAID, query="What does Ann drink?")),
     "remember": Scenario(make=memory_step("remember", text="I moved to Bergen.", speaker="Ann", origin="user")),
-    "retrieve": Scenario(make=memory_step("retrieve", query="How hot is the water for tea?")),
+    "retrieve": Scenario(make=memory_step("retrieve", GUIDE, query="How hot is the water?")),
     "script": Scenario(make=_script),
     "set": Scenario(make=_set),
     "stop": Scenario(make=_stop),
