@@ -62,7 +62,7 @@ async def remember(
     message = {"text": content, "speaker": speaker, "role": role, "at": at, "id": identity}
     item = {"session": session, "messages": [message]}
     if infer and extract is None:
-        (told,) = kinds.checked("conversation", item).messages
+        (told,) = kinds.given("conversation", item).messages
         kept, concluded = await concluding.tell(desk, told, session)
         return Remembered(kept=kept, concluded=concluded)
     kept = await kinds.keep(desk, "conversation", item)

@@ -92,11 +92,11 @@ def rows(*kinds: str) -> list[str]:
 
 async def keep(desk: Desk, kind: str, item: Mapping[str, Any]) -> Outcome:
     """Checks what comes from outside and keeps it. Raises Invalid with all that is wrong."""
-    return await named(kind).keep(desk, checked(kind, item))
+    return await named(kind).keep(desk, given(kind, item))
 
 
-def checked(kind: str, item: Mapping[str, Any]) -> Any:
-    """The item in the form of its kind. Raises Invalid with all that is wrong."""
+def given(kind: str, item: Mapping[str, Any]) -> Any:
+    """What comes from outside as an Item of the kind. Raises Invalid with all that is wrong."""
     try:
         return named(kind).Item.model_validate(item)
     except ValidationError as error:
@@ -106,9 +106,9 @@ def checked(kind: str, item: Mapping[str, Any]) -> Any:
 
 def show(memory: Memory) -> dict[str, Any]:
     """A memory as its kind shows it, with where it is from."""
+    own = {name: value for name, value in of_row(memory.kind).show(memory).items() if name not in ("id", "kind")}
     about: dict[str, Any] = {
-        "id": memory.id, "kind": memory.kind,
-        **{name: value for name, value in of_row(memory.kind).show(memory).items() if name not in ("id", "kind")}, "importance": memory.importance, "origin": memory.origin,
+        "id": memory.id, "kind": memory.kind, **own, "importance": memory.importance, "origin": memory.origin,
         "source": memory.source, "author": memory.author, "trust": memory.trust, "labels": memory.labels,
         "recorded_at": _iso(memory.recorded_at), "retracted_at": _iso(memory.retracted_at),
     }  # fmt: skip
