@@ -18,5 +18,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON weft.memory_quarantines TO weft_app;
 -- What was said before in the same words: a quote that is remembered again is believed no more than it was.
 CREATE FUNCTION weft.wording(text text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN hashtextextended(lower(regexp_replace(btrim(text), '\s+', ' ', 'g')), 0);
+REVOKE ALL ON FUNCTION weft.wording FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION weft.wording TO weft_app;
 CREATE INDEX memories_wording ON weft.memories (org_id, weft.wording(body));
