@@ -210,8 +210,8 @@ class Draft:
         self.ids.update({item.id: row.id for item, row in zip(self.pending, rows, strict=True)})
         self.kept += rows
         self.pending = []
-        given = {self.id(planned): entity.named((self.new[planned].name,)) for planned in self.unnamed}
-        await conclusions.name(self.sheet.transaction, self.desk.scope.id, given)
+        for planned in self.unnamed:
+            await entities.name(self.sheet.transaction, self.desk.scope.id, self.id(planned), entity.named((self.new[planned].name,)))
         self.unnamed = []
 
     async def finish(self, listed: Sequence[entity.Item]) -> Outcome:
@@ -242,7 +242,7 @@ class Draft:
             memory_id = self.id(planned)
             mentions.append((memory_id, self._id(actor)))
             outcome.add(Outcome(created=[memory_id]) if memory_id in created else Outcome(known=[memory_id]))
-        await conclusions.mention(transaction, mentions)
+        await entities.mention(transaction, mentions)
         return outcome
 
     def _id(self, name: str) -> str:

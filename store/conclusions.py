@@ -109,18 +109,3 @@ async def known(
         concluded={(one.subject, one.predicate, one.object): one.id for one in before},
         now=now,
     )
-
-
-async def name(transaction: Transaction, scope_id: int, given: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    """Names of entities, with their trigrams, without waiting."""
-    for entity_id, named in given.items():
-        joined = ["|".join(trigrams) for trigrams in named.values()]
-        await transaction.queue(entities.SQL.name, scope_id=scope_id, entity_id=entity_id, names=list(named), trigrams=joined)
-
-
-async def mention(transaction: Transaction, pairs: Sequence[tuple[str, str]]) -> None:
-    """Which memory mentions which entity, without waiting."""
-    if pairs:
-        memory_ids, entity_ids = [memory_id for memory_id, _ in pairs], [entity_id for _, entity_id in pairs]
-        await transaction.queue(entities.SQL.mention_pairs, memory_ids=memory_ids, entity_ids=entity_ids)
-        await transaction.queue(entities.SQL.weigh, ids=sorted(set(entity_ids)))

@@ -34,12 +34,6 @@ ON CONFLICT (org_id, scope_id, name, entity_id) DO NOTHING;
 
 -- name: mention
 INSERT INTO weft.memory_mentions (org_id, entity_id, memory_id)
-SELECT %(org_id)s::uuid, e.id, m.id FROM weft.memories m, weft.memories e
-WHERE m.org_id = %(org_id)s::uuid AND m.id = %(memory_id)s::uuid AND e.org_id = m.org_id AND e.id = ANY(%(entity_ids)s::uuid[])
-ON CONFLICT (org_id, entity_id, memory_id) DO NOTHING;
-
--- name: mention_pairs
-INSERT INTO weft.memory_mentions (org_id, entity_id, memory_id)
 SELECT DISTINCT %(org_id)s::uuid, e.id, m.id
 FROM unnest(%(memory_ids)s::uuid[], %(entity_ids)s::uuid[]) AS v(memory_id, entity_id)
   JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = v.memory_id

@@ -99,7 +99,7 @@ async def relate(desk: Desk, sheet: Sheet, edges: Sequence[Between]) -> Outcome:
         if trust >= known[row.id]:
             await graph.connect(session, row.id, edge.from_id, edge.to_id, edge.relation.type, edge.relation.weight)
     pairs = [(row.id, end) for row, edge in zip(kept, edges, strict=True) for end in (edge.from_id, edge.to_id)]
-    await entities.mention_pairs(session, pairs)
+    await entities.mention(session, pairs)
     return Outcome(created=[row.id for row in kept if row.created], known=[row.id for row in kept if not row.created])
 
 

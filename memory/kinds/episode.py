@@ -30,7 +30,7 @@ async def keep(desk: Desk, item: Item, *, literal: bool = True) -> Outcome:
         row = await sheet.keep_one(memory(desk, item))
         people = dict.fromkeys((item.actor, *item.involves))
         found = [await entity_kind.ensure(desk, sheet, entity_kind.Item(name=name), literal=literal) for name in people]
-        await entities.mention(sheet.transaction, row.id, [one.id for one in found])
+        await entities.mention(sheet.transaction, [(row.id, one.id) for one in found])
     return Outcome(created=[row.id]) if row.created else Outcome(known=[row.id])
 
 

@@ -65,7 +65,7 @@ async def keep_on(desk: Desk, sheet: Sheet, item: Item, *, literal: bool = True)
         other = await entity_kind.ensure(desk, sheet, entity_kind.Item(name=said(item.object)), literal=literal)
         await graph.connect(sheet.transaction, row.id, subject.id, other.id, claim.predicate, item.confidence or 1.0)
         mentioned.append(other.id)
-    await entities.mention(sheet.transaction, row.id, mentioned)
+    await entities.mention(sheet.transaction, [(row.id, one) for one in mentioned])
     return Outcome(created=[row.id], superseded=[*plan.superseded, *told], contested=list(plan.contests))
 
 
