@@ -49,7 +49,8 @@ WITH old AS (
     INSERT INTO weft.memory_quarantines (org_id, memory_id, trust, held, reason, by_user)
     SELECT %(org_id)s::uuid, old.id, old.trust, coalesce(f.live, false), %(reason)s::text, %(by_user)s::uuid
     FROM old LEFT JOIN weft.memory_facts f ON f.org_id = %(org_id)s::uuid AND f.memory_id = old.id
-    ON CONFLICT (org_id, memory_id) DO NOTHING),
+    ON CONFLICT (org_id, memory_id) DO UPDATE SET trust = excluded.trust, held = excluded.held, reason = excluded.reason,
+      by_user = excluded.by_user, at = excluded.at),
   facts AS (
     UPDATE weft.memory_facts f SET live = false, retraction = 'quarantined' FROM old
     WHERE f.org_id = %(org_id)s::uuid AND f.memory_id = old.id AND f.live)

@@ -339,6 +339,26 @@ async def test_what_is_said_again_in_the_words_of_what_is_hidden_is_hidden(house
         assert await listed(client) == []
 
 
+async def test_facts_of_what_is_hidden_stand_in_nobodys_way(house: House, url: str) -> None:
+    said = "Dora Quux lives in Quuxville."
+    async with http(url, house.keys["owner"]) as client:
+        kept = await keep(client, text=said, **WEB)
+        hidden = (await client.post(f"{PATH}/quarantine", json={"ids": kept["created"], "expect": 4})).json()
+        assert hidden["kinds"] == {"entity": 2, "fact": 1, "turn": 1}
+        for number, source in enumerate(("https://b.example", "https://c.example")):
+            await keep(client, text=f"Note {number}:\n\n{said}", origin="agent", source=source)  # is hidden, as its words are
+        other = await keep(client, text="Dora Quux lives in Rome.", origin="web", source="https://d.example")
+        last = await keep(client, text="Dora Quux lives in Oslo.")
+        facts = [one["text"] for one in await listed(client, kind="fact")]
+        assert (len(facts), bool(other["created"]), bool(last["created"])) == (2, True, True)
+        assert not any("Quuxville" in fact for fact in facts)
+        shown = (await client.post(f"{PATH}/quarantine", json={"source": WEB["source"], "release": True})).json()
+        again = {"source": WEB["source"], "release": True, "expect": shown["count"]}
+        assert (await client.post(f"{PATH}/quarantine", json=again)).json()["done"]
+        trusted = {one["text"]: one["trust"] for one in await listed(client, kind="fact")}
+        assert trusted["Dora Quux lives in Oslo"] == "from an agent"
+
+
 # -- policies ------------------------------------------------------------------------------------------------------------------------
 
 
