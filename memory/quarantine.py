@@ -25,7 +25,11 @@ async def hide(
     """Hides memories of these scopes, which the caller may do, and whatever rests on them, wherever that is. It stays, and is exported with
     a mark; what is made of it while it is hidden is hidden too."""
     async with tenant.transaction() as transaction:
-        falling = await lineage.falling(transaction, await chosen(transaction, scopes, choice), wary=True)
+        found = await chosen(transaction, scopes, choice)
+        if choice.by == "source":  # a fact that another source says as well stands on that one
+            resting = await lineage.resting(transaction, found)
+            found = [one for one in found if one not in resting]
+        falling = await lineage.falling(transaction, found, wary=True)
         ids = await lineage.visible(transaction, falling)
         counts = await forgetting.count(transaction, ids)
         if not dry_run:

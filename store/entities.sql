@@ -66,14 +66,16 @@ WITH RECURSIVE parted AS (
 SELECT from_id AS id FROM parted;
 
 -- name: read
--- Entities with what all that was merged into them adds up to: names, mentions, and when they were first and last heard of.
+-- Entities with what all that was merged into them adds up to: names, mentions, and when they were first and last heard of. What nobody sees
+-- adds nothing.
 WITH roots AS (
     SELECT DISTINCT coalesce(g.root_id, e.id) AS id FROM weft.memories e LEFT JOIN weft.memory_merges g ON g.org_id = e.org_id AND g.from_id = e.id
     WHERE e.org_id = %(org_id)s::uuid AND e.id = ANY(%(ids)s::uuid[]) AND e.kind IN ('entity', 'node')),
   members AS (
     SELECT r.id AS root_id, r.id FROM roots r
     UNION ALL
-    SELECT r.id, g.from_id FROM roots r JOIN weft.memory_merges g ON g.org_id = %(org_id)s::uuid AND g.root_id = r.id)
+    SELECT r.id, g.from_id FROM roots r JOIN weft.memory_merges g ON g.org_id = %(org_id)s::uuid AND g.root_id = r.id
+      JOIN weft.memories x ON x.org_id = g.org_id AND x.id = g.from_id AND x.trust > 0)
 SELECT e.id, e.scope_id, e.kind, e.title AS name, e.data ->> 'type' AS type, e.body, e.importance, e.trust, e.origin, e.labels, e.data,
        coalesce(n.names, '{}'::text[]) AS names, s.mentions::int AS mentions, coalesce(s.first_seen, e.recorded_at) AS first_seen,
        coalesce(s.last_seen, e.recorded_at) AS last_seen,
@@ -86,7 +88,7 @@ FROM roots r JOIN weft.memories e ON e.org_id = %(org_id)s::uuid AND e.id = r.id
     SELECT count(DISTINCT x.memory_id) AS mentions, min(coalesce(t.occurred_at, t.recorded_at)) AS first_seen,
            max(coalesce(t.occurred_at, t.recorded_at)) AS last_seen
     FROM members m JOIN weft.memory_mentions x ON x.org_id = %(org_id)s::uuid AND x.entity_id = m.id
-      JOIN weft.memories t ON t.org_id = x.org_id AND t.id = x.memory_id WHERE m.root_id = e.id) s
+      JOIN weft.memories t ON t.org_id = x.org_id AND t.id = x.memory_id AND t.trust > 0 WHERE m.root_id = e.id) s
 ORDER BY e.importance DESC, s.mentions DESC, e.id;
 
 -- name: mentioning

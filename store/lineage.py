@@ -16,6 +16,7 @@ class Child:
     id: str
     kind: str
     parents: list[str]
+    seen: list[str]
     described: bool
 
 
@@ -27,7 +28,7 @@ class Concluded:
     object: str
 
 
-ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Child, "visible": str, "trust": str}
+ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Child, "visible": str, "resting": str, "trust": str}
 SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
@@ -54,6 +55,11 @@ async def trust(session: Session, ids: Sequence[str]) -> list[str]:
     return await session.all(SQL.trust, str, ids=list(ids))
 
 
+async def resting(session: Session, ids: Sequence[str]) -> set[str]:
+    """Those of them that stand as long as one of the memories they were made of does."""
+    return set(await session.all(SQL.resting, str, ids=list(ids), kinds=sorted(SURVIVING)))
+
+
 async def visible(session: Session, ids: Sequence[str]) -> list[str]:
     return await session.all(SQL.visible, str, ids=list(ids))
 
@@ -76,7 +82,9 @@ async def falling(session: Session, ids: Sequence[str], *, wary: bool = False) -
 
 
 def _falls(child: Child, gone: Mapping[str, None], *, wary: bool) -> bool:
-    return child.kind not in SURVIVING or gone.keys() >= set(child.parents) or (wary and child.described)
+    if child.kind not in SURVIVING or (wary and child.described):
+        return True
+    return gone.keys() >= set(child.seen if wary else child.parents)
 
 
 async def rising(session: Session, ids: Sequence[str]) -> list[str]:
@@ -89,8 +97,6 @@ async def rising(session: Session, ids: Sequence[str]) -> list[str]:
 
 
 def _held(child: Child, rising: Mapping[str, Child]) -> bool:
-    """One that says one thing needs one of its parents, others all of them; `described`: it has one that is seen."""
+    """One that says one thing needs one of its parents, others all of them."""
     staying = [parent for parent in child.parents if parent not in rising]
-    if child.kind in SURVIVING:
-        return bool(staying) and len(staying) == len(child.parents) and not child.described
-    return bool(staying)
+    return bool(staying) and (child.kind not in SURVIVING or (len(staying) == len(child.parents) and not child.seen))

@@ -1,6 +1,8 @@
 -- name: children
--- What was made of these, each with all that it was made of. `described`: an entity of which it is told what it is, perhaps by one of these.
+-- What was made of these, each with all that it was made of; `seen`: what of that is not hidden. `described`: an entity of which it is told what it is, perhaps by one of these.
 SELECT m.id::text, m.kind, (SELECT array_agg(p.parent::text) FROM weft.memory_lineage p WHERE p.org_id = m.org_id AND p.child = m.id) AS parents,
+  coalesce((SELECT array_agg(p.id::text) FROM weft.memory_lineage l JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
+            WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust > 0), '{}') AS seen,
   m.kind IN ('entity', 'node') AND (m.data ->> 'description' IS NOT NULL OR coalesce(json_array_length(m.data -> 'aliases'), 0) > 0
     OR coalesce(m.data ->> 'attributes', '{}') <> '{}') AND m.trust <= (SELECT max(p.trust) FROM weft.memory_lineage l
       JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
@@ -65,9 +67,15 @@ WITH RECURSIVE below AS (
 SELECT m.id::text, m.kind,
   coalesce((SELECT array_agg(p.id::text) FROM weft.memory_lineage l JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
             WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust = 0), '{}') AS parents,
-  EXISTS (SELECT FROM weft.memory_lineage l JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
-          WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust > 0) AS described
+  coalesce((SELECT array_agg(p.id::text) FROM weft.memory_lineage l JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
+            WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust > 0), '{}') AS seen, false AS described
 FROM below b JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = b.id WHERE m.trust = 0;
+
+-- name: resting
+-- Those of them that say one thing and rest on something.
+SELECT m.id::text FROM weft.memories m
+WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) AND m.kind = ANY(%(kinds)s::text[])
+  AND EXISTS (SELECT FROM weft.memory_lineage l WHERE l.org_id = m.org_id AND l.child = m.id);
 
 -- name: visible
 -- Those of them that are not hidden.
