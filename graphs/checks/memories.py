@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from graphs.checks.diagnostic import Diagnostic, Operation, add, quoted, replace
 from graphs.checks.sites import Site
 from graphs.checks.view import GroupView, NodeView, View
 from graphs.definition import Json
-from graphs.expressions import ExpressionError
 from graphs.expressions.syntax import Code, expression_tree, tree_of
 from graphs.expressions.template import Hole, split
 
@@ -38,7 +38,7 @@ class Trail:
     """Where recalled words are: fields of nodes, variables. `models`: what a model made of them counts as well."""
 
     view: View
-    sites: dict[int, list[tuple[Site, ast.AST]]]
+    sites: dict[int, list[tuple[Site, Code]]]
     models: bool
     nodes: dict[int, set[str]] = field(default_factory=dict[int, "set[str]"])
     vars: set[str] = field(default_factory=set[str])
@@ -59,14 +59,14 @@ class Trail:
         marks = self.nodes.setdefault(id(node), set())
         if ALL in marks:
             return
-        arrived = [site for site, tree in self.sites.get(id(node), ()) if site.kind != "code" and self.holds(tree, site)]
+        arrived = [site for site, code in self.sites.get(id(node), ()) if site.kind != "code" and self.at(site, code)]
         if node.type == "set":
             for site in arrived:
                 part, name = _part_of(node, site)
                 (self.vars if part == "vars" else marks).add(name)
         elif node.type == "script":
             given = {_part_of(node, site)[1] for site in arrived}
-            if any(_returns(self, tree, site, given) for site, tree in self.sites.get(id(node), ()) if site.kind == "code"):
+            if any(_returns(self, site, given) for site, _ in self.sites.get(id(node), ()) if site.kind == "code"):
                 marks.add(ALL)
         elif (
             (node.type == "subflow" and arrived)
@@ -79,6 +79,12 @@ class Trail:
         """Whether one of the last nodes of a body has recalled words: theirs is the output of the group."""
         inner = {edge.source for edge in body.links}
         return any(self.nodes.get(id(node)) for node in body.nodes if node.id not in inner)
+
+    def at(self, site: Site, code: Code) -> bool:
+        """Whether an expression of the document may hold recalled words. It is taken apart only where it reads some."""
+        if not any(self._read((one.root, tuple(step for step in one.steps if isinstance(step, str))), site) for one in code.references):
+            return False
+        return code.path is not None or self.holds(_tree(site.text.strip()), site)
 
     def holds(self, tree: ast.AST, site: Site, own: frozenset[str] = frozenset()) -> bool:
         """Whether the value of an expression may hold recalled words. `own`: names in it that do."""
@@ -105,7 +111,7 @@ class Trail:
             case _:
                 return any(self.holds(child, site, own) for child in ast.iter_child_nodes(tree))
 
-    def _read(self, chain: tuple[str, tuple[str, ...]], site: Site, own: frozenset[str]) -> bool:
+    def _read(self, chain: tuple[str, tuple[str, ...]], site: Site, own: frozenset[str] = frozenset()) -> bool:
         root, steps = chain
         if root in own or self._local(root, site.group):
             return not OURS.intersection(steps)
@@ -125,7 +131,7 @@ class Trail:
         """Whether a name that a group gives to its body has recalled words: what it goes through, or what the body made before."""
         for owner in group.around():
             if owner.kind and owner.config is not None and name in owner.kind.scope(owner.config, group.key):
-                given = any(self.holds(tree, site) for site, tree in self.sites.get(id(owner), ()))
+                given = any(self.at(site, code) for site, code in self.sites.get(id(owner), ()) if site.kind != "code")
                 return name != "index" and (given or bool(self.nodes.get(id(owner))))
             group = owner.group
         return False
@@ -135,17 +141,17 @@ def check_memories(view: View, good: list[tuple[Site, Code]]) -> Iterator[Diagno
     """Recalled words in instructions, and recalled words that are remembered as a person's or an agent's."""
     if not any(node.type in SOURCES for node in view.nodes):
         return
-    sites = _trees(good)
+    sites = _by_node(good)
     direct = Trail(view, sites, models=False).follow()
-    yield from _in_instructions(direct, good)
+    yield from _in_instructions(direct)
     yield from _said_again(direct, Trail(view, sites, models=True).follow())
 
 
-def _in_instructions(trail: Trail, good: list[tuple[Site, Code]]) -> Iterator[Diagnostic]:
+def _in_instructions(trail: Trail) -> Iterator[Diagnostic]:
     reported: set[str] = set()
-    for site, tree in (pair for pairs in trail.sites.values() for pair in pairs):
+    for site, code in (pair for pairs in trail.sites.values() for pair in pairs):
         owner = _instructed(site)
-        if owner is None or site.pointer in reported or not trail.holds(tree, site):
+        if owner is None or site.pointer in reported or not trail.at(site, code):
             continue
         reported.add(site.pointer)
         yield Diagnostic(
@@ -174,7 +180,7 @@ def _moved(trail: Trail, site: Site, config: dict[str, Json]) -> tuple[Operation
     prompt, base = config.get("prompt"), site.pointer.rpartition("/")[0]
     if not isinstance(prompt, str) or site.node is None:
         return ()
-    bad = {one.text for one, tree in trail.sites[id(site.node)] if one.pointer == site.pointer and trail.holds(tree, one)}
+    bad = {one.text for one, code in trail.sites[id(site.node)] if one.pointer == site.pointer and trail.at(one, code)}
     parts = split(site.whole)
     left = "".join(f"{{{{{part.text}}}}}" if isinstance(part, Hole) else part for part in parts if getattr(part, "text", None) not in bad)
     moved = "\n\n".join(dict.fromkeys(f"{{{{ {text.strip()} }}}}" for text in bad))
@@ -188,8 +194,8 @@ def _said_again(direct: Trail, through: Trail) -> Iterator[Diagnostic]:
         if node.type != "remember" or origin is None or (isinstance(origin, str) and origin not in BELIEVED and "{{" not in origin):
             continue
         trail = direct if origin == "agent" else through
-        for site, tree in trail.sites.get(id(node), ()):
-            if _part_of(node, site)[0] in ("text", "item") and trail.holds(tree, site):
+        for site, code in trail.sites.get(id(node), ()):
+            if _part_of(node, site)[0] in ("text", "item") and trail.at(site, code):
                 yield Diagnostic(
                     code="memory_said_again",
                     pointer=f"{node.pointer}/config/origin",
@@ -200,19 +206,18 @@ def _said_again(direct: Trail, through: Trail) -> Iterator[Diagnostic]:
                 break
 
 
-def _trees(good: list[tuple[Site, Code]]) -> dict[int, list[tuple[Site, ast.AST]]]:
-    """Code by the node it stands in."""
-    found: dict[int, list[tuple[Site, ast.AST]]] = {}
-    for site, _ in good:
-        if site.node is None or site.edge is not None:
-            continue
-        text = site.text if site.kind == "code" else site.text.strip()
-        try:
-            tree = tree_of(text, text) if site.kind == "code" else expression_tree(text, text)
-        except ExpressionError:
-            continue
-        found.setdefault(id(site.node), []).append((site, tree))
+def _by_node(good: list[tuple[Site, Code]]) -> dict[int, list[tuple[Site, Code]]]:
+    """Code that reads something, by the node it stands in."""
+    found: dict[int, list[tuple[Site, Code]]] = {}
+    for site, code in good:
+        if site.node is not None and site.edge is None and code.references:
+            found.setdefault(id(site.node), []).append((site, code))
     return found
+
+
+@lru_cache(maxsize=1024)
+def _tree(text: str) -> ast.AST:
+    return expression_tree(text, text)
 
 
 def _part_of(node: NodeView, site: Site) -> tuple[str, str]:
@@ -239,9 +244,9 @@ def _names(target: ast.AST) -> frozenset[str]:
     return frozenset(node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-def _returns(trail: Trail, tree: ast.AST, site: Site, given: set[str]) -> bool:
+def _returns(trail: Trail, site: Site, given: set[str]) -> bool:
     """Whether a script may return recalled words, whatever way it takes."""
-    own = frozenset(given)
+    own, tree = frozenset(given), tree_of(site.text, site.text)
     for _ in range(PASSES):
         found = own.union(*(_bound(trail, node, site, own) for node in ast.walk(tree)))
         if found == own:
