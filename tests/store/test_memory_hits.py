@@ -1,4 +1,5 @@
-"""P3, no leak: weft.memory_hits sees all rows and minds the organization itself; here it is asked for what is somebody else's."""
+"""P3, no leak: weft.memory_words and weft.memory_hits, which the version before calls, see all rows and mind the organization themselves;
+here they are asked for what is somebody else's."""
 
 from __future__ import annotations
 
@@ -26,6 +27,11 @@ HITS = Query(
     b"""SELECT id::text FROM weft.memory_hits(%(scopes)s::bigint[], %(keys)s::text[], %(least)s::int, clock_timestamp(), NULL, NULL, NULL,
         NULL, NULL, NULL, NULL)""",
 )
+WORDS = Query(
+    "words",
+    b"""SELECT id::text FROM weft.memory_words(%(scopes)s::bigint[], ARRAY(SELECT q::tsquery FROM unnest(%(keys)s::text[]) AS q), 1000,
+        %(least)s::int, clock_timestamp(), NULL, NULL, NULL, NULL, NULL, NULL, NULL)""",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,19 @@ async def vault(tenant: Tenant, principal: Principal, **where: Any) -> Vault:
 async def test_it_finds_ones_own_or_all_that_follows_would_prove_nothing(tenant: Tenant, boss: Principal) -> None:
     ours = await vault(tenant, boss)
     assert len(await tenant.all(HITS, str, **ours.asked())) == 1
+
+
+async def test_whatever_is_asked_of_words_only_ones_own_answers(tenant: Tenant, other_tenant: Tenant, boss: Principal) -> None:
+    """The query is a query here, with operators and prefixes: all that it can match is of the one who asks."""
+    theirs, ours = await vault(tenant, boss), await vault(other_tenant, Principal(user_id=None, role="owner"))
+    everywhere = list(range(1, 200))
+    own = set(await other_tenant.all(WORDS, str, **ours.asked(keys=[words.quoted(ours.key)])))
+    assert len(own) == 1
+    asked = [words.quoted(theirs.key), f"{theirs.scope.id}:*", "!zzz", f"{words.quoted(theirs.key)} | !zzz", f"!{words.quoted(ours.key)}"]
+    for query in asked:
+        assert set(await other_tenant.all(WORDS, str, **theirs.asked(keys=[query], scopes=everywhere))) <= own
+        assert await other_tenant.all(WORDS, str, **theirs.asked(keys=[query])) == []
+    assert len(await tenant.all(WORDS, str, **theirs.asked(keys=["!zzz"]))) == 1  # they do match
 
 
 async def test_scopes_of_another_organization_say_nothing(tenant: Tenant, other_tenant: Tenant, boss: Principal) -> None:
@@ -115,6 +134,7 @@ async def test_without_an_organization_or_with_a_made_up_one_it_says_nothing(
         assert found == []
     async with database.connection() as connection:
         assert await (await connection.execute(HITS.text, ours.asked())).fetchall() == []
+        assert await (await connection.execute(WORDS.text, ours.asked(keys=["!zzz"]))).fetchall() == []
 
 
 async def test_what_stands_in_front_of_its_names_is_not_what_it_calls(
@@ -142,6 +162,7 @@ async def test_what_stands_in_front_of_its_names_is_not_what_it_calls(
             row = await (await connection.execute(b"SELECT current_user, session_user")).fetchone()
             assert row == ("weft_app", "weft_app")
             assert await (await connection.execute(HITS.text, theirs.asked())).fetchall() == []
+            assert await (await connection.execute(WORDS.text, theirs.asked(keys=["!zzz"]))).fetchall() == []
             assert await (await connection.execute(b"SELECT id FROM weft.memories")).fetchall() == []
         await connection.execute(b"DISCARD ALL")
 
@@ -150,7 +171,7 @@ async def test_nobody_recalls_from_the_private_scope_of_another_user(tenant: Ten
     """The statement that calls it decides which scopes a user reads, whatever ids it is given."""
     ann = Principal(user_id=(await identities.create_user(tenant, name="Ann", role="viewer")).id, role="viewer")
     hers = await vault(tenant, ann, private=True)
-    asked = Asked(keys=[hers.key], terms=[0], filters=Filters(least_trust=0))
+    asked = Asked(terms=words.terms("quuxotl"), filters=Filters(least_trust=0))
     assert len(await stored.recall(tenant, [hers.scope.id], ann.user_id, asked, many=10)) == 1
     assert await stored.recall(tenant, [hers.scope.id], boss.user_id, asked, many=10) == []
     assert await stored.recall(tenant, [hers.scope.id], None, asked, many=10) == []
