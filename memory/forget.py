@@ -57,18 +57,12 @@ async def forget(
 ) -> Forgotten:
     """Forgets in these scopes, which the caller may write to, in one transaction. What was derived from it elsewhere goes as well."""
     async with tenant.transaction() as transaction:
-        ids = await lineage.falling(transaction, await _chosen(transaction, scopes, choice))
+        ids = await lineage.falling(transaction, await chosen(transaction, scopes, choice))
         counts, runs = await forgetting.count(transaction, ids), await forgetting.runs(transaction, ids)
         receipt = None
         if not dry_run:
             receipt = await forgetting.erase(transaction, ids, reason=reason, selector=choice.by, by=by)
     return Forgotten(ids=ids, counts=counts, runs=runs, receipt=receipt)
-
-
-async def quarantine(tenant: Tenant, scopes: Sequence[Scope], choice: Choice) -> list[str]:
-    """Hides memories and all that rests on them, without an end: they are trusted no more. Answers with the ids that are hidden now."""
-    async with tenant.transaction() as transaction:
-        return await lineage.distrust(transaction, await lineage.falling(transaction, await _chosen(transaction, scopes, choice)))
 
 
 async def sweep(tenant: Tenant, scope: Scope, *, now: datetime | None = None) -> list[Receipt]:
@@ -85,7 +79,8 @@ async def sweep(tenant: Tenant, scope: Scope, *, now: datetime | None = None) ->
     return receipts
 
 
-async def _chosen(session: Session, scopes: Sequence[Scope], choice: Choice) -> list[str]:
+async def chosen(session: Session, scopes: Sequence[Scope], choice: Choice) -> list[str]:
+    """Ids of the memories of these scopes that were chosen."""
     scope_ids = [scope.id for scope in scopes]
     match choice.by:
         case "id":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -15,14 +15,15 @@ from memory.embedding import Embedder
 from store import memories
 from store.errors import Invalid
 from store.ids import new_id
-from store.memories import Kept, Scope
-from store.postgres import Session
+from store.memories import Bare, Inserted, Kept, Scope, Space
+from store.postgres import Tenant, Transaction
 
 TRUST = {"user": 3, "operator": 3, "agent": 2, "inference": 2, "tool": 1, "web": 1, "document": 1}
 """How far what comes from there is believed: 3 said by a person, 2 inferred or internal, 1 from outside, 0 quarantined."""
 MAX_BODY = 100_000  # characters
 BATCH = 200  # rows per statement
 EMBEDDED = 2_000  # characters of a contextual text that are embedded; models cut at 256 to 512 tokens
+MOVES = 3  # times that the active space may change while vectors are made
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 WIDE = re.compile(rf"[{words.UNSPACED}]")
 
@@ -30,6 +31,7 @@ WIDE = re.compile(rf"[{words.UNSPACED}]")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMemory:
     """Something to remember. `identity`: what makes it the same memory; None: its kind, speaker, body and when it happened.
+    `recorded_at` None: when it is written; else a moment that the database told before, from which something was concluded.
     `parents`: ids of what it was made of; it is trusted no more than the least of them (`trust` None: as far as its origin is)."""
 
     kind: str
@@ -41,6 +43,7 @@ class NewMemory:
     seq: int | None = None
     collection: str | None = None
     occurred_at: datetime | None = None
+    recorded_at: datetime | None = None
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     importance: float = 0.5
@@ -60,39 +63,78 @@ class NewMemory:
     id: str = field(default_factory=new_id)
 
 
-async def keep(session: Session, scope: Scope, items: Sequence[NewMemory], *, embedder: Embedder | None = None) -> list[Kept]:
-    """Writes the memories that are new, in one transaction per batch when the session is a Tenant, and answers one Kept for each, in order.
-
-    With an embedder whose space the organization has made its active one, also their vectors. Raises Invalid for what cannot be a memory.
-    """
+async def keep(tenant: Tenant, scope: Scope, items: Sequence[NewMemory], *, embedder: Embedder | None = None) -> list[Kept]:
+    """Writes the memories that are new, and answers one Kept for each, in order. A batch, with what its memories were made of, is one
+    transaction. With an embedder whose space is the active one also their vectors, after the commit; of a memory that is known already a
+    vector that is missing is made up for. Raises Invalid for what cannot be a memory."""
     kept: list[Kept] = []
     for start in range(0, len(items), BATCH):
-        kept += await _keep(session, scope, items[start : start + BATCH], embedder)
+        batch = items[start : start + BATCH]
+        async with tenant.transaction() as transaction:
+            rows = await write(transaction, scope, batch)
+        if embedder is not None:
+            new = {row.id: item for row, item in zip(rows, batch, strict=True) if row.created}
+            await give_vectors(tenant, new, {row.id for row in rows} - new.keys(), embedder)
+        kept += rows
     return kept
 
 
-async def _keep(session: Session, scope: Scope, items: Sequence[NewMemory], embedder: Embedder | None) -> list[Kept]:
+async def write(transaction: Transaction, scope: Scope, items: Sequence[NewMemory]) -> list[Kept]:
+    """The rows and what they were made of, which may be among them, before them. Labels of what they were made of become theirs."""
+    if not items:
+        return []
     digests = [digest(item) for item in items]
     first = dict(zip(reversed(digests), reversed(items), strict=True))  # of the same twice, the first
-    least = await memories.least_trust(session, sorted({parent for item in first.values() for parent in item.parents}))
-    rows = [_row(scope, key, item, least) for key, item in first.items()]
-    space = None
-    if embedder is not None:
-        space = await memories.active_space(session, provider=embedder.provider, model=embedder.model, dimensions=embedder.dimensions)
-    written = {row.digest: row for row in await memories.insert(session, scope.id, rows)}
-    lineage = [(written[key].id, parent) for key, item in first.items() for parent in item.parents]
-    if lineage:
-        await memories.descend(session, [child for child, _ in lineage], [parent for _, parent in lineage])
-    new = [(written[key].id, item) for key, item in first.items() if written[key].created]
-    if embedder is not None and space is not None and new:
-        texts = [contextual(item) for _, item in new]
-        await memories.put_vectors(session, space.id, scope.id, [memory_id for memory_id, _ in new], await embed(embedder, texts))
+    unique = [first[key] for key in dict.fromkeys(digests)]
+    here = {item.id for item in unique}
+    trusts = await memories.least_trust(transaction, sorted({parent for item in unique for parent in item.parents} - here))
+    rows: list[dict[str, Any]] = []
+    for item in unique:
+        rows.append(_row(scope, digest(item), item, trusts))
+        trusts[item.id] = rows[-1]["trust"]
+    written: dict[str, Inserted] = {}
+    for start in range(0, len(rows), BATCH):
+        written |= {row.digest: row for row in await memories.insert(transaction, scope.id, rows[start : start + BATCH])}
+    ids = {item.id: written[digest(item)].id for item in unique}
+    made_of = [(ids[item.id], ids.get(parent, parent)) for item in unique for parent in item.parents]
+    if made_of:
+        known = any(ids[parent] != parent for item in unique for parent in item.parents if parent in ids)
+        await memories.descend(transaction, [child for child, _ in made_of], [parent for _, parent in made_of], known=known)
     seen: set[str] = set()
     answer: list[Kept] = []
     for key in digests:
         answer.append(Kept(id=written[key].id, created=written[key].created and key not in seen))
         seen.add(key)
     return answer
+
+
+async def give_vectors(
+    tenant: Tenant,
+    new: Mapping[str, NewMemory],
+    known: Collection[str],
+    embedder: Embedder,
+    *,
+    space: Space | None = None,
+    bare: Sequence[Bare] | None = None,
+) -> None:
+    """Vectors of new memories, and of known ones that have none, in the space that is the embedder's and active. `space`: what it is likely
+    to be; `bare`: those without one there. What fails is made up for by keeping the same again, and by the next fill of the space. Raises
+    EmbeddingFailed."""
+    for _ in range(MOVES):
+        if space is None:
+            space = await memories.active_space(tenant, provider=embedder.provider, model=embedder.model, dimensions=embedder.dimensions)
+        if space is None:
+            return
+        if bare is None:
+            bare = await memories.vectorless(tenant, space.id, list(known)) if known else []
+        wanted = {**{one.id: one for one in bare}, **new}
+        if not wanted:
+            return
+        vectors = await embed(embedder, [contextual(item) for item in wanted.values()])
+        now = await memories.put_vectors(tenant, space.id, list(wanted), vectors)
+        if now is None or now.id == space.id or now.model != embedder.model or now.provider != embedder.provider:
+            return
+        space, bare = now, None  # another became active meanwhile, and its fill may have been over before these were there
 
 
 async def embed(embedder: Embedder, texts: Sequence[str], *, query: bool = False) -> list[str]:
@@ -108,7 +150,7 @@ def literal(vector: Sequence[float]) -> str:
     return "[" + ",".join(f"{value:.5g}" for value in vector) + "]"
 
 
-def contextual(item: NewMemory | memories.Memory) -> str:
+def contextual(item: NewMemory | memories.Memory | memories.Bare) -> str:
     """What is embedded: "[8 May 2023] Ann: title. body". A turn says little without who said it and when."""
     day = f"[{item.occurred_at.day} {item.occurred_at:%B %Y}] " if item.occurred_at else ""
     speaker = f"{item.speaker}: " if item.speaker else ""
@@ -160,7 +202,7 @@ COPIED = (
     "id", "kind", "collection", "series", "seq", "speaker", "role", "title", "body", "importance", "confidence", "pinned", "origin",
     "source", "author", "run_id", "created_by",
 )  # fmt: skip
-DATES = ("occurred_at", "valid_from", "valid_to", "expires_at")
+DATES = ("occurred_at", "recorded_at", "valid_from", "valid_to", "expires_at")
 
 
 def clean(value: Any) -> Any:

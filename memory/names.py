@@ -41,13 +41,13 @@ async def meant(
 ) -> Called | Similar | None:
     """The entity of this scope that a name means, or None when it is a new one."""
     wanted = compared(name)
-    exact = [found for found in await entities.called(session, [scope_id], [wanted]) if _fits(found.type, type)]
+    exact = [found for found in await entities.called(session, [scope_id], [wanted]) if fits(found.type, type)]
     if exact:
         return next((found for found in exact if found.type == type), exact[0])
-    if literal or len(wanted) < SHORTEST:
+    if literal or not by_likeness(wanted):
         return None
-    found = [like for like in await entities.like(session, scope_id, trigrams(wanted), LIKE) if _fits(like.type, type)]
-    if not found or any(character.isdigit() for character in wanted):  # "invoice 1041" is not "invoice 1042"
+    found = [like for like in await entities.like(session, scope_id, trigrams(wanted), LIKE) if fits(like.type, type)]
+    if not found:
         return None
     others = [like for like in found[1:] if like.id != found[0].id]
     if not others or found[0].score - others[0].score >= CLEAR:
@@ -58,5 +58,16 @@ async def meant(
     return next((like for like in found if like.id == chosen), None)
 
 
-def _fits(known: str | None, wanted: str | None) -> bool:
+def by_likeness(name: str) -> bool:
+    """Whether a name, as it is compared, may mean one that is only like it: "invoice 1041" is not "invoice 1042"."""
+    return len(name) >= SHORTEST and not any(character.isdigit() for character in name)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two names, as they are compared, share most of their trigrams."""
+    mine, theirs = set(trigrams(one)), set(trigrams(other))
+    return by_likeness(one) and by_likeness(other) and len(mine & theirs) >= LIKE * len(mine | theirs)
+
+
+def fits(known: str | None, wanted: str | None) -> bool:
     return known is None or wanted is None or known == wanted

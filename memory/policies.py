@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,8 @@ from store import retention
 from store.errors import Invalid
 from store.postgres import Session
 
+Days = Annotated[float, Field(le=100_000, allow_inf_nan=False)]
+Number = Annotated[int, Field(le=1_000_000_000)]
 SWING = 0.1  # how much age can add to or take from a rank
 HALF_LIFE: dict[str, float] = {"turn": 90, "chunk": 365, "summary": 180, "episode": 180, "entity": 365}
 """Days until a memory of the kind counts as half as fresh; facts, rules and graphs hold until something supersedes them."""
@@ -35,9 +37,9 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keep_days: dict[str, float] = Field(default_factory=dict)
-    half_life_days: dict[str, float | None] = Field(default_factory=dict)
-    most: dict[str, int] = Field(default_factory=dict)
+    keep_days: dict[str, Days] = Field(default_factory=dict)
+    half_life_days: dict[str, Days | None] = Field(default_factory=dict)
+    most: dict[str, Number] = Field(default_factory=dict)
     window: Window = Window()
     enabled: bool = True
 
@@ -47,18 +49,27 @@ def read(policy: Mapping[str, Any] | None) -> Policy:
     try:
         made = Policy.model_validate(policy or {})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Invalid(f"This policy is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        known = ", ".join(Policy.model_fields)
+        raise Invalid(f"This policy is not valid: {wrong}. A policy has {known}.") from None
     unknown = ({*made.keep_days, *made.half_life_days, *made.most}) - set(retention.KINDS)
     if unknown:
-        raise Invalid(f"A policy names kinds of memory that there are not: {', '.join(sorted(unknown))}.")
+        there_are = ", ".join(retention.KINDS)
+        raise Invalid(f"A policy names kinds of memory that there are not: {', '.join(sorted(unknown))}; there are {there_are}.")
     if any(value <= 0 for value in (*made.keep_days.values(), *(value for value in made.half_life_days.values() if value is not None))):
-        raise Invalid("A policy's days are more than 0.")
+        raise Invalid("keep_days and half_life_days of a policy are more than 0.")
+    if any(value < 0 for value in made.most.values()):
+        raise Invalid("most of a policy is 0 or more.")
     return made
 
 
 async def of_scope(session: Session, scope_id: int) -> Policy:
     return read(await retention.policy(session, scope_id))
+
+
+async def own(session: Session, scope_id: int) -> dict[str, Any]:
+    """What was set for the scope itself; empty: the defaults hold."""
+    return await retention.policy(session, scope_id)
 
 
 async def put(session: Session, scope_id: int, policy: Mapping[str, Any] | None) -> Policy:

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from memory import extraction, kinds, names, words
+from memory import concluding, extraction, kinds
 from memory.chunking import SIZE
-from memory.extraction import Extract, Extracted, FoundFact
+from memory.extraction import Extract
 from memory.items import tokens
-from memory.kinds import Outcome, entity, episode, fact
+from memory.kinds import Outcome
 from memory.writing import Desk
-from store import entities, lineage, memories
+from store import memories
 from store.errors import Invalid
 
 LONG = 4 * SIZE  # tokens: what is longer is a document, in pieces
-MOST = 200  # of each kind that one text is taken to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,36 +60,13 @@ async def remember(
         return Remembered(kept=kept, concluded=await _of_turns(desk, kept, extract) if infer and extract else Outcome())
     identity = message_id or (None if at else "text " + hashlib.sha256(f"{speaker}\x1f{content}".encode("utf-8", "replace")).hexdigest())
     message = {"text": content, "speaker": speaker, "role": role, "at": at, "id": identity}
-    kept = await kinds.keep(desk, "conversation", {"session": session, "messages": [message]})
+    item = {"session": session, "messages": [message]}
+    if infer and extract is None:
+        (told,) = kinds.given("conversation", item).messages
+        kept, concluded = await concluding.tell(desk, told, session)
+        return Remembered(kept=kept, concluded=concluded)
+    kept = await kinds.keep(desk, "conversation", item)
     return Remembered(kept=kept, concluded=await _of_turns(desk, kept, extract) if infer else Outcome())
-
-
-async def conclude(desk: Desk, memory_id: str, found: Extracted) -> Outcome:
-    """Keeps what a memory says. Once more is the same once; what was retracted since is not held again because of the same words."""
-    (told,) = await memories.get(desk.tenant, [memory_id])
-    derived = desk.derived([memory_id])
-    outcome = Outcome()
-    before = {(row.subject, row.predicate, row.object) for row in await lineage.concluded(desk.tenant, memory_id)}
-    mentioned: list[str] = []
-    async with derived.sheet() as sheet:
-        await entities.lock(sheet.transaction, desk.scope.id)
-        for one in found.entities[:MOST]:
-            if words.plain(one.name).strip():
-                made = await entity.ensure(derived, sheet, entity.Item(name=one.name[:500], type=one.type), literal=False)
-                mentioned.append(made.id)
-                (outcome.created if made.created else outcome.known).append(made.id)
-        if mentioned:
-            await entities.mention(sheet.transaction, memory_id, mentioned)
-    for one in found.facts[:MOST]:
-        if _key(one) not in before:
-            outcome.add(await fact.keep(derived, _item(one, told.occurred_at or told.recorded_at), literal=False))
-    for one in found.episodes[:MOST]:
-        item = episode.Item(
-            actor=one.actor, action=one.action, object=one.object, outcome=one.outcome, importance=one.importance,
-            at=one.occurred_at or told.occurred_at or told.recorded_at,
-        )  # fmt: skip
-        outcome.add(await episode.keep(derived, item, literal=False))
-    return outcome
 
 
 async def _of_turns(desk: Desk, kept: Outcome, extract: Extract | None) -> Outcome:
@@ -100,22 +76,8 @@ async def _of_turns(desk: Desk, kept: Outcome, extract: Extract | None) -> Outco
             continue
         told = turn.occurred_at or turn.recorded_at
         found = await extract(turn.body, turn.speaker, told) if extract else extraction.extract(turn.body, turn.speaker, told)
-        outcome.add(await conclude(desk, turn.id, found))
+        outcome.add(await concluding.conclude(desk, turn.id, found))
     return outcome
-
-
-def _key(found: FoundFact) -> tuple[str, str, str]:
-    return names.compared(found.subject), extraction.predicate_named(found.predicate), " ".join(words.plain(found.object).split())
-
-
-def _item(found: FoundFact, told: datetime) -> fact.Item:
-    since = found.valid_from or (None if found.valid_to else told)
-    if since and found.valid_to and since >= found.valid_to:
-        since = None
-    return fact.Item(
-        subject=found.subject, predicate=found.predicate, object=found.object, single=found.single, confidence=found.confidence,
-        valid_from=since, valid_to=found.valid_to, relation=found.object_is_entity,
-    )  # fmt: skip
 
 
 def _fields(kind: str) -> str:

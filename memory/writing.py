@@ -12,8 +12,8 @@ from memory import items
 from memory.embedding import Embedder, EmbeddingFailed
 from memory.items import NewMemory
 from memory.names import Choose
-from store import lineage, memories
-from store.memories import Kept, Scope
+from store import memories
+from store.memories import Kept, Scope, Space
 from store.postgres import Tenant, Transaction
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,10 @@ class Desk:
     def derived(self, parents: Sequence[str]) -> Desk:
         return replace(self, provenance=self.provenance.derived(parents))
 
+    def believed(self, most: int) -> Desk:
+        """The same, believed no more than so far."""
+        return replace(self, provenance=replace(self.provenance, trust=min(self.own_trust, most)))
+
     def unembedded(self) -> Desk:
         return replace(self, embedder=None)
 
@@ -71,41 +75,56 @@ class Desk:
         async with self.tenant.transaction() as transaction:
             sheet = Sheet(transaction=transaction, scope=self.scope)
             yield sheet
-        if self.embedder is not None and sheet.new:
-            await _embed(self.tenant, self.scope, sheet.new, self.embedder)
+            known = sheet.known - sheet.new.keys()
+            bare = await memories.promised_vectorless(transaction, sheet.space.id, list(known)) if sheet.space else None
+        if self.embedder is not None and (sheet.new or known):
+            try:
+                await items.give_vectors(
+                    self.tenant, sheet.new, known, self.embedder, space=sheet.space, bare=await bare() if bare else None
+                )  # fmt: skip
+            except EmbeddingFailed as failed:  # what is written is written
+                log.warning("up to %s memories have no vector yet: %s", len(sheet.new) + len(known), failed)
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """What the space of its embedder is known by; without an embedder no space is."""
+        made = self.embedder
+        return {
+            "provider": made.provider if made else "",
+            "model": made.model if made else "",
+            "dimensions": made.dimensions if made else 0,
+        }
+
+    @property
+    def own_trust(self) -> int:
+        """How far what its origin says is believed."""
+        own, given = items.TRUST[self.provenance.origin], self.provenance.trust
+        return own if given is None else min(own, given)
 
     async def trust(self, session: Tenant | Transaction) -> int:
         """That of what is written here: the origin's, or the least of the parents'."""
-        own = items.TRUST[self.provenance.origin]
-        own = own if self.provenance.trust is None else min(own, self.provenance.trust)
         parents = await memories.least_trust(session, self.provenance.parents)
-        return min([own, *parents.values()])
+        return min([self.own_trust, *parents.values()])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sheet:
+    """`new`: what gets a vector, `known`: what gets one if it has none; `space`: where, as far as is known."""
+
     transaction: Transaction
     scope: Scope
-    new: list[tuple[str, NewMemory]] = field(default_factory=list[tuple[str, NewMemory]])
+    new: dict[str, NewMemory] = field(default_factory=dict[str, NewMemory])
+    known: set[str] = field(default_factory=set[str])
+    space: Space | None = None
 
     async def keep(self, made: Sequence[NewMemory]) -> list[Kept]:
-        kept = await items.keep(self.transaction, self.scope, made)
-        derived = [row.id for row, item in zip(kept, made, strict=True) if item.parents]
-        if derived:
-            await lineage.inherit(self.transaction, derived)
-        self.new.extend((row.id, item) for row, item in zip(kept, made, strict=True) if row.created)
+        kept = await items.write(self.transaction, self.scope, made)
+        for row, item in zip(kept, made, strict=True):
+            if row.created:
+                self.new[row.id] = item
+            else:
+                self.known.add(row.id)
         return kept
 
     async def keep_one(self, made: NewMemory) -> Kept:
         return (await self.keep([made]))[0]
-
-
-async def _embed(tenant: Tenant, scope: Scope, new: Sequence[tuple[str, NewMemory]], embedder: Embedder) -> None:
-    space = await memories.active_space(tenant, provider=embedder.provider, model=embedder.model, dimensions=embedder.dimensions)
-    if space is not None:
-        try:
-            vectors = await items.embed(embedder, [items.contextual(item) for _, item in new])
-        except EmbeddingFailed as failed:  # what is written is written; the next move or fill of the space embeds it
-            log.warning("%s memories have no vector yet: %s", len(new), failed)
-            return
-        await memories.put_vectors(tenant, space.id, scope.id, [memory_id for memory_id, _ in new], vectors)

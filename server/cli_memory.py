@@ -9,7 +9,9 @@ import typer
 
 from server.terminal import DataDir, perform
 
-memory_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Memories: import files, list, export, embed anew.")
+memory_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Memories: import, list, export, quarantine, policy, embed anew."
+)
 
 Where = Annotated[
     str | None, typer.Option("--scope", help="user, organization, or agent:, conversation:, workflow: and a name", show_default=False)
@@ -77,3 +79,38 @@ def memory_reembed(data_dir: DataDir = None) -> None:
 
     settings = _settings(data_dir)
     perform(lambda: remembering.reembed(settings))
+
+
+@memory_app.command("quarantine")
+def memory_quarantine(
+    ids: Annotated[list[str] | None, typer.Argument(help="ids of memories", show_default=False)] = None,
+    source: Annotated[str | None, typer.Option("--source", help="what came from there or from below it", show_default=False)] = None,
+    subject: Annotated[str | None, typer.Option("--subject", "-s", help="what is about, by or with this", show_default=False)] = None,
+    query: Annotated[str | None, typer.Option("--query", "-q", help="what holds all of these words", show_default=False)] = None,
+    scope: Where = None,
+    expect: Annotated[int | None, typer.Option("--expect", min=0, help="do it, if there are so many", show_default=False)] = None,
+    reason: Annotated[str, typer.Option("--reason", help="is noted with each")] = "not trusted",
+    release: Annotated[bool, typer.Option("--release", help="the other way round: show them again")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Hide memories and all that rests on them. Without --expect they are only counted."""
+    from graphs.memories import Selection
+    from server.commands import caring
+
+    settings = _settings(data_dir)
+    chosen = Selection(ids=tuple(ids or ()), source=source, subject=subject, query=query, scope=scope)
+    perform(lambda: caring.quarantine(settings, chosen, expect=expect, reason=reason, release=release))
+
+
+@memory_app.command("policy")
+def memory_policy(
+    scope: Annotated[str, typer.Argument(help="user, organization, or agent:, conversation:, workflow: and a name")] = "user",
+    put: Annotated[str | None, typer.Option("--set", help='JSON, such as {"keep_days": {"turn": 90}}', show_default=False)] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="back to the defaults")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show what a scope keeps for how long, or set it."""
+    from server.commands import caring
+
+    settings = _settings(data_dir)
+    perform(lambda: caring.policy(settings, scope, put=put, reset=reset))

@@ -19,7 +19,7 @@ class Collection:
     chunks: int
 
 
-ROWS = {"older": str, "pieces": Memory, "collections": Collection}
+ROWS = {"older": str, "piece_ids": str, "pieces": Memory, "collections": Collection}
 
 
 async def older(session: Session, scope_id: int, collection: str, source: str, except_id: str, *, max_trust: int) -> list[str]:
@@ -30,6 +30,10 @@ async def older(session: Session, scope_id: int, collection: str, source: str, e
 
 async def pieces(session: Session, document_id: str) -> list[Memory]:
     return await session.all(SQL.pieces, Memory, document_id=document_id)
+
+
+async def piece_ids(session: Session, scope_id: int, document_id: str) -> list[str]:
+    return await session.all(SQL.piece_ids, str, scope_id=scope_id, document_id=document_id)
 
 
 async def collections(session: Session, scope_ids: Sequence[int]) -> list[Collection]:

@@ -18,3 +18,7 @@ SELECT m.collection AS name, count(*) FILTER (WHERE m.kind = 'document') AS docu
 FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.kind IN ('document', 'chunk') AND m.retracted_at IS NULL
 GROUP BY m.collection ORDER BY m.collection;
+
+-- name: piece_ids
+SELECT m.id::text FROM weft.memories m
+WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint AND m.series = %(document_id)s::text AND m.kind = 'chunk';

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ class Called:
     title: str | None
     type: str | None
     merged: bool
+    trust: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +74,18 @@ async def like(session: Session, scope_id: int, trigrams: Sequence[str], least: 
     return await session.all(SQL.like, Similar, scope_id=scope_id, trigrams=list(trigrams), least=least)
 
 
-async def name(session: Session, scope_id: int, entity_id: str, names: dict[str, list[str]]) -> None:
-    """`names`: each with its trigrams."""
+async def name(transaction: Transaction, scope_id: int, entity_id: str, names: Mapping[str, Sequence[str]]) -> None:
+    """`names`: each with its trigrams. Not waited for."""
     joined = ["|".join(trigrams) for trigrams in names.values()]
-    await session.execute(SQL.name, scope_id=scope_id, entity_id=entity_id, names=list(names), trigrams=joined)
+    await transaction.queue(SQL.name, scope_id=scope_id, entity_id=entity_id, names=list(names), trigrams=joined)
 
 
-async def mention(session: Session, memory_id: str, entity_ids: Sequence[str]) -> int:
-    """Notes that a memory mentions entities; answers how many it was not known to mention."""
-    made = await session.execute(SQL.mention, memory_id=memory_id, entity_ids=list(entity_ids))
-    if made:
-        await session.execute(SQL.weigh, ids=list(entity_ids))
-    return made
-
-
-async def mention_pairs(session: Session, pairs: Sequence[tuple[str, str]]) -> None:
-    """The same of many memories: (memory, entity)."""
-    memory_ids, entity_ids = [memory_id for memory_id, _ in pairs], [entity_id for _, entity_id in pairs]
-    if await session.execute(SQL.mention_pairs, memory_ids=memory_ids, entity_ids=entity_ids):
-        await session.execute(SQL.weigh, ids=sorted(set(entity_ids)))
+async def mention(transaction: Transaction, pairs: Sequence[tuple[str, str]]) -> None:
+    """Notes which memory mentions which entity: (memory, entity). Not waited for."""
+    if pairs:
+        memory_ids, entity_ids = [memory_id for memory_id, _ in pairs], [entity_id for _, entity_id in pairs]
+        await transaction.queue(SQL.mention, memory_ids=memory_ids, entity_ids=entity_ids)
+        await transaction.queue(SQL.weigh, ids=sorted(set(entity_ids)))
 
 
 async def merge(

@@ -4,7 +4,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('weft entities ' || %(org_id)s::te
 
 -- name: called
 -- Entities of these names or aliases, as what they were merged into, with how each name was found.
-SELECT DISTINCT ON (n.name, e.id) n.name, e.id, e.title, e.data ->> 'type' AS type, n.entity_id <> e.id AS merged
+SELECT DISTINCT ON (n.name, e.id) n.name, e.id, e.title, e.data ->> 'type' AS type, n.entity_id <> e.id AS merged, e.trust
 FROM weft.memory_names n
   LEFT JOIN weft.memory_merges g ON g.org_id = n.org_id AND g.from_id = n.entity_id
   JOIN weft.memories e ON e.org_id = n.org_id AND e.id = coalesce(g.root_id, n.entity_id)
@@ -33,12 +33,6 @@ FROM unnest(%(names)s::text[], %(trigrams)s::text[]) AS v(name, trigrams)
 ON CONFLICT (org_id, scope_id, name, entity_id) DO NOTHING;
 
 -- name: mention
-INSERT INTO weft.memory_mentions (org_id, entity_id, memory_id)
-SELECT %(org_id)s::uuid, e.id, m.id FROM weft.memories m, weft.memories e
-WHERE m.org_id = %(org_id)s::uuid AND m.id = %(memory_id)s::uuid AND e.org_id = m.org_id AND e.id = ANY(%(entity_ids)s::uuid[])
-ON CONFLICT (org_id, entity_id, memory_id) DO NOTHING;
-
--- name: mention_pairs
 INSERT INTO weft.memory_mentions (org_id, entity_id, memory_id)
 SELECT DISTINCT %(org_id)s::uuid, e.id, m.id
 FROM unnest(%(memory_ids)s::uuid[], %(entity_ids)s::uuid[]) AS v(memory_id, entity_id)
@@ -72,14 +66,16 @@ WITH RECURSIVE parted AS (
 SELECT from_id AS id FROM parted;
 
 -- name: read
--- Entities with what all that was merged into them adds up to: names, mentions, and when they were first and last heard of.
+-- Entities with what all that was merged into them adds up to: names, mentions, and when they were first and last heard of. What nobody sees
+-- adds nothing.
 WITH roots AS (
     SELECT DISTINCT coalesce(g.root_id, e.id) AS id FROM weft.memories e LEFT JOIN weft.memory_merges g ON g.org_id = e.org_id AND g.from_id = e.id
     WHERE e.org_id = %(org_id)s::uuid AND e.id = ANY(%(ids)s::uuid[]) AND e.kind IN ('entity', 'node')),
   members AS (
     SELECT r.id AS root_id, r.id FROM roots r
     UNION ALL
-    SELECT r.id, g.from_id FROM roots r JOIN weft.memory_merges g ON g.org_id = %(org_id)s::uuid AND g.root_id = r.id)
+    SELECT r.id, g.from_id FROM roots r JOIN weft.memory_merges g ON g.org_id = %(org_id)s::uuid AND g.root_id = r.id
+      JOIN weft.memories x ON x.org_id = g.org_id AND x.id = g.from_id AND x.trust > 0)
 SELECT e.id, e.scope_id, e.kind, e.title AS name, e.data ->> 'type' AS type, e.body, e.importance, e.trust, e.origin, e.labels, e.data,
        coalesce(n.names, '{}'::text[]) AS names, s.mentions::int AS mentions, coalesce(s.first_seen, e.recorded_at) AS first_seen,
        coalesce(s.last_seen, e.recorded_at) AS last_seen,
@@ -92,7 +88,7 @@ FROM roots r JOIN weft.memories e ON e.org_id = %(org_id)s::uuid AND e.id = r.id
     SELECT count(DISTINCT x.memory_id) AS mentions, min(coalesce(t.occurred_at, t.recorded_at)) AS first_seen,
            max(coalesce(t.occurred_at, t.recorded_at)) AS last_seen
     FROM members m JOIN weft.memory_mentions x ON x.org_id = %(org_id)s::uuid AND x.entity_id = m.id
-      JOIN weft.memories t ON t.org_id = x.org_id AND t.id = x.memory_id WHERE m.root_id = e.id) s
+      JOIN weft.memories t ON t.org_id = x.org_id AND t.id = x.memory_id AND t.trust > 0 WHERE m.root_id = e.id) s
 ORDER BY e.importance DESC, s.mentions DESC, e.id;
 
 -- name: mentioning

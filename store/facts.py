@@ -154,9 +154,15 @@ async def prepare(transaction: Transaction, scope_id: int, claim: Claim, *, unda
     key = {"scope_id": scope_id, "subject": claim.subject, "predicate": claim.predicate}
     await transaction.queue(SQL.lock, **key)
     standing = await transaction.all(SQL.standing, Standing, **key)
-    if undated and any(claim.single or fact.object == claim.object for fact in standing):
-        claim = replace(claim, valid_from=await transaction.one(SQL.clock, datetime))
+    if undated and standing and (now := await transaction.one(SQL.clock, datetime)):
+        claim = since(claim, standing, now, undated=True)
     return plan(claim, standing)
+
+
+def since(claim: Claim, standing: Sequence[Standing], now: datetime, *, undated: bool) -> Claim:
+    """The claim with the time from which it holds, when nobody said it and something stands already."""
+    told = undated and any(claim.single or fact.object == claim.object for fact in standing)
+    return replace(claim, valid_from=now) if told else claim
 
 
 async def settle(transaction: Transaction, made: Plan, memory_id: str, claim: Claim, *, now: datetime | None = None) -> None:
@@ -168,7 +174,7 @@ async def settle(transaction: Transaction, made: Plan, memory_id: str, claim: Cl
         await transaction.queue(SQL.trim, id=piece.id, valid_from=piece.valid_from, valid_to=piece.valid_to, now=now, why=why)
     for piece in made.split:
         await transaction.queue(SQL.split, id=piece.id, valid_from=piece.valid_from, valid_to=piece.valid_to, now=now)
-    await transaction.execute(
+    await transaction.queue(
         SQL.attach,
         id=memory_id,
         subject=claim.subject,

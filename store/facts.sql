@@ -15,14 +15,14 @@ WHERE f.org_id = %(org_id)s::uuid AND f.scope_id = %(scope_id)s::bigint AND f.su
 ORDER BY lower(f.valid) NULLS FIRST, m.id;
 
 -- name: attach
--- Makes a memory a fact. The interval is written here and nowhere else, so that both rows agree.
+-- Makes a memory a fact. The interval is written here and nowhere else, so that both rows agree. One that nobody sees holds nothing.
 WITH dated AS (
     UPDATE weft.memories m SET valid_from = %(valid_from)s::timestamptz, valid_to = %(valid_to)s::timestamptz,
       recorded_at = coalesce(%(now)s::timestamptz, m.recorded_at)
-    WHERE m.org_id = %(org_id)s::uuid AND m.id = %(id)s::uuid RETURNING m.id, m.scope_id)
-INSERT INTO weft.memory_facts (org_id, memory_id, scope_id, subject, predicate, object, single, vouched, valid)
+    WHERE m.org_id = %(org_id)s::uuid AND m.id = %(id)s::uuid RETURNING m.id, m.scope_id, m.trust)
+INSERT INTO weft.memory_facts (org_id, memory_id, scope_id, subject, predicate, object, single, vouched, valid, live, retraction)
 SELECT %(org_id)s::uuid, d.id, d.scope_id, %(subject)s::text, %(predicate)s::text, %(object)s::text, %(single)s::boolean, %(vouched)s::boolean,
-       tstzrange(%(valid_from)s::timestamptz, %(valid_to)s::timestamptz)
+       tstzrange(%(valid_from)s::timestamptz, %(valid_to)s::timestamptz), d.trust > 0, CASE WHEN d.trust = 0 THEN 'quarantined' END
 FROM dated d
 ON CONFLICT (org_id, memory_id) DO NOTHING;
 

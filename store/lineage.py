@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from store.postgres import Session
+from store.postgres import Session, Transaction
 from store.queries import load
 
 SQL = load(__file__)
@@ -16,42 +16,57 @@ class Child:
     id: str
     kind: str
     parents: list[str]
+    seen: list[str]
+    described: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concluded:
+    id: str
     subject: str
     predicate: str
     object: str
 
 
-ROWS = {"children": Child, "concluded": Concluded, "distrust": str}
+ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Child, "visible": str, "resting": str, "trust": str}
 SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
 
-async def support(session: Session, memory_id: str, parents: Sequence[str]) -> None:
-    await session.execute(SQL.support, id=memory_id, parents=list(parents))
+async def support(transaction: Transaction, memory_id: str, parents: Sequence[str]) -> None:
+    await transaction.queue(SQL.support, id=memory_id, parents=list(parents))
 
 
-async def free(session: Session, memory_id: str) -> None:
-    await session.execute(SQL.free, id=memory_id)
+async def free(transaction: Transaction, memory_id: str) -> None:
+    await transaction.queue(SQL.free, id=memory_id)
 
 
-async def inherit(session: Session, ids: Sequence[str]) -> None:
-    await session.execute(SQL.inherit, ids=list(ids))
+async def inherit(transaction: Transaction, ids: Sequence[str]) -> None:
+    await transaction.queue(SQL.inherit, ids=list(ids))
 
 
-async def concluded(session: Session, memory_id: str) -> list[Concluded]:
-    return await session.all(SQL.concluded, Concluded, id=memory_id)
+async def distrust(session: Session, ids: Sequence[str], *, reason: str, by: str | None) -> list[str]:
+    """Hides them; ids of those that were seen until now."""
+    return await session.all(SQL.distrust, str, ids=list(ids), reason=reason, by_user=by)
 
 
-async def distrust(session: Session, ids: Sequence[str]) -> list[str]:
-    return await session.all(SQL.distrust, str, ids=list(ids))
+async def trust(session: Session, ids: Sequence[str]) -> list[str]:
+    """Shows them again; ids of those that were hidden."""
+    return await session.all(SQL.trust, str, ids=list(ids))
 
 
-async def falling(session: Session, ids: Sequence[str]) -> list[str]:
-    """These and all that does not stand without them, in the order it was found."""
+async def resting(session: Session, ids: Sequence[str]) -> set[str]:
+    """Those of them that stand as long as one of the memories they were made of does."""
+    return set(await session.all(SQL.resting, str, ids=list(ids), kinds=sorted(SURVIVING)))
+
+
+async def visible(session: Session, ids: Sequence[str]) -> list[str]:
+    return await session.all(SQL.visible, str, ids=list(ids))
+
+
+async def falling(session: Session, ids: Sequence[str], *, wary: bool = False) -> list[str]:
+    """These and all that does not stand without them, in the order it was found. `wary`: also entities that one of them may have described,
+    whatever else they rest on: nobody can tell whose the words are."""
     gone: dict[str, None] = dict.fromkeys(ids)
     frontier = list(gone)
     resting: dict[str, Child] = {}
@@ -59,8 +74,29 @@ async def falling(session: Session, ids: Sequence[str]) -> list[str]:
         for child in await session.all(SQL.children, Child, ids=frontier):
             if child.id not in gone:
                 resting[child.id] = child
-        frontier = [child.id for child in resting.values() if child.kind not in SURVIVING or gone.keys() >= set(child.parents)]
+        frontier = [child.id for child in resting.values() if _falls(child, gone, wary=wary)]
         for memory_id in frontier:
             gone[memory_id] = None
             del resting[memory_id]
     return list(gone)
+
+
+def _falls(child: Child, gone: Mapping[str, None], *, wary: bool) -> bool:
+    if child.kind not in SURVIVING or (wary and child.described):
+        return True
+    return gone.keys() >= set(child.seen if wary else child.parents)
+
+
+async def rising(session: Session, ids: Sequence[str]) -> list[str]:
+    """Of these and what was made of them, all that is hidden and can be seen again: not what rests on something else that stays hidden."""
+    found = {child.id: child for child in await session.all(SQL.hidden, Child, ids=list(ids))}
+    while held := [child.id for child in found.values() if _held(child, found)]:
+        for memory_id in held:
+            del found[memory_id]
+    return list(found)
+
+
+def _held(child: Child, rising: Mapping[str, Child]) -> bool:
+    """One that says one thing needs one of its parents, others all of them."""
+    staying = [parent for parent in child.parents if parent not in rising]
+    return bool(staying) and (child.kind not in SURVIVING or (len(staying) == len(child.parents) and not child.seen))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from store.jsontext import Json
 from store.pages import Page, cursor, limited, place
-from store.postgres import Session
+from store.postgres import Session, Transaction
 from store.queries import Query, load
 
 SQL = load(__file__)
@@ -88,6 +88,17 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """What the text to embed of a memory without a vector is made from."""
+
+    id: str
+    title: str | None
+    body: str
+    speaker: str | None
+    occurred_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
     id: str
     trust: int
@@ -105,6 +116,9 @@ ROWS = {
     "active_space": Space,
     "delete": str,
     "trust_of": Trusted,
+    "heard": int,
+    "put_vectors": Space,
+    "vectorless": Bare,
 }
 
 
@@ -139,14 +153,33 @@ async def least_trust(session: Session, ids: Sequence[str]) -> dict[str, int]:
     return {row.id: row.trust for row in await session.all(SQL.trust_of, Trusted, ids=list(ids))} if ids else {}
 
 
-async def descend(session: Session, children: Sequence[str], parents: Sequence[str]) -> None:
-    """Keeps what each child was made of; a parent that is gone leaves no trace."""
-    await session.execute(SQL.descend, children=list(children), parents=list(parents))
+async def heard(session: Session, texts: Sequence[str], user_id: str | None) -> int | None:
+    """The trust of words among these that came from outside before, None when none did."""
+    return await session.one(SQL.heard, int, texts=list(texts), user_id=user_id) if texts else None
 
 
-async def put_vectors(session: Session, space_id: int, scope_id: int, ids: Sequence[str], vectors: Sequence[str]) -> None:
-    """`vectors` as pgvector writes them: '[0.1,0.2]'."""
-    await session.execute(in_space(SQL.put_vectors, space_id), scope_id=scope_id, ids=list(ids), vectors=list(vectors))
+async def descend(transaction: Transaction, children: Sequence[str], parents: Sequence[str], *, known: bool = False) -> None:
+    """Keeps what each child was made of, and gives it the labels of that; a parent that is gone leaves no trace. `known`: a parent may be
+    trusted less than was thought when the child was written."""
+    pairs = {"children": list(children), "parents": list(parents)}
+    await transaction.queue(SQL.descend, **pairs)
+    if known:
+        await transaction.queue(SQL.distrust, **pairs)
+
+
+async def put_vectors(session: Session, space_id: int, ids: Sequence[str], vectors: Sequence[str]) -> Space | None:
+    """`vectors` as pgvector writes them: '[0.1,0.2]'. Answers with the space of memories that is active by now."""
+    return await session.one(in_space(SQL.put_vectors, space_id), Space, ids=list(ids), vectors=list(vectors))
+
+
+async def vectorless(session: Session, space_id: int, ids: Sequence[str]) -> list[Bare]:
+    """Those of the memories that have no vector in the space and should have one."""
+    return await session.all(in_space(SQL.vectorless, space_id), Bare, ids=list(ids))
+
+
+async def promised_vectorless(transaction: Transaction, space_id: int, ids: Sequence[str]) -> Callable[[], Awaitable[list[Bare]]]:
+    """The same, to be read after the commit."""
+    return await transaction.promised(in_space(SQL.vectorless, space_id), Bare, ids=list(ids))
 
 
 async def active_space(session: Session, *, provider: str, model: str, dimensions: int) -> Space | None:
@@ -161,9 +194,9 @@ async def get(session: Session, ids: Sequence[str]) -> list[Memory]:
 
 async def page(
     session: Session, scope_ids: Sequence[int], *, kinds: Sequence[str] | None = None, collection: str | None = None,
-    series: str | None = None, retracted: bool = False, limit: int = 50, after: str | None = None,
+    series: str | None = None, retracted: bool = False, hidden: bool | None = None, limit: int = 50, after: str | None = None,
 ) -> Page[Memory]:  # fmt: skip
-    """Memories of the scopes, the newest first."""
+    """Memories of the scopes, the newest first. `hidden`: only those in quarantine, or only others; None: both."""
     (before,) = place(after, str)
     chosen: dict[str, Any] = {
         "scope_ids": list(scope_ids),
@@ -171,6 +204,7 @@ async def page(
         "collection": collection,
         "series": series,
         "retracted": retracted,
+        "hidden": hidden,
     }
     items = await session.all(SQL.page, Memory, **chosen, before=before, limit=limited(limit) + 1)
     total = await session.one(SQL.count, int, **chosen)
@@ -182,6 +216,11 @@ async def page(
 async def touch(session: Session, ids: Sequence[str]) -> int:
     """Counts a use of each."""
     return await session.execute(SQL.touch, ids=list(ids))
+
+
+async def count_use(transaction: Transaction, ids: Sequence[str]) -> None:
+    """The same, without waiting for it."""
+    await transaction.queue(SQL.touch, ids=list(ids))
 
 
 async def delete(session: Session, ids: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import select
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, cast
@@ -231,6 +231,24 @@ class Transaction:
 
     async def quick(self, query: Query, row: type[T], /, **params: Any) -> T | None:
         return await self.one(query, row, **params)
+
+    async def several(self, *asked: tuple[Query, type[Any], dict[str, Any]]) -> list[list[Any]]:
+        """Rows of several statements, in order, for one round trip: (query, row, parameters) each."""
+        cursors = [await self._call(query, params, _factory(row), wait=False) for query, row, params in asked]
+        await self.settled()
+        return [await cursor.fetchall() for cursor in cursors]
+
+    async def promised(self, query: Query, row: type[T], /, **params: Any) -> Callable[[], Awaitable[list[T]]]:
+        """Asks without waiting; the rows are there after the next wait or the commit."""
+        return (await self._call(query, params, _factory(row), wait=False)).fetchall
+
+    async def settled(self) -> None:
+        """Waits for what is queued; its error shows here."""
+        try:
+            await self._pipeline.sync()
+        except CAUGHT as error:
+            self.failure = _translated(error)
+            raise self.failure from error
 
     async def queue(self, query: Query, /, **params: Any) -> None:
         """Sends a statement without waiting for its end: it costs no round trip, and its error shows at the next wait or at the commit."""

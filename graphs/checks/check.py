@@ -10,6 +10,7 @@ from graphs.checks.diagnostic import Diagnostic, Report
 from graphs.checks.edges import check_connections, check_edges
 from graphs.checks.expressions import compile_sites, parse_sites
 from graphs.checks.loops import check_loops
+from graphs.checks.memories import check_memories
 from graphs.checks.nodes import check_nodes, check_schemas
 from graphs.checks.references import check_references
 from graphs.checks.settings import check_settings
@@ -51,6 +52,7 @@ async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str,
     found.extend(bad)
     found.extend(await compile_sites(good, evaluator))
     found.extend(islice(check_references(parsed, good), MAX_SHOWN))
+    found.extend(islice(check_memories(parsed, good), MAX_SHOWN))
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
     found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(

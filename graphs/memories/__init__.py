@@ -1,5 +1,6 @@
 """Operations on memories: remember, recall, forget, read, list, export. Every door and every step calls these; none does more."""
 
+from graphs.memories.caring import Hidden, Kept, hide, policy, put_policy, release
 from graphs.memories.forgetting import Forgotten, Selection, count_forgotten, forget
 from graphs.memories.reach import OWN, Access, access, in_step, parse_scope, readable, spelled
 from graphs.memories.reading import LISTED, export, get, kinds, page, read
@@ -8,7 +9,43 @@ from graphs.memories.views import TRUSTED, forgotten_view, hit_view, memory_view
 from graphs.memories.writing import ORIGINS, Remembered, Remembrance, Source, keep_passages, reembed, remember
 
 __all__ = [
-    "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Forgotten", "Found", "Remembered", "Remembrance", "Selection", "Source", "Wanted",
-    "access", "count_forgotten", "export", "forget", "forgotten_view", "get", "hit_view", "in_step", "keep_passages", "kinds",
-    "memory_view", "outcome_view", "page", "parse_scope", "quoted", "read", "readable", "recall", "reembed", "remember", "spelled",
+    "LISTED",
+    "ORIGINS",
+    "OWN",
+    "TRUSTED",
+    "Access",
+    "Forgotten",
+    "Found",
+    "Hidden",
+    "Kept",
+    "Remembered",
+    "Remembrance",
+    "Selection",
+    "Source",
+    "Wanted",
+    "access",
+    "count_forgotten",
+    "export",
+    "forget",
+    "forgotten_view",
+    "get",
+    "hide",
+    "hit_view",
+    "in_step",
+    "keep_passages",
+    "kinds",
+    "memory_view",
+    "outcome_view",
+    "page",
+    "parse_scope",
+    "policy",
+    "put_policy",
+    "quoted",
+    "read",
+    "readable",
+    "recall",
+    "reembed",
+    "release",
+    "remember",
+    "spelled",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from graphs.memories.caring import HIDERS, may
 from graphs.memories.reach import Access, is_id, readable
 from graphs.memories.recalling import rows
 from graphs.memories.views import memory_view
@@ -27,22 +28,25 @@ async def get(access: Access, memory_id: str) -> Memory:
 
 
 async def read(access: Access, ids: Sequence[str]) -> list[Memory]:
-    """Those of the ids that are there and may be read."""
+    """Those of the ids that are there and may be read; what is in quarantine is not."""
     known = [memory_id for memory_id in ids if is_id(memory_id)]
     if not known:
         return []
     allowed = {scope.id for scope in await readable(access, None)}
-    return [found for found in await memories.get(access.tenant, known) if found.scope_id in allowed]
+    return [found for found in await memories.get(access.tenant, known) if found.scope_id in allowed and found.trust > 0]
 
 
 async def page(
     access: Access, *, scope: str | None = None, kinds: Sequence[str] | None = None, collection: str | None = None,
-    retracted: bool = False, limit: int = 50, cursor: str | None = None,
+    retracted: bool = False, hidden: bool = False, limit: int = 50, cursor: str | None = None,
 ) -> Page[Memory]:  # fmt: skip
-    """Memories, the newest first. Raises Invalid, NotFound for a kind there is not."""
+    """Memories, the newest first; `hidden`: only those in quarantine, which are not among the others,
+    and only where one may hide them. Raises Invalid, NotFound for a kind there is not."""
     chosen = rows(kinds)
-    within = [found.id for found in await readable(access, scope)]
-    return await memories.page(access.tenant, within, kinds=chosen, collection=collection, retracted=retracted, limit=limit, after=cursor)
+    within = [found.id for found in await readable(access, scope) if not hidden or may(access, found, HIDERS)]
+    return await memories.page(
+        access.tenant, within, kinds=chosen, collection=collection, retracted=retracted, hidden=hidden, limit=limit, after=cursor
+    )
 
 
 def kinds() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from memory import kinds as kinds_of_memory
 from memory.recall import Hit
 from store.memories import Memory
 
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 TRUSTED = {0: "quarantined", 1: "from outside", 2: "from an agent", 3: "said by a person"}
 
 
@@ -73,8 +75,13 @@ def _quote(number: int, memory: Memory) -> str:
         memory.speaker,
         memory.source,
     ]
-    head = " · ".join(" ".join(part.split()) for part in about if part)
-    return f"[{number}] {head}\n" + "\n".join(f"> {line}" for line in memory.body.splitlines())
+    head = " · ".join(" ".join(_plain(part).replace("·", "-").split()) for part in about if part)
+    return f"[{number}] {head}\n" + "\n".join(f"> {_plain(line)}" for line in memory.body.splitlines())
+
+
+def _plain(text: str) -> str:
+    """Without what is not seen and changes how the rest is read: control characters, and marks of direction."""
+    return UNSEEN.sub(" ", text)
 
 
 def _iso(moment: datetime | None) -> str | None:

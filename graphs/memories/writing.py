@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from graphs.memories.reach import OWN, Access, check_lengths, parse_scope, spelled
-from memory import importing, scopes, spaces
+from memory import importing, quotes, scopes, spaces
 from memory import kinds as kinds_of_memory
 from memory import remember as remembering
 from memory.embedding import Embedder, EmbeddingFailed
 from memory.kinds import Outcome
 from memory.reading import Passage
 from memory.writing import Desk, Provenance
+from store import memories
 from store.errors import Invalid
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,9 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
     if not isinstance(content, str) and (extra := wanted.speaker or wanted.at):
         raise Invalid(f"{extra} belongs into the item, in the field that its kind has for it")
     desk = await _desk(access, wanted)
+    if not isinstance(content, str) and desk.own_trust > 1:  # of a text this is looked at where it is kept
+        heard = await memories.heard(access.tenant, quotes.passages(*quotes.strings(content)), access.principal.user_id)
+        desk = desk if heard is None else desk.believed(heard)
     try:
         kept = await remembering.remember(desk, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
     except EmbeddingFailed as failed:  # what was written is written; without vectors, which re-embedding makes later, all of it can be

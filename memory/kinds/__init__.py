@@ -92,19 +92,23 @@ def rows(*kinds: str) -> list[str]:
 
 async def keep(desk: Desk, kind: str, item: Mapping[str, Any]) -> Outcome:
     """Checks what comes from outside and keeps it. Raises Invalid with all that is wrong."""
-    found = named(kind)
+    return await named(kind).keep(desk, given(kind, item))
+
+
+def given(kind: str, item: Mapping[str, Any]) -> Any:
+    """What comes from outside as an Item of the kind. Raises Invalid with all that is wrong."""
     try:
-        given = found.Item.model_validate(item)
+        return named(kind).Item.model_validate(item)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or kind}: {one['msg']}" for one in error.errors())
         raise Invalid(f"This {kind} is not valid: {wrong}.", kind=kind) from None
-    return await found.keep(desk, given)
 
 
 def show(memory: Memory) -> dict[str, Any]:
     """A memory as its kind shows it, with where it is from."""
+    own = {name: value for name, value in of_row(memory.kind).show(memory).items() if name not in ("id", "kind")}
     about: dict[str, Any] = {
-        "id": memory.id, "kind": memory.kind, **of_row(memory.kind).show(memory), "importance": memory.importance, "origin": memory.origin,
+        "id": memory.id, "kind": memory.kind, **own, "importance": memory.importance, "origin": memory.origin,
         "source": memory.source, "author": memory.author, "trust": memory.trust, "labels": memory.labels,
         "recorded_at": _iso(memory.recorded_at), "retracted_at": _iso(memory.retracted_at),
     }  # fmt: skip

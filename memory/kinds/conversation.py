@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from memory.items import TRUST, digest
+from memory.items import TRUST, NewMemory, digest
 from memory.kinds import Given, Moment, Outcome, Short, Text
 from memory.policies import Window
 from memory.writing import Desk
@@ -18,6 +18,7 @@ from store.memories import Memory
 from store.postgres import Session
 
 ROWS = ("turn",)
+PERSON = 3
 
 
 class Message(Given):
@@ -45,15 +46,20 @@ class Buffer:
     left_out: int
 
 
-async def keep(desk: Desk, item: Item) -> Outcome:
-    """Appends what is new, in order, with numbers that leave no gap, also when several append at once."""
-    made = [
+def turns(desk: Desk, item: Item) -> list[NewMemory]:
+    """Its messages as memories that have no number yet."""
+    return [
         _desk_of(desk, message.role).memory(
-            "turn", message.text, speaker=message.speaker, role=message.role, series=item.session, occurred_at=message.at,
+            "turn", message.text, speaker=message.speaker, role=_role(desk, message.role), series=item.session, occurred_at=message.at,
             data=message.data, identity=_identity(item.session, message), **message.common(),
         )
         for message in item.messages
     ]  # fmt: skip
+
+
+async def keep(desk: Desk, item: Item) -> Outcome:
+    """Appends what is new, in order, with numbers that leave no gap, also when several append at once."""
+    made = turns(desk, item)
     outcome = Outcome()
     async with desk.sheet() as sheet:
         first = await conversations.lock(sheet.transaction, desk.scope.id)
@@ -91,6 +97,11 @@ def _desk_of(desk: Desk, role: str) -> Desk:
     said = {"tool": "tool", "assistant": "agent"}.get(role)
     own = desk.provenance
     return desk if said is None or TRUST[own.origin] <= TRUST[said] else replace(desk, provenance=replace(own, origin=said))
+
+
+def _role(desk: Desk, role: str) -> str:
+    """Only a person says what a system says: from others it is a tool's word, or it would be handed to a model as an instruction."""
+    return "tool" if role in ("system", "developer") and desk.own_trust < PERSON else role
 
 
 def _identity(session: str, message: Message) -> str:

@@ -46,7 +46,8 @@ async def keep(desk: Desk, item: Item) -> Outcome:
     async with desk.sheet() as sheet:
         await conversations.lock(sheet.transaction, desk.scope.id)
         row = await sheet.keep_one(made)
-        if not row.created:  # with its pieces, in one transaction
+        if not row.created:  # with its pieces, in one transaction; their vectors came later, or not
+            sheet.known.update(await documents.piece_ids(sheet.transaction, desk.scope.id, row.id))
             return Outcome(known=[row.id])
         kept = await sheet.keep([
             desk.memory(
@@ -83,4 +84,4 @@ def show(memory: Memory) -> dict[str, Any]:
     data = data_of(memory)
     if memory.kind == "chunk":
         return {"document": memory.series, "title": memory.title, "seq": memory.seq, "text": memory.body, "collection": memory.collection}
-    return {"title": memory.title, "at": memory.occurred_at.isoformat() if memory.occurred_at else None, **data}
+    return {**data, "title": memory.title, "at": memory.occurred_at.isoformat() if memory.occurred_at else None}

@@ -76,10 +76,11 @@ async def ensure(desk: Desk, sheet: Sheet, item: Item, *, literal: bool, row: st
     session = sheet.transaction
     known = await names.meant(session, desk.scope.id, item.name, item.type, literal=literal, choose=desk.choose)
     if known is None:
-        made = _memory(desk, item, row)
+        made = memory(desk, item, row)
         kept = await sheet.keep_one(made)
-        await entities.name(session, desk.scope.id, kept.id, _named((item.name, *item.aliases)))
+        await entities.name(session, desk.scope.id, kept.id, named((item.name, *item.aliases)))
         return Found(id=kept.id, name=names.compared(item.name), created=kept.created)
+    sheet.known.add(known.id)
     if desk.provenance.parents:
         await lineage.support(session, known.id, desk.provenance.parents)
     elif literal:
@@ -98,7 +99,7 @@ async def relate(desk: Desk, sheet: Sheet, edges: Sequence[Between]) -> Outcome:
         if trust >= known[row.id]:
             await graph.connect(session, row.id, edge.from_id, edge.to_id, edge.relation.type, edge.relation.weight)
     pairs = [(row.id, end) for row, edge in zip(kept, edges, strict=True) for end in (edge.from_id, edge.to_id)]
-    await entities.mention_pairs(session, pairs)
+    await entities.mention(session, pairs)
     return Outcome(created=[row.id for row in kept if row.created], known=[row.id for row in kept if not row.created])
 
 
@@ -116,7 +117,7 @@ def show(memory: Memory) -> dict[str, Any]:
     return {"name": memory.title, **{key: data.get(key) for key in ("type", "aliases", "description", "attributes")}}
 
 
-def _memory(desk: Desk, item: Item, row: str) -> NewMemory:
+def memory(desk: Desk, item: Item, row: str) -> NewMemory:
     data = {"type": item.type, "aliases": list(item.aliases), "description": item.description, "attributes": item.attributes}
     return desk.memory(
         row, _body(item.name, data), title=item.name, data=data, identity=f"{names.compared(item.name)}\x1f{item.type}", **item.common()
@@ -131,7 +132,7 @@ def _body(name: str, data: dict[str, Any]) -> str:
     return f"{name}{kind}{also}{': ' + '; '.join(told) if told else ''}"
 
 
-def _named(found: Sequence[str]) -> dict[str, list[str]]:
+def named(found: Sequence[str]) -> dict[str, list[str]]:
     return {name: names.trigrams(name) for name in dict.fromkeys(names.compared(one) for one in found) if name}
 
 
@@ -151,13 +152,13 @@ async def _describe(desk: Desk, sheet: Sheet, entity_id: str, item: Item) -> Non
         "description": item.description or old.get("description"),
         "attributes": {**old.get("attributes", {}), **item.attributes},
     }
-    await entities.name(session, desk.scope.id, entity_id, _named((item.name, *item.aliases)))
+    await entities.name(session, desk.scope.id, entity_id, named((item.name, *item.aliases)))
     if trust == known.trust and data == known.data:
         return
-    made = replace(_memory(desk, item, known.kind), body=_body(known.title or item.name, data), title=known.title, id=entity_id)
+    made = replace(memory(desk, item, known.kind), body=_body(known.title or item.name, data), title=known.title, id=entity_id)
     found = items.found_by(made)
     await entities.describe(
         session, entity_id, data, made.body, terms=words.vector(desk.scope.id, found), length=len(found), tokens=items.tokens(made.body),
         trust=trust,
     )  # fmt: skip
-    sheet.new.append((entity_id, made))
+    sheet.new[entity_id] = made

@@ -78,7 +78,7 @@ async def nearest(
 
 
 def show(memory: Memory) -> dict[str, Any]:
-    return {"collection": memory.collection, "key": memory.series, "text": memory.body, **data_of(memory)}
+    return {**data_of(memory), "collection": memory.collection, "key": memory.series, "text": memory.body}
 
 
 async def _space(desk: Desk, item: Item) -> Space:

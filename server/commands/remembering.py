@@ -27,7 +27,7 @@ ROWS = 200  # of a list, kept together
 
 
 @asynccontextmanager
-async def _home(settings: Settings) -> AsyncGenerator[Access]:
+async def home(settings: Settings) -> AsyncGenerator[Access]:
     start_logging("warning", settings.secrets())
     async with house(settings) as runtime:
         yield memories.access(runtime, await local_owner(runtime.database))
@@ -59,7 +59,7 @@ async def bring_in(settings: Settings, paths: Sequence[Path], source: Source) ->
     files = files_of(paths)
     memories.parse_scope(source.scope)
     new = known = failed = 0
-    async with _home(settings) as access:
+    async with home(settings) as access:
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("reading", total=sum(_parts(path) for path in files))
             for path in files:
@@ -93,7 +93,7 @@ def _batches(passages: Iterator[reading.Passage]) -> Iterator[list[reading.Passa
 
 async def show_list(settings: Settings, *, scope: str | None, kind: str | None, limit: int) -> None:
     """One line per memory, newest first."""
-    async with _home(settings) as access:
+    async with home(settings) as access:
         page = await memories.page(access, scope=scope, kinds=[kind] if kind else None, limit=limit)
     for item in page.items:
         about = f"{item.speaker}: " if item.speaker else ""
@@ -108,7 +108,7 @@ async def export(settings: Settings, *, subject: str | None, scope: str | None, 
         file = os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") if out else sys.stdout
     except FileExistsError:
         raise Invalid(f"{out} is there already; it is not overwritten") from None
-    async with _home(settings) as access:
+    async with home(settings) as access:
         count = 0
         try:
             async for memory in memories.export(access, subject=subject, scope=scope):
@@ -123,7 +123,7 @@ async def export(settings: Settings, *, subject: str | None, scope: str | None, 
 async def reembed(settings: Settings) -> None:
     """Makes the missing vectors, and then uses them; goes on where it was when it was stopped."""
     done = total = 0
-    async with _home(settings) as access:
+    async with home(settings) as access:
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("embedding", total=None)
             async for done, total in memories.reembed(access):

@@ -21,6 +21,7 @@ class ListQuery(Query):
     scope: str | None = Field(default=None, max_length=220, description=SCOPE)
     kind: str | None = Field(default=None, max_length=20)
     collection: str | None = Field(default=None, max_length=500)
+    quarantined: bool = Field(default=False, description="only those in quarantine, which are never among the others")
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=200)
 
@@ -98,16 +99,17 @@ async def forget(call: Call[Forget, Query]) -> Json:
 
 
 async def forget_one(call: Call[None, Query]) -> Json:
-    access = _access(call)
-    found = await memories.get(access, call.path["memory_id"])
-    return forgotten_view(await memories.forget(access, Selection(ids=[found.id])))
+    access, wanted = _access(call), Selection(ids=[call.path["memory_id"]])
+    if not (await memories.count_forgotten(access, wanted)).count:  # what is in quarantine is not read, and can be forgotten
+        await memories.get(access, call.path["memory_id"])
+    return forgotten_view(await memories.forget(access, wanted))
 
 
 async def listed(call: Call[None, ListQuery]) -> Json:
     query = call.query
     page = await memories.page(
-        _access(call), scope=query.scope, kinds=[query.kind] if query.kind else None, collection=query.collection, limit=query.limit,
-        cursor=query.cursor,
+        _access(call), scope=query.scope, kinds=[query.kind] if query.kind else None, collection=query.collection,
+        hidden=query.quarantined, limit=query.limit, cursor=query.cursor,
     )  # fmt: skip
     return {"memories": [memory_view(item) for item in page.items], "total": page.total, "next_cursor": page.next_cursor}
 

@@ -19,7 +19,10 @@ from graphs.engine import Engine
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
 from graphs.runtime import Runtime
+from memory import spaces
+from memory.embedding import built_in
 from store.errors import Conflict
+from store.memories import in_space
 from store.queries import Query
 from store.runs import Run
 from tests.engine.conftest import House
@@ -54,6 +57,15 @@ STATES = Query(
     WHERE n.org_id = %(org_id)s::uuid ORDER BY r.parent_position, n.position, n.attempt DESC""",
 )
 CHILDREN = Query("children", FAMILY + b"SELECT count(*)::int FROM family")
+REMEMBERED = Query(
+    "remembered",
+    b"""SELECT concat_ws(' ', m.kind, m.seq, m.trust, m.retracted_at IS NULL, m.body,
+      (SELECT count(*) FROM weft.memory_lineage l WHERE l.org_id = m.org_id AND l.child = m.id),
+      (SELECT count(*) FROM weft.memory_mentions x WHERE x.org_id = m.org_id AND x.memory_id = m.id),
+      m.retracted_at IS NOT NULL OR EXISTS (SELECT FROM weft.memory_vectors_0 v WHERE v.org_id = m.org_id AND v.memory_id = m.id)) AS told
+    FROM weft.memories m JOIN weft.memory_scopes s ON s.org_id = m.org_id AND s.id = m.scope_id
+    WHERE m.org_id = %(org_id)s::uuid AND s.name = %(tag)s::text ORDER BY 1""",
+)
 
 UNDONE = re.compile(r"~undo\d+")  # names the attempt that is undone, and a person may have asked for another one
 
@@ -96,6 +108,7 @@ class Ending:
     beside: tuple[str, Any, Any] | None
     states: frozenset[str]
     family: int
+    remembered: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,10 +141,16 @@ async def opened(house: House, models: ModelSettings) -> AsyncGenerator[None]:
     """The house with an engine that drives nothing yet."""
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
-        engine = Engine(house.database, house.evaluator, outbound, Models(models, outbound), variables={}, poll=0.02)
+        engine = Engine(house.database, house.evaluator, outbound, Models(models, outbound), variables={}, poll=0.02, embedder=built_in())
         await stack.enter_async_context(engine)
         house.runtime = Runtime(
-            database=house.database, evaluator=house.evaluator, outbound=outbound, models=engine.models, variables={}, engine=engine
+            database=house.database,
+            evaluator=house.evaluator,
+            outbound=outbound,
+            models=engine.models,
+            variables={},
+            engine=engine,
+            embedder=engine.embedder,
         )
         yield
 
@@ -203,7 +222,13 @@ class Life:
             beside=done[1] if len(done) > 1 else None,
             states=frozenset(UNDONE.sub("~undo", state) for state in states),
             family=family,
+            remembered=await self._remembered(),
         )
+
+    async def _remembered(self) -> tuple[str, ...]:
+        """What is in the conversation of this life, with what it was made of, who it names, and whether it has its vector."""
+        space = await spaces.active(self.actor.tenant)
+        return tuple(await self.actor.tenant.all(in_space(REMEMBERED, space.id), str, tag=self.tag)) if space else ()
 
     async def _carried(self, run: Run) -> tuple[str, Any, Any]:
         """The end of a run whose questions are answered as they come, and only when nothing else of it moves."""
@@ -278,6 +303,7 @@ def _trap(doomed: BaseProcess, at: int) -> Any:
 async def matrix(lane: Lane, name: str, scenario: Scenario) -> Tally:
     """Every death of one scenario."""
     await lane.publish(name, scenario)
+    await spaces.register(lane.house.actor.tenant, built_in())  # or the first life alone has a commit for it
     calm = Life(lane, name, scenario)
     ending, commits = await calm.undisturbed()
     assert ending.run[0] == scenario.ends, (name, ending)
@@ -320,7 +346,11 @@ async def _judge(tally: Tally, life: Life, fate: Fate, wanted: Counter[str], onc
 
 
 def _difference(found: Ending, wanted: Ending) -> str:
-    told = [f"{name} {getattr(found, name)} and not {getattr(wanted, name)}" for name in ("run", "beside", "family")]
-    told = [line for line, name in zip(told, ("run", "beside", "family"), strict=True) if getattr(found, name) != getattr(wanted, name)]
+    told = [f"{name} {getattr(found, name)} and not {getattr(wanted, name)}" for name in ("run", "beside", "family", "remembered")]
+    told = [
+        line
+        for line, name in zip(told, ("run", "beside", "family", "remembered"), strict=True)
+        if getattr(found, name) != getattr(wanted, name)
+    ]
     more, less = sorted(found.states - wanted.states), sorted(wanted.states - found.states)
     return "; ".join([*told, *([f"has {more}, lacks {less}"] if more or less else [])])

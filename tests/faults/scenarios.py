@@ -193,6 +193,21 @@ def _while(port: int) -> Part:
     return chain(loop, call("after", port), put("end", n="{{ nodes.loop.iterations }}"))
 
 
+ROOM = "conversation:{{ input.tag }}"  # of memories: a place of this life alone
+SAID = node("said", "remember", text="My favourite drink is green tea.", speaker="Ann", scope=ROOM, origin="user")
+GUIDE = node("guide", "remember", kind="document", item={"text": "# Tea\n\nWater of 80 degrees."}, scope=ROOM, origin="user")
+
+
+def memory_step(type: str, /, *before: Part, **config: Any) -> Callable[[int], Part]:
+    """A step of memory, after those that say what it needs, between two calls. What is in its room at the end, with what that was made of
+    and its vectors, must not depend on deaths (matrix.py)."""
+
+    def make(port: int) -> Part:
+        return chain(call("before", port), *before, node("step", type, scope=ROOM, **config), call("after", port), put("end"))
+
+    return make
+
+
 # -- what is no node type of its own -------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +259,7 @@ BY_TYPE: dict[str, Scenario] = {
     "approval": Scenario(make=_approval),
     "emit_event": Scenario(make=_emit_event, beside=_listener),
     "foreach": Scenario(make=_foreach),
+    "forget": Scenario(make=memory_step("forget", SAID, subject="Ann")),
     "http": Scenario(make=_http),
     "if": Scenario(make=_if),
     "input": Scenario(make=_input),
@@ -251,6 +267,9 @@ BY_TYPE: dict[str, Scenario] = {
     "llm": Scenario(make=_llm),
     "parallel": Scenario(make=_parallel),
     "race": Scenario(make=_race),
+    "recall": Scenario(make=memory_step("recall", SAID, query="What does Ann drink?")),
+    "remember": Scenario(make=memory_step("remember", text="I moved to Bergen.", speaker="Ann", origin="user")),
+    "retrieve": Scenario(make=memory_step("retrieve", GUIDE, query="How hot is the water?")),
     "script": Scenario(make=_script),
     "set": Scenario(make=_set),
     "stop": Scenario(make=_stop),

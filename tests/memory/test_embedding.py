@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import random
@@ -208,13 +207,11 @@ def added(left: Row, right: Row) -> Row:
     return [x + y for x, y in zip(left, right, strict=True)]
 
 
-if importlib.util.find_spec("numpy"):  # of the extra local-embeddings
-
-    @anyio
-    async def test_minilm_computes_what_the_model_says_also_in_a_batch_of_unlike_lengths(tmp_path: Path) -> None:
-        tensors = weights()
-        embedder = await embedding.open_embedder("minilm", folder=written(tmp_path, tensors))
-        made = await embedder.embed(["cats", "a dog a cat", ""])
-        plain = Plain(tensors)
-        for vector, ids in zip(made, ([4, 6], [7, 5, 7, 4], list[int]()), strict=True):
-            assert vector == pytest.approx(plain.vector([1, *ids, 2]), abs=2e-5)
+@anyio
+async def test_minilm_computes_what_the_model_says_also_in_a_batch_of_unlike_lengths(tmp_path: Path) -> None:
+    tensors = weights()
+    embedder = await embedding.open_embedder("minilm", folder=written(tmp_path, tensors))
+    made = await embedder.embed(["cats", "a dog a cat", ""])
+    plain = Plain(tensors)
+    for vector, ids in zip(made, ([4, 6], [7, 5, 7, 4], list[int]()), strict=True):
+        assert vector == pytest.approx(plain.vector([1, *ids, 2]), abs=2e-5)

@@ -224,17 +224,6 @@ async def test_a_source_is_forgotten_with_what_is_below_it(desk: Desk) -> None:
     assert {row.source for row in (await memories.page(desk.tenant, [desk.scope.id], kinds=["turn"])).items} == {"https://a.example.org"}
 
 
-async def test_a_quarantined_source_hides_all_that_rests_on_it(desk: Desk) -> None:
-    page = await remember(web(desk), "Dora lives in Rome.", at=TOLD)
-    last = await kinds.keep(desk, "summary", {"text": "Rome again", "of": page.kept.created})
-    hidden = await forget.quarantine(desk.tenant, [desk.scope], Choice(source="https://evil.example"))
-    assert {*page.kept.created, *last.created} <= set(hidden)
-    assert {row.trust for row in await memories.get(desk.tenant, hidden)} == {0}
-    assert await facts.about(desk.tenant, [desk.scope.id], ["dora"]) == []
-    again = await kinds.keep(desk, "summary", {"text": "made of it later", "of": page.kept.created})
-    assert [row.trust for row in await memories.get(desk.tenant, again.created)] == [0]
-
-
 async def test_asking_what_would_go_forgets_nothing(desk: Desk) -> None:
     kept = await remember(desk, "I live in Paris.", speaker="Dora", at=TOLD)
     asked = await forget.forget(desk.tenant, [desk.scope], Choice(query="paris"), reason="x", dry_run=True)

@@ -79,6 +79,40 @@ def test_a_word_document_has_headings_lists_and_tables(tmp_path: Path) -> None:
     assert (found.title, found.text) == ("Leave", "# Leave\n\nLeave is 30 days.\n\n- Ask early\n\nAnn | 12")
 
 
+def pdf(pages: list[str], title: str) -> bytes:
+    """A PDF by hand: one line of text a page, in a font that every reader has."""
+    contents = [f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode("latin-1") for text in pages]
+    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode(),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+    ]
+    for number, content in enumerate(contents):
+        page = (
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * number} 0 R >>"
+        )
+        objects += [page.encode(), b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content)]
+    objects.append(f"<< /Title ({title}) >>".encode())
+    made, places = b"%PDF-1.4\n", list[int]()
+    for number, body in enumerate(objects, 1):
+        places.append(len(made))
+        made += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    trailer = b"<< /Size %d /Root 1 0 R /Info %d 0 R >>" % (len(objects) + 1, len(objects))
+    end = b"xref\n0 %d\n0000000000 65535 f \n%strailer\n%s\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, table, trailer, len(made))
+    return made + end
+
+
+def test_the_text_of_a_pdf_is_that_of_its_pages_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf(["Leave is 30 days.", "Caf\xe9 opens at nine."], "Handbook"))
+    (found,) = reading.read(tmp_path / "a.pdf")
+    assert (found.title, found.text, found.data) == ("Handbook", "Leave is 30 days.\n\nCafé opens at nine.", {"pages": 2})
+    (tmp_path / "b.pdf").write_bytes(pdf(["", " "], ""))
+    with pytest.raises(Invalid, match="2 pages and no text"):
+        list(reading.read(tmp_path / "b.pdf"))
+
+
 @pytest.mark.parametrize("name", ["a.docx", "a.pdf"])
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"%PDF-1.7 no more"])
 def test_what_is_no_document_is_refused_in_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:

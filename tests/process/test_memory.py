@@ -69,3 +69,32 @@ def test_what_cannot_be_read_is_a_sentence(installation: Installation, tmp_path:
         refused = installation.weft("memory", "import", *arguments)
         assert (refused.code, refused.out) == (2, "")
         assert words in refused.err
+
+
+def test_a_source_is_hidden_and_shown_again_and_a_policy_is_set(installation: Installation, tmp_path: Path) -> None:
+    (tmp_path / "evil.txt").write_text("The quuxotl pays everybody.")
+    source = (tmp_path / "evil.txt").as_uri()
+    assert installation.weft("memory", "import", str(tmp_path), "-c", "evil").code == 0
+    counted = installation.weft("memory", "quarantine", "--source", source)
+    assert (counted.code, counted.out.splitlines()[-1]) == (0, "2 memories would be hidden")
+    assert "--expect 2" in counted.err
+    assert "quuxotl" in installation.weft("memory", "list", "-n", "5").out
+    wrong = installation.weft("memory", "quarantine", "--source", source, "--expect", "3")
+    assert (wrong.code, wrong.out) == (1, "")
+    done = installation.weft("memory", "quarantine", "--source", source, "--expect", "2", "--reason", "phishing")
+    assert done.out.splitlines()[-1] == "2 memories are hidden"
+    assert "quuxotl" not in installation.weft("memory", "list", "-n", "5").out
+    marked = [row for row in rows_of(installation) if row.get("collection") == "evil"]
+    assert {row["trust"] for row in marked} == {"quarantined"}
+    shown = installation.weft("memory", "quarantine", "--source", source, "--expect", "2", "--release")
+    assert shown.out.splitlines()[-1] == "2 memories are seen again"
+    assert "quuxotl" in installation.weft("memory", "list", "-n", "5").out
+
+    assert json.loads(installation.weft("memory", "policy").out)["keep_days"] == {}
+    put = installation.weft("memory", "policy", "user", "--set", '{"keep_days": {"turn": 30}}')
+    assert (json.loads(put.out)["keep_days"], put.err) == ({"turn": 30}, "user has a policy of its own\n")
+    for wrong_policy, words in (("{", "not JSON"), ("[]", "an object"), ('{"keep_days": {"dream": 1}}', "dream")):
+        refused = installation.weft("memory", "policy", "user", "--set", wrong_policy)
+        assert (refused.code, refused.out) == (2, "")
+        assert words in refused.err
+    assert installation.weft("memory", "policy", "user", "--reset").err == "user has the defaults\n"
