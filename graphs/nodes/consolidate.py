@@ -1,0 +1,45 @@
+"""consolidate: one pass of keeping memories in order, on behalf of whoever started the run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from graphs import memories
+from graphs.definition import Closed, Json, Retry, Schema
+from graphs.memories import in_step
+from graphs.nodetype import Context, Effect, Family, Templated
+
+SUMMARY = "Keep memories in order, a part at a time: sum up conversations, merge entities, link duplicates, forget what is not kept."
+FAMILY: Family = "action"
+EFFECT = Effect.WRITE_IDEMPOTENT
+LABELS = frozenset({"private", "egress"})
+RETRY = Retry(max_attempts=5)
+EXAMPLES: tuple[dict[str, Any], ...] = ({"work": ["merge", "link", "sum_up"], "whose": "own"}, {"work": ["forget"]})
+
+Work = Literal["forget", "merge", "link", "sum_up"]
+
+
+class Config(Closed):
+    work: tuple[Work, ...] = Field(
+        default=("forget", "merge", "link", "sum_up"), min_length=1, max_length=4, strict=False, description="what is done, in this order"
+    )
+    whose: Templated[Literal["own", "shared", "all"]] = Field(
+        default="all", description="memories of whoever started the run, those of everybody that they may write, or both"
+    )
+
+
+def output(config: Config) -> Schema:
+    properties: Schema = {name: {"type": "integer"} for name in ("forgotten", "merged", "linked", "summed_up")}
+    properties["more"] = {"type": "boolean"}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+async def run(config: Config, context: Context) -> Json:
+    with in_step():
+        done = await memories.consolidate(await context.memories(), config.work, config.whose)
+    counts: dict[str, Json] = {"forgotten": done.forgotten, "merged": done.merged, "linked": done.linked, "summed_up": done.summed_up}
+    told = ", ".join(f"{name.replace('_', ' ')}: {number}" for name, number in counts.items() if number)
+    await context.progress(told or "nothing to do")
+    return {**counts, "more": done.more}

@@ -1,0 +1,82 @@
+"""Keeping memories in order: what is due, what looks alike, what has the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from store.memories import Scope, in_space
+from store.postgres import Session
+from store.queries import load
+
+SQL = load(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """A memory, and one before it; `original`: what that one is a duplicate of, or itself; `cosine` 0 where one has no vector."""
+
+    id: str
+    body: str
+    other_id: str
+    other_body: str
+    original: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedName:
+    scope_id: int
+    name: str
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Whose memories (`user_id` None: everybody's) are to be consolidated; nothing has changed while `before` is `seen`. `aging`: something
+    may have an end of its own."""
+
+    user_id: str | None
+    round: int
+    before: str
+    seen: str
+    aging: bool
+
+
+ROWS = {"own_scopes": Scope, "aging": Scope, "uncompared": str, "alike": Alike, "shared_names": SharedName, "due": Due}
+
+
+async def own_scopes(session: Session, user_id: str | None) -> list[Scope]:
+    return await session.all(SQL.own_scopes, Scope, user_id=user_id)
+
+
+async def aging(session: Session, scope_ids: Sequence[int]) -> list[Scope]:
+    return await session.all(SQL.aging, Scope, scope_ids=list(scope_ids))
+
+
+async def uncompared(session: Session, scope_ids: Sequence[int], limit: int) -> list[str]:
+    return await session.all(SQL.uncompared, str, scope_ids=list(scope_ids), limit=limit)
+
+
+async def alike(session: Session, space_id: int, ids: Sequence[str], *, window: int, least: float) -> list[Alike]:
+    """The likeliest first. `window`: how many memories before each are looked at; `least`: of the cosine; space 0 has no vectors."""
+    return await session.all(in_space(SQL.alike, space_id), Alike, ids=list(ids), window=window, least=least)
+
+
+async def link(session: Session, memory_id: str, original: str) -> None:
+    await session.execute(SQL.link, id=memory_id, original=original)
+
+
+async def shared_names(session: Session, scope_ids: Sequence[int], limit: int) -> list[SharedName]:
+    return await session.all(SQL.shared_names, SharedName, scope_ids=list(scope_ids), limit=limit)
+
+
+async def due(session: Session, every: timedelta, limit: int) -> list[Due]:
+    """Whose turn it is. Who has memories for the first time is noted, and has their turn `every` later."""
+    await session.execute(SQL.first_seen)
+    return await session.all(SQL.due, Due, every=every, limit=limit)
+
+
+async def advance(session: Session, due: Due) -> None:
+    await session.execute(SQL.advance, user_id=due.user_id, round=due.round, seen=due.seen)

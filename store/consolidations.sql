@@ -1,0 +1,84 @@
+-- name: own_scopes
+-- All scopes of a user, or (null) those that belong to everybody.
+SELECT s.id, s.kind, s.name, s.user_id::text FROM weft.memory_scopes s
+WHERE s.org_id = %(org_id)s::uuid AND s.user_id IS NOT DISTINCT FROM %(user_id)s::uuid ORDER BY s.id;
+
+-- name: aging
+-- Those of the scopes that may have something to forget: a policy, or memories with an end that has come.
+SELECT s.id, s.kind, s.name, s.user_id::text FROM weft.memory_scopes s
+WHERE s.org_id = %(org_id)s::uuid AND s.id = ANY (%(scope_ids)s::bigint[])
+  AND (s.policy IS NOT NULL OR EXISTS (SELECT FROM weft.memories m
+    WHERE m.org_id = s.org_id AND m.scope_id = s.id AND m.expires_at <= clock_timestamp()))
+ORDER BY s.id;
+
+-- name: uncompared
+-- Memories that nobody has compared with those before them.
+SELECT m.id::text FROM weft.memories m
+WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY (%(scope_ids)s::bigint[]) AND m.kind IN ('turn', 'episode', 'chunk')
+  AND m.retracted_at IS NULL AND m.trust > 0
+  AND NOT EXISTS (SELECT FROM weft.memory_looks l WHERE l.org_id = m.org_id AND l.memory_id = m.id AND l.work = 'compare')
+ORDER BY m.id LIMIT %(limit)s::int;
+
+-- name: alike
+-- Of the memories before each (so many of its scope), those by the same speaker that share most words or lie close; trusted at least as much,
+-- so that what comes from outside is never taken for the first of two.
+SELECT f.id::text, f.body, o.id::text AS other_id, o.body AS other_body, coalesce(o.data ->> 'duplicate_of', o.id::text) AS original,
+       o.cosine
+FROM weft.memories f
+  LEFT JOIN weft.memory_vectors_0 v ON v.org_id = f.org_id AND v.memory_id = f.id
+  CROSS JOIN LATERAL (
+    SELECT b.id, b.body, b.data, coalesce(1 - (u.e <=> v.e), 0)::float8 AS cosine,
+           cardinality(ARRAY(SELECT unnest(tsvector_to_array(b.terms)) INTERSECT SELECT unnest(tsvector_to_array(f.terms))))::float8
+             / greatest(1, length(b.terms), length(f.terms)) AS shared
+    FROM (SELECT c.org_id, c.id, c.kind, c.speaker, c.body, c.data, c.terms, c.trust, c.retracted_at FROM weft.memories c
+          WHERE c.org_id = %(org_id)s::uuid AND c.scope_id = f.scope_id AND c.id < f.id
+            AND c.length BETWEEN f.length * 0.7 - 1 AND f.length * 1.4 + 1
+          ORDER BY c.id DESC LIMIT %(window)s::int) b
+      LEFT JOIN weft.memory_vectors_0 u ON u.org_id = b.org_id AND u.memory_id = b.id
+    WHERE b.kind = f.kind AND b.speaker IS NOT DISTINCT FROM f.speaker AND b.retracted_at IS NULL AND b.trust >= f.trust) o
+WHERE f.org_id = %(org_id)s::uuid AND f.id = ANY (%(ids)s::uuid[]) AND (o.shared >= 0.8 OR o.cosine >= %(least)s::float8)
+ORDER BY f.id, greatest(o.shared, o.cosine) DESC, o.id;
+
+-- name: link
+-- It says what another has said before it. Nothing else of it changes, and it stays.
+UPDATE weft.memories m
+SET data = (coalesce(m.data::jsonb, '{}'::jsonb) || jsonb_build_object('duplicate_of', %(original)s::text))::json
+WHERE m.org_id = %(org_id)s::uuid AND m.id = %(id)s::uuid AND m.id <> %(original)s::uuid;
+
+-- name: shared_names
+-- Names that two entities have, as what they were merged into.
+SELECT n.scope_id, n.name, array_agg(DISTINCT e.id::text) AS ids
+FROM weft.memory_names n
+  LEFT JOIN weft.memory_merges g ON g.org_id = n.org_id AND g.from_id = n.entity_id
+  JOIN weft.memories e ON e.org_id = n.org_id AND e.id = coalesce(g.root_id, n.entity_id)
+WHERE n.org_id = %(org_id)s::uuid AND n.scope_id = ANY (%(scope_ids)s::bigint[]) AND e.kind = 'entity' AND e.retracted_at IS NULL
+  AND e.trust > 0
+GROUP BY n.scope_id, n.name HAVING count(DISTINCT e.id) = 2 ORDER BY n.scope_id, n.name LIMIT %(limit)s::int;
+
+-- name: first_seen
+-- Whoever has memories is noted, from now on.
+INSERT INTO weft.memory_rounds (org_id, user_id)
+SELECT DISTINCT s.org_id, s.user_id FROM weft.memory_scopes s
+WHERE s.org_id = %(org_id)s::uuid
+  AND NOT EXISTS (SELECT FROM weft.memory_rounds r WHERE r.org_id = s.org_id AND r.user_id IS NOT DISTINCT FROM s.user_id)
+ON CONFLICT (org_id, user_id) DO NOTHING;
+
+-- name: due
+-- Whose turn it is: so long after the last time, or when the clock has been set back behind it. `seen` as it is now.
+SELECT r.user_id::text, r.round, r.seen AS before, f.seen,
+       EXISTS (SELECT FROM weft.memory_scopes s WHERE s.org_id = r.org_id AND s.user_id IS NOT DISTINCT FROM r.user_id
+         AND (s.policy IS NOT NULL OR EXISTS (SELECT FROM weft.memories m
+           WHERE m.org_id = s.org_id AND m.scope_id = s.id AND m.expires_at <= clock_timestamp()))) AS aging
+FROM (SELECT r.org_id, r.user_id, r.round, r.seen FROM weft.memory_rounds r
+      WHERE r.org_id = %(org_id)s::uuid
+        AND (r.done_at + %(every)s::interval <= clock_timestamp() OR r.done_at > clock_timestamp() + interval '2 seconds')
+      ORDER BY r.done_at LIMIT %(limit)s::int) r
+  CROSS JOIN LATERAL (
+    SELECT count(*) || ' ' || coalesce(max(m.id::text), '') AS seen
+    FROM weft.memory_scopes s JOIN weft.memories m ON m.org_id = s.org_id AND m.scope_id = s.id
+    WHERE s.org_id = r.org_id AND s.user_id IS NOT DISTINCT FROM r.user_id AND m.kind <> 'summary' AND m.retracted_at IS NULL) f;
+
+-- name: advance
+-- The round is over, unless somebody was faster.
+UPDATE weft.memory_rounds r SET round = r.round + 1, done_at = clock_timestamp(), seen = %(seen)s::text
+WHERE r.org_id = %(org_id)s::uuid AND r.user_id IS NOT DISTINCT FROM %(user_id)s::uuid AND r.round = %(round)s::bigint;
