@@ -166,6 +166,6 @@ async def _keep(desk: Desk, item: summary.Item) -> Outcome:
 def _item(stretch: Stretch, summed: Summed, level: int, first: int, last: int, of: Sequence[str], said: str) -> summary.Item:
     """`said`: what stands for the summary of what has no words in it."""
     return summary.Item(
-        text=summed.text.strip() or said[:200], session=stretch.series, level=level, key_points=tuple(one[:500] for one in summed.key_points),
-        from_seq=min(first, last), to_seq=last, of=tuple(of[:10_000]),
+        text=summed.text.strip() or said[:200], session=stretch.series, level=level,
+        key_points=tuple(one[:500] for one in summed.key_points), from_seq=min(first, last), to_seq=last, of=tuple(of[:10_000]),
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Names of entities: how they are compared, and which entity somebody means by one.
 
-A ladder: the same name or alias; then, of names that were only found in text, one that shares most trigrams and has the same type; where two
-share about as many, the one whose vector lies nearer, if it is clear which. Names that a caller gave as such are never matched by likeness
-(two people may be called almost the same).
+A ladder: the same name or alias; then, of names that were only found in text, one that shares most trigrams and has the same type; where
+two share about as many, the one whose vector lies nearer, if it is clear which. Names that a caller gave as such are never matched by
+likeness (two people may be called almost the same).
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ async def move(tenant: Tenant, embedder: Embedder) -> AsyncGenerator[Progress]:
 
 
 async def advance(tenant: Tenant, embedder: Embedder, *, after: str | None = None) -> Stretch:
-    """A part of the move that `move` makes whole: some batches from `after` on. At the end of the memories the space becomes the active one,
-    and what was remembered in between comes last."""
+    """A part of the move that `move` makes whole: some batches from `after` on. At the end of the memories the space becomes the active
+    one, and what was remembered in between comes last."""
     space = await register(tenant, embedder)
     for _ in range(STRETCH):
         batch = await spaces.missing(tenant, space.id, after=after, size=min(BATCH, embedder.max_batch))

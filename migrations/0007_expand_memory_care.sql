@@ -17,6 +17,7 @@ CREATE TABLE weft.memory_rounds (
   round bigint NOT NULL DEFAULT 1,
   done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   seen text NOT NULL DEFAULT '',               -- what tells whether anything was remembered or forgotten since
+  starting uuid,                               -- the run that is being started for this round; null once it is there
   UNIQUE NULLS NOT DISTINCT (org_id, user_id),
   FOREIGN KEY (org_id, user_id) REFERENCES weft.users (org_id, id) ON DELETE CASCADE
 );

@@ -1,4 +1,4 @@
-"""The command line's `weft memory …`: import files, list, export, make vectors anew."""
+"""The command line's `weft memory …`: import files, list, export, make vectors anew, keep in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 from server.terminal import DataDir, perform
 
-memory_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Memories: import files, list, export, embed anew.")
+memory_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Memories: import files, list, export, embed anew, keep in order."
+)
 
 Where = Annotated[
     str | None, typer.Option("--scope", help="user, organization, or agent:, conversation:, workflow: and a name", show_default=False)
@@ -76,4 +78,13 @@ def memory_reembed(data_dir: DataDir = None) -> None:
     from server.commands import remembering
 
     settings = _settings(data_dir)
-    perform(lambda: remembering.reembed(settings))
+    raise SystemExit(perform(lambda: remembering.reembed(settings)))
+
+
+@memory_app.command("consolidate")
+def memory_consolidate(data_dir: DataDir = None) -> None:
+    """Keep memories in order now: sum up conversations, merge what is the same, forget what is no longer kept."""
+    from server.commands import remembering
+
+    settings = _settings(data_dir)
+    raise SystemExit(perform(lambda: remembering.consolidate(settings)))

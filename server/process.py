@@ -96,6 +96,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         slots=settings.max_runs,
         checkpoint_keys=keys,
         embedder=embedder,
+        consolidation=settings.consolidated_every,
     )
     return Runtime(
         database=database,

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from store.errors import Misconfigured
 
 PREFIX = "WEFT_"
 VARIABLE = "WEFT_VAR_"
+INTERVAL_PART = re.compile(r"([1-9]\d{0,5})([smhdw])")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 INTERVAL = re.compile(r"(?:[1-9]\d{0,5}[smhdw])+")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -146,6 +149,12 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether Weft starts its own Postgres."""
         return self.database_url is None
+
+    @property
+    def consolidated_every(self) -> timedelta | None:
+        """None: only by hand."""
+        parts = INTERVAL_PART.findall(self.memory_consolidation)
+        return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in parts)) if parts else None
 
     @property
     def keys_dir(self) -> Path:

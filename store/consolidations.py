@@ -35,13 +35,18 @@ class SharedName:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """Whose memories (`user_id` None: everybody's) are to be consolidated; nothing has changed while `before` is `seen`. `aging`: something
-    may have an end of its own."""
+    may have an end of its own; `broken_off`: somebody began the round and did not start its run."""
 
     user_id: str | None
     round: int
     before: str
     seen: str
+    broken_off: bool
     aging: bool
+
+    @property
+    def needed(self) -> bool:
+        return self.before != self.seen or self.aging or self.broken_off
 
 
 ROWS = {"own_scopes": Scope, "aging": Scope, "uncompared": str, "alike": Alike, "shared_names": SharedName, "due": Due}
@@ -78,5 +83,10 @@ async def due(session: Session, every: timedelta, limit: int) -> list[Due]:
     return await session.all(SQL.due, Due, every=every, limit=limit)
 
 
-async def advance(session: Session, due: Due) -> None:
-    await session.execute(SQL.advance, user_id=due.user_id, round=due.round, seen=due.seen)
+async def take(session: Session, due: Due, starting: str | None) -> bool:
+    """Begins the round: False when somebody was faster. `starting`: id of the run that is started next; None: nothing is to be done."""
+    return bool(await session.execute(SQL.take, user_id=due.user_id, round=due.round, seen=due.seen, starting=starting))
+
+
+async def started(session: Session, due: Due, run_id: str) -> None:
+    await session.execute(SQL.started, user_id=due.user_id, starting=run_id)

@@ -64,21 +64,29 @@ WHERE s.org_id = %(org_id)s::uuid
 ON CONFLICT (org_id, user_id) DO NOTHING;
 
 -- name: due
--- Whose turn it is: so long after the last time, or when the clock has been set back behind it. `seen` as it is now.
-SELECT r.user_id::text, r.round, r.seen AS before, f.seen,
+-- Whose turn it is: so long after the last time, when the clock has been set back behind it, or when whoever began the round never started its
+-- run. `seen` as it is now.
+SELECT r.user_id::text, r.round, r.seen AS before, f.seen, r.starting IS NOT NULL AS broken_off,
        EXISTS (SELECT FROM weft.memory_scopes s WHERE s.org_id = r.org_id AND s.user_id IS NOT DISTINCT FROM r.user_id
          AND (s.policy IS NOT NULL OR EXISTS (SELECT FROM weft.memories m
            WHERE m.org_id = s.org_id AND m.scope_id = s.id AND m.expires_at <= clock_timestamp()))) AS aging
-FROM (SELECT r.org_id, r.user_id, r.round, r.seen FROM weft.memory_rounds r
+FROM (SELECT r.org_id, r.user_id, r.round, r.seen, r.starting FROM weft.memory_rounds r
       WHERE r.org_id = %(org_id)s::uuid
-        AND (r.done_at + %(every)s::interval <= clock_timestamp() OR r.done_at > clock_timestamp() + interval '2 seconds')
+        AND (r.done_at + %(every)s::interval <= clock_timestamp() OR r.done_at > clock_timestamp() + interval '2 seconds'
+          OR (r.done_at + interval '1 minute' <= clock_timestamp()
+            AND r.starting IS NOT NULL AND NOT EXISTS (SELECT FROM weft.runs x WHERE x.org_id = r.org_id AND x.id = r.starting)))
       ORDER BY r.done_at LIMIT %(limit)s::int) r
   CROSS JOIN LATERAL (
     SELECT count(*) || ' ' || coalesce(max(m.id::text), '') AS seen
     FROM weft.memory_scopes s JOIN weft.memories m ON m.org_id = s.org_id AND m.scope_id = s.id
     WHERE s.org_id = r.org_id AND s.user_id IS NOT DISTINCT FROM r.user_id AND m.kind <> 'summary' AND m.retracted_at IS NULL) f;
 
--- name: advance
--- The round is over, unless somebody was faster.
-UPDATE weft.memory_rounds r SET round = r.round + 1, done_at = clock_timestamp(), seen = %(seen)s::text
+-- name: take
+-- The next round is begun by whoever comes first; `starting`: the run that will do it, or null when there is nothing to do.
+UPDATE weft.memory_rounds r
+SET round = r.round + 1, done_at = clock_timestamp(), seen = %(seen)s::text, starting = %(starting)s::uuid
 WHERE r.org_id = %(org_id)s::uuid AND r.user_id IS NOT DISTINCT FROM %(user_id)s::uuid AND r.round = %(round)s::bigint;
+
+-- name: started
+UPDATE weft.memory_rounds r SET starting = NULL
+WHERE r.org_id = %(org_id)s::uuid AND r.user_id IS NOT DISTINCT FROM %(user_id)s::uuid AND r.starting = %(starting)s::uuid;

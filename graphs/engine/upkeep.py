@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BEATS = 5  # heartbeats in a lease
 SWEEP_SECONDS = 1.0
 TIDY_SECONDS = 3600.0
+LOOKS = 20  # for memories that are due to be consolidated, in the time between two consolidations,
+LOOK_SECONDS = (1.0, 1800.0)  # but so often at most and at least
 TIDY_AFTER = 60  # sweeps from the start to the first time: it reads much, and starting is busy enough
 CHECKPOINTS_KEPT = timedelta(days=7)  # of runs that are over; were one retried, its journal knows all it did
 
@@ -86,17 +88,26 @@ class Upkeep:
     async def tidy(self) -> None:
         """The chores, for ever. Whichever process does them, they are done for all."""
         rounds = int(TIDY_SECONDS / SWEEP_SECONDS)
+        every = self.engine.consolidation
+        looks = int(min(max(every.total_seconds() / LOOKS, LOOK_SECONDS[0]), LOOK_SECONDS[1]) / SWEEP_SECONDS) if every else 0
         turn = 0
         while True:
             await attempt("wake runs in line", self._sweep())
             if turn % rounds == TIDY_AFTER:
                 await attempt("tidy up", self._tidy())
+            if every and turn % looks == min(looks, TIDY_AFTER) - 1:
+                await attempt("look which memories are due", self._consolidate(every))
             turn += 1
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _sweep(self) -> None:
         if await workers.wake_lines(self.engine.database, at=self.engine.clock()):
             self.engine.wake()
+
+    async def _consolidate(self, every: timedelta) -> None:
+        from graphs import housekeeping  # it starts runs, which the engine knows nothing of
+
+        await housekeeping.look(self.engine, every)
 
     async def _tidy(self) -> None:
         """What has grown old: lost workers, checkpoints of runs that are over, and values that nothing refers to any more."""
