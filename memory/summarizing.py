@@ -22,6 +22,7 @@ PIECE = 6_000  # tokens that are summed up at once
 AT_ONCE = 4  # pieces
 WORD = 4 / 3  # tokens of a word, as they are counted
 SAME = 0.5  # share of its words that a sentence may have in common with a chosen one
+FLOOR = 0.35  # of the weight of the best sentence: what weighs less is no part of a summary, however much room there is
 SHORT, LONG = 3, 40  # words of a sentence below and above which it weighs less
 QUESTION = re.compile(r"[?？]\s*$")
 LABEL = re.compile(r"^[^:\n]{1,60}: ")
@@ -90,6 +91,8 @@ async def by_rules(texts: Sequence[Told], earlier: Summed | None, length: Length
     chosen: list[Sentence] = []
     left = length.tokens
     for sentence in ranked:
+        if sentence.weight < FLOOR * ranked[0].weight:
+            break
         size = tokens(sentence.text)
         if (size <= left or not chosen) and not any(_alike(sentence, other) for other in chosen):
             chosen.append(sentence)
