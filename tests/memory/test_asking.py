@@ -68,7 +68,7 @@ async def remember(access: Access, text: str = SAID, **more: Any) -> Remembered:
 
 
 async def rows(access: Access, *kinds_: str) -> list[Memory]:
-    return (await memories.page(access, kinds=kinds_ or None, limit=200)).items
+    return [*(await memories.page(access, kinds=kinds_ or None, limit=200)).items]
 
 
 async def facts(access: Access) -> set[tuple[str | None, Any, Any]]:
