@@ -21,6 +21,9 @@ EXAMPLES: tuple[dict[str, Any], ...] = ({"work": ["merge", "link", "sum_up"], "w
 Work = Literal["forget", "merge", "link", "sum_up"]
 
 
+COUNTS = ("summed_up", "merged", "linked", "forgotten")
+
+
 class Config(Closed):
     work: tuple[Work, ...] = Field(
         default=("forget", "merge", "link", "sum_up"), min_length=1, max_length=4, strict=False, description="what is done, in this order"
@@ -28,10 +31,11 @@ class Config(Closed):
     whose: Templated[Literal["own", "shared", "all"]] = Field(
         default="all", description="memories of whoever started the run, those of everybody that they may write, or both"
     )
+    so_far: Templated[dict[str, Json]] | None = Field(default=None, description="output of the step before, whose counts are added to")
 
 
 def output(config: Config) -> Schema:
-    properties: Schema = {name: {"type": "integer"} for name in ("forgotten", "merged", "linked", "summed_up")}
+    properties: Schema = {name: {"type": "integer"} for name in COUNTS}
     properties["more"] = {"type": "boolean"}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
@@ -39,7 +43,11 @@ def output(config: Config) -> Schema:
 async def run(config: Config, context: Context) -> Json:
     with in_step():
         done = await memories.consolidate(await context.memories(), config.work, config.whose)
-    counts: dict[str, Json] = {"forgotten": done.forgotten, "merged": done.merged, "linked": done.linked, "summed_up": done.summed_up}
+    before = config.so_far or {}
+    counts: dict[str, Json] = {}
+    for name in COUNTS:
+        known = before.get(name)
+        counts[name] = getattr(done, name) + (known if isinstance(known, int) else 0)
     told = ", ".join(f"{name.replace('_', ' ')}: {number}" for name, number in counts.items() if number)
     await context.progress(told or "nothing to do")
     return {**counts, "more": done.more}

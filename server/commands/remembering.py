@@ -159,4 +159,5 @@ async def _follow(settings: Settings, what: str, start: Callable[[Runtime, Actor
 def _said(output: Json) -> str:
     if "total" in output:
         return f"{output['done']:,} of {output['total']:,} memories have vectors of this embedder"
-    return f"{output['passes']} passes, {output['forgotten']:,} memories forgotten; `weft run show` tells more" if output else ""
+    made, one, linked, gone = (f"{output[name]:,}" for name in ("summed_up", "merged", "linked", "forgotten"))
+    return f"{made} summaries made, {one} entities merged, {linked} duplicates linked, {gone} memories forgotten"
