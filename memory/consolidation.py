@@ -40,12 +40,13 @@ class Done:
     merged: int = 0
     linked: int = 0
     summed_up: int = 0
+    embedded: int = 0
     more: bool = False
 
     def __add__(self, other: Done) -> Done:
         return Done(
             forgotten=self.forgotten + other.forgotten, merged=self.merged + other.merged, linked=self.linked + other.linked,
-            summed_up=self.summed_up + other.summed_up, more=self.more or other.more,
+            summed_up=self.summed_up + other.summed_up, embedded=self.embedded + other.embedded, more=self.more or other.more,
         )  # fmt: skip
 
 

@@ -92,6 +92,23 @@ async def advance(tenant: Tenant, embedder: Embedder, *, after: str | None = Non
     return Stretch(done=progress.done, total=max(progress.done, progress.total), after=None, more=False)
 
 
+async def heal(tenant: Tenant, embedder: Embedder) -> int:
+    """Makes vectors that are missing in the embedder's space while that is the active one, as where the embedder did not answer when
+    something was remembered; how many, some batches at most."""
+    space = await active(tenant)
+    if space is None or (space.provider, space.model, space.dimensions) != (embedder.provider, embedder.model, embedder.dimensions):
+        return 0
+    made, after = 0, None
+    for _ in range(STRETCH):
+        batch = await spaces.missing(tenant, space.id, after=after, size=min(BATCH, embedder.max_batch))
+        if not batch:
+            break
+        vectors = await embed(embedder, [contextual(_as_kept(memory)) for memory in batch])
+        made += await spaces.put(tenant, space.id, [memory.id for memory in batch], vectors)
+        after = batch[-1].id
+    return made
+
+
 def _as_kept(memory: Unembedded) -> NewMemory:
     return NewMemory(
         kind="turn", body=memory.body, title=memory.title, speaker=memory.speaker, occurred_at=memory.occurred_at, id=memory.id

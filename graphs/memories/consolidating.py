@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
 from graphs.memories.reach import Access
 from graphs.memories.summing import Sums
 from graphs.memories.writing import asked_for_memory, desk_of
-from memory import consolidation, scopes
+from memory import consolidation, scopes, spaces
 from memory.consolidation import Done
+from memory.embedding import Embedder, EmbeddingFailed
 from memory.summarizing import Length
 from store import consolidations
 from store.memories import Scope
 
-Work = Literal["forget", "merge", "link", "sum_up"]
+log = logging.getLogger(__name__)
+
+Work = Literal["forget", "embed", "merge", "link", "sum_up"]
 Whose = Literal["own", "shared", "all"]
 LENGTH = Length(words=150, points=5)
 
@@ -28,6 +32,8 @@ async def consolidate(access: Access, work: Sequence[Work], whose: Whose) -> Don
     done = Done()
     if "forget" in work:
         done += await consolidation.sweep(access.tenant, within)
+    if "embed" in work and access.embedder is not None:
+        done += await _embed(access, access.embedder)
     if "merge" in work:
         done += await consolidation.merge(access.tenant, within)
     if "link" in work:
@@ -37,6 +43,14 @@ async def consolidate(access: Access, work: Sequence[Work], whose: Whose) -> Don
         desk = await desk_of(access, within[0])
         done += await consolidation.sum_up_sessions(desk, {scope.id: scope for scope in within}, by.by, LENGTH)
     return done
+
+
+async def _embed(access: Access, embedder: Embedder) -> Done:
+    try:
+        return Done(embedded=await spaces.heal(access.tenant, embedder))
+    except EmbeddingFailed as failed:  # words find them meanwhile
+        log.warning("memories are still without vectors: %s", failed)
+        return Done()
 
 
 async def _theirs(access: Access, whose: Whose) -> list[Scope]:

@@ -18,15 +18,20 @@ LABELS = frozenset({"private", "egress"})
 RETRY = Retry(max_attempts=5)
 EXAMPLES: tuple[dict[str, Any], ...] = ({"work": ["merge", "link", "sum_up"], "whose": "own"}, {"work": ["forget"]})
 
-Work = Literal["forget", "merge", "link", "sum_up"]
+Work = Literal["forget", "embed", "merge", "link", "sum_up"]
 
 
-COUNTS = ("summed_up", "merged", "linked", "forgotten")
+ALL: tuple[Work, ...] = ("forget", "embed", "merge", "link", "sum_up")
+COUNTS = ("summed_up", "merged", "linked", "forgotten", "embedded")
 
 
 class Config(Closed):
     work: tuple[Work, ...] = Field(
-        default=("forget", "merge", "link", "sum_up"), min_length=1, max_length=4, strict=False, description="what is done, in this order"
+        default=("forget", "embed", "merge", "link", "sum_up"),
+        min_length=1,
+        max_length=5,
+        strict=False,
+        description="what is done, in this order",
     )
     whose: Templated[Literal["own", "shared", "all"]] = Field(
         default="all", description="memories of whoever started the run, those of everybody that they may write, or both"

@@ -94,7 +94,7 @@ async def test_the_memories_of_each_are_consolidated_on_their_own_behalf(running
     assert "Bertrand" not in shown, "who may see the run may not see the memories"
     assert any(one.type == "step.progress" and "summed up: 2" in one.message for one in events)
     again = await ended(running, (await housekeeping.consolidate(running.runtime, running.actor)).id)
-    assert again.output == {"passes": 1, "summed_up": 0, "merged": 0, "linked": 0, "forgotten": 0}
+    assert again.output == {"passes": 1, "summed_up": 0, "merged": 0, "linked": 0, "forgotten": 0, "embedded": 0}
 
 
 async def test_what_is_due_is_begun_once_by_many_who_look_for_whom_it_belongs_to(house: House, admin: psycopg.Connection) -> None:

@@ -19,6 +19,7 @@ from graphs.engine import Engine
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
 from graphs.runtime import Runtime
+from memory.embedding import built_in
 from store.errors import Conflict
 from store.queries import Query
 from store.runs import Run
@@ -128,7 +129,7 @@ async def opened(house: House, models: ModelSettings) -> AsyncGenerator[None]:
     """The house with an engine that drives nothing yet."""
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
-        engine = Engine(house.database, house.evaluator, outbound, Models(models, outbound), variables={}, poll=0.02)
+        engine = Engine(house.database, house.evaluator, outbound, Models(models, outbound), variables={}, poll=0.02, embedder=built_in())
         await stack.enter_async_context(engine)
         house.runtime = Runtime(
             database=house.database, evaluator=house.evaluator, outbound=outbound, models=engine.models, variables={}, engine=engine

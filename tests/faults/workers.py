@@ -26,6 +26,7 @@ from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
+from memory.embedding import built_in
 from store.listener import Beacon, worker_number
 from store.postgres import Database, Tenant, Transaction
 from store.queries import Query
@@ -160,7 +161,13 @@ async def _work(orders: Orders) -> None:
         database = await stack.enter_async_context(DyingDatabase.open(orders.url, max_connections=4))
         evaluator = await stack.enter_async_context(Evaluator())
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",), allow_nets=("127.0.0.0/8",))))
-        options: dict[str, Any] = {"variables": {}, "lease": timedelta(seconds=orders.lease), "poll": 0.02, "slots": orders.slots}
+        options: dict[str, Any] = {
+            "variables": {},
+            "lease": timedelta(seconds=orders.lease),
+            "poll": 0.02,
+            "slots": orders.slots,
+            "embedder": built_in(),
+        }
         engine = Engine(database, evaluator, outbound, Models(_models(orders), outbound), **options)
         number = worker_number()
 
