@@ -7,11 +7,11 @@ What is trusted and what comes from outside is summed up apart, so that nothing 
 
 from __future__ import annotations
 
-import re
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from memory import forget, names, spaces, words
+from memory import forget, likeness, names, spaces
 from memory.kinds import Outcome, data_of, summary
 from memory.summarizing import Length, Sum, Summed, Told, sum_up
 from memory.writing import Desk
@@ -23,13 +23,10 @@ from store.summaries import Stretch
 LEAST_TURNS = 4  # that are worth a summary
 SEGMENT = 100  # turns that one summary of level 1 covers; the next begins where it ends
 SESSIONS = 8  # that a pass sums up
-COMPARED = 100  # memories that a pass compares with those before them,
-WINDOW = 1_000  # of each at most so many
-CLOSE = 0.95  # cosine from which two may say the same,
-SHARED = 0.9  # or the share of words
+COMPARED = 500  # memories that a pass compares with those before them,
+WINDOW = 1_000  # at most so many
+MOST_PAIRS = 20_000  # that lie close; the closest are looked at
 MOST_NAMES = 5_000
-NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-NOT = re.compile(r"\b(?:no|not|never|none|nobody|nothing|without|neither|nor|\w+n['’]t)\b|[不没沒無未]|ない|ません", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,23 +89,22 @@ async def link(tenant: Tenant, scopes: Sequence[Scope]) -> Done:
     ids = await consolidations.uncompared(tenant, [scope.id for scope in scopes], COMPARED)
     if not ids:
         return Done()
+    around = await consolidations.around(tenant, ids, WINDOW)
+    found = await asyncio.to_thread(likeness.by_words, around, frozenset(ids))
+    left = [one for one in ids if one not in found]
     active = await spaces.active(tenant)
-    found: dict[str, str] = {}
-    for pair in await consolidations.alike(tenant, active.id if active else 0, ids, window=WINDOW, least=CLOSE):
-        if pair.id not in found and says_the_same(pair.body, pair.other_body, pair.cosine):
-            found[pair.id] = found.get(pair.original, pair.original)
-    for memory_id, original in found.items():
+    if active is not None and left:
+        close = await consolidations.close(tenant, active.id, left, [row.id for row in around], least=likeness.CLOSE, limit=MOST_PAIRS)
+        cosines = {(pair.id, pair.other_id): pair.cosine for pair in close}
+        found |= await asyncio.to_thread(likeness.by_vectors, around, cosines)
+    known = {row.id: row.duplicate_of for row in around}
+    for memory_id in sorted(found):
+        original = found[memory_id]
+        while (before := found.get(original) or known.get(original)) is not None:
+            original = before
         await consolidations.link(tenant, memory_id, original)
     await looks.finish(tenant, "compare", ids)
     return Done(linked=len(found), more=len(ids) == COMPARED)
-
-
-def says_the_same(one: str, other: str, cosine: float = 0.0) -> bool:
-    """Nearly the same words, or a meaning that lies close; never with other numbers, or with a "not" more or less."""
-    if sorted(NUMBER.findall(one)) != sorted(NUMBER.findall(other)) or len(NOT.findall(one)) != len(NOT.findall(other)):
-        return False
-    mine, theirs = set(words.terms(one)), set(words.terms(other))
-    return cosine >= CLOSE or (bool(mine) and len(mine & theirs) >= SHARED * len(mine | theirs))
 
 
 async def sum_up_sessions(desk: Desk, scopes: Mapping[int, Scope], by: Sum, length: Length, *, series: str | None = None) -> Done:

@@ -14,14 +14,23 @@ SQL = load(__file__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alike:
-    """A memory, and one before it; `original`: what that one is a duplicate of, or itself; `cosine` 0 where one has no vector."""
+class Compared:
+    """What two memories are compared by; of the body its beginning. `length`: lexemes of all of it."""
 
     id: str
+    scope_id: int
+    kind: str
+    speaker: str | None
     body: str
+    length: int
+    trust: int
+    duplicate_of: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    id: str
     other_id: str
-    other_body: str
-    original: str
     cosine: float
 
 
@@ -49,7 +58,7 @@ class Due:
         return self.before != self.seen or self.aging or self.broken_off
 
 
-ROWS = {"own_scopes": Scope, "aging": Scope, "uncompared": str, "alike": Alike, "shared_names": SharedName, "due": Due}
+ROWS = {"own_scopes": Scope, "aging": Scope, "uncompared": str, "around": Compared, "close": Close, "shared_names": SharedName, "due": Due}
 
 
 async def own_scopes(session: Session, user_id: str | None) -> list[Scope]:
@@ -64,9 +73,14 @@ async def uncompared(session: Session, scope_ids: Sequence[int], limit: int) -> 
     return await session.all(SQL.uncompared, str, scope_ids=list(scope_ids), limit=limit)
 
 
-async def alike(session: Session, space_id: int, ids: Sequence[str], *, window: int, least: float) -> list[Alike]:
-    """The likeliest first. `window`: how many memories before each are looked at; `least`: of the cosine; space 0 has no vectors."""
-    return await session.all(in_space(SQL.alike, space_id), Alike, ids=list(ids), window=window, least=least)
+async def around(session: Session, ids: Sequence[str], window: int) -> list[Compared]:
+    """These memories, with up to `window` of their scope before them, oldest first."""
+    return await session.all(SQL.around, Compared, ids=list(ids), window=window)
+
+
+async def close(session: Session, space_id: int, ids: Sequence[str], others: Sequence[str], *, least: float, limit: int) -> list[Close]:
+    """Pairs from a cosine of `least` on, the closest first; space 0 has no vectors."""
+    return await session.all(in_space(SQL.close, space_id), Close, ids=list(ids), others=list(others), least=least, limit=limit)
 
 
 async def link(session: Session, memory_id: str, original: str) -> None:

@@ -19,25 +19,31 @@ WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY (%(scope_ids)s::bigint[])
   AND NOT EXISTS (SELECT FROM weft.memory_looks l WHERE l.org_id = m.org_id AND l.memory_id = m.id AND l.work = 'compare')
 ORDER BY m.id LIMIT %(limit)s::int;
 
--- name: alike
--- Of the memories before each (so many of its scope), those by the same speaker that share most words or lie close; trusted at least as much,
--- so that what comes from outside is never taken for the first of two.
-SELECT f.id::text, f.body, o.id::text AS other_id, o.body AS other_body, coalesce(o.data ->> 'duplicate_of', o.id::text) AS original,
-       o.cosine
-FROM weft.memories f
-  LEFT JOIN weft.memory_vectors_0 v ON v.org_id = f.org_id AND v.memory_id = f.id
-  CROSS JOIN LATERAL (
-    SELECT b.id, b.body, b.data, coalesce(1 - (u.e <=> v.e), 0)::float8 AS cosine,
-           cardinality(ARRAY(SELECT unnest(tsvector_to_array(b.terms)) INTERSECT SELECT unnest(tsvector_to_array(f.terms))))::float8
-             / greatest(1, length(b.terms), length(f.terms)) AS shared
-    FROM (SELECT c.org_id, c.id, c.kind, c.speaker, c.body, c.data, c.terms, c.trust, c.retracted_at FROM weft.memories c
-          WHERE c.org_id = %(org_id)s::uuid AND c.scope_id = f.scope_id AND c.id < f.id
-            AND c.length BETWEEN f.length * 0.7 - 1 AND f.length * 1.4 + 1
-          ORDER BY c.id DESC LIMIT %(window)s::int) b
-      LEFT JOIN weft.memory_vectors_0 u ON u.org_id = b.org_id AND u.memory_id = b.id
-    WHERE b.kind = f.kind AND b.speaker IS NOT DISTINCT FROM f.speaker AND b.retracted_at IS NULL AND b.trust >= f.trust) o
-WHERE f.org_id = %(org_id)s::uuid AND f.id = ANY (%(ids)s::uuid[]) AND (o.shared >= 0.8 OR o.cosine >= %(least)s::float8)
-ORDER BY f.id, greatest(o.shared, o.cosine) DESC, o.id;
+-- name: around
+-- These memories with so many of their scope before them: what is compared with one another.
+WITH fresh AS (
+    SELECT m.scope_id, min(m.id::text)::uuid AS first, max(m.id::text)::uuid AS last FROM weft.memories m
+    WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY (%(ids)s::uuid[]) GROUP BY m.scope_id)
+SELECT r.id::text, r.scope_id, r.kind, r.speaker, left(r.body, 4000) AS body, r.length, r.trust, r.data ->> 'duplicate_of' AS duplicate_of
+FROM fresh f CROSS JOIN LATERAL (
+  (SELECT m.* FROM weft.memories m
+   WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = f.scope_id AND m.id < f.first AND m.kind IN ('turn', 'episode', 'chunk')
+     AND m.retracted_at IS NULL AND m.trust > 0
+   ORDER BY m.id DESC LIMIT %(window)s::int)
+  UNION ALL
+  (SELECT m.* FROM weft.memories m
+   WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = f.scope_id AND m.id BETWEEN f.first AND f.last
+     AND m.kind IN ('turn', 'episode', 'chunk') AND m.retracted_at IS NULL AND m.trust > 0
+   ORDER BY m.id DESC LIMIT %(window)s::int * 2)) r
+ORDER BY r.id;
+
+-- name: close
+-- Pairs whose vectors lie close: one of these, and one of those before it.
+SELECT f.memory_id::text AS id, o.memory_id::text AS other_id, (1 - (f.e <=> o.e))::float8 AS cosine
+FROM weft.memory_vectors_0 f JOIN weft.memory_vectors_0 o ON o.org_id = f.org_id AND o.scope_id = f.scope_id AND o.memory_id < f.memory_id
+WHERE f.org_id = %(org_id)s::uuid AND f.memory_id = ANY (%(ids)s::uuid[]) AND o.memory_id = ANY (%(others)s::uuid[])
+  AND 1 - (f.e <=> o.e) >= %(least)s::float8
+ORDER BY 1 - (f.e <=> o.e) DESC, f.memory_id, o.memory_id LIMIT %(limit)s::int;
 
 -- name: link
 -- It says what another has said before it. Nothing else of it changes, and it stays.

@@ -275,12 +275,14 @@ def keeping(type: str, **config: Any) -> Callable[[int], Part]:
     return make
 
 
-BY_TYPE |= {
-    "consolidate": Scenario(make=keeping("consolidate")),
-    "embed": Scenario(make=keeping("embed", texts=["a", "b"])),
-    "reembed": Scenario(make=keeping("reembed", model="static:static-minilm-256")),
-    "summarize": Scenario(make=keeping("summarize", session="main", scope=PLACE, remember=True, model="rules")),
-}
+BY_TYPE.update(
+    {
+        "consolidate": Scenario(make=keeping("consolidate")),
+        "embed": Scenario(make=keeping("embed", texts=["a", "b"])),
+        "reembed": Scenario(make=keeping("reembed", model="static:static-minilm-256")),
+        "summarize": Scenario(make=keeping("summarize", session="main", scope=PLACE, remember=True, model="rules")),
+    }
+)
 BESIDES: dict[str, Scenario] = {
     "edges that lead back": Scenario(make=_loop_back),
     "boundary with a timer": Scenario(make=_boundary_timer),

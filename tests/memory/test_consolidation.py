@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from memory import consolidation, forget, kinds, names, policies, spaces, summarizing
+from memory import consolidation, forget, kinds, likeness, names, policies, spaces, summarizing
 from memory.consolidation import Done
 from memory.forget import Choice
 from memory.kinds import data_of
@@ -270,9 +270,9 @@ class Near:
     ],
 )
 def test_the_same_is_the_same_but_for_numbers_and_nots(one: str, other: str, same: bool) -> None:
-    assert consolidation.says_the_same(one, other) is same
+    assert likeness.alike(likeness.of(one), likeness.of(other)) is same
     if not same and one:
-        assert consolidation.says_the_same(one, other, 0.99) is ("train" in other)
+        assert likeness.alike(likeness.of(one), likeness.of(other), 0.99) is ("train" in other)
 
 
 # -- keeping ---------------------------------------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 
@@ -156,6 +158,23 @@ def test_memories_are_consolidated_by_hand_and_the_run_is_an_ordinary_one(own: K
     assert weft.weft("memory", "consolidate").out.startswith("0 summaries made")
     assert weft.weft("memory", "list", "--kind", "summary").out == listed
     assert "memory-consolidation" in weft.weft("runs", "list").out
+
+
+def test_a_server_consolidates_when_it_is_due_by_itself(own: Kept) -> None:
+    weft = own.installation
+    with weft.process("serve", "--port", "0", WEFT_MEMORY_CONSOLIDATION="1s") as served:
+        headers = {"authorization": f"Bearer {weft.key}"}
+        with httpx2.Client(base_url=served.url, headers=headers, trust_env=False, timeout=30) as client:
+            for text in SAID:
+                assert client.post("/api/v1/memories", json={"text": text, "speaker": "Ann"}).status_code == 200
+            end = time.monotonic() + SECONDS
+            found: list[dict[str, Any]] = []
+            while not found and time.monotonic() < end:
+                found = client.get("/api/v1/memories", params={"kind": "summary"}).json()["memories"]
+            assert [one["session"] for one in found] == ["main"]
+            assert found[0]["origin"] == "inference"
+            listed = client.get("/api/v1/runs", params={"workflow": "memory-consolidation"}).json()["runs"]
+            assert listed
 
 
 def test_a_setting_that_cannot_be_is_a_sentence(installation: Installation) -> None:
