@@ -13,7 +13,7 @@ from graphs.runtime import Actor, Runtime
 from store import consolidations, identities
 from store import runs as run_rows
 from store.consolidations import Due
-from store.errors import Denied, Invalid
+from store.errors import Conflict, Denied, Invalid, NotFound
 from store.ids import new_id
 from store.postgres import Tenant
 from store.runs import Run
@@ -66,8 +66,11 @@ async def look(engine: Engine, every: timedelta) -> int:
     count = 0
     for org_id in await identities.all_organizations(engine.database):
         tenant = engine.database.tenant(org_id)
-        for due in await consolidations.due(tenant, every, AT_ONCE):
-            count += await _begin(runtime, tenant, due)
+        try:
+            for due in await consolidations.due(tenant, every, AT_ONCE):
+                count += await _begin(runtime, tenant, due)
+        except (Invalid, Conflict, NotFound) as wrong:  # of this one: the others have their turn all the same
+            log.warning("memories of organization %s are not consolidated: %s", org_id, wrong.message)
     return count
 
 
@@ -76,11 +79,7 @@ async def _begin(runtime: Runtime, tenant: Tenant, due: Due) -> bool:
     run_id = new_id() if actor else None
     if not await consolidations.take(tenant, due, run_id) or actor is None or run_id is None:
         return False
-    try:
-        await _start(runtime, actor, CONSOLIDATION, {"whose": "own" if due.user_id else "shared"}, run_id)
-    except Invalid as wrong:
-        log.warning("memories are not consolidated: %s", wrong.message)
-        return False
+    await _start(runtime, actor, CONSOLIDATION, {"whose": "own" if due.user_id else "shared"}, run_id)
     await consolidations.started(tenant, due, run_id)
     return True
 

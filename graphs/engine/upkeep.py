@@ -34,6 +34,7 @@ class Upkeep:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._looking = False
         self.post = Post(
             worker=engine.worker,
             host=socket.gethostname(),
@@ -96,7 +97,7 @@ class Upkeep:
             if turn % rounds == TIDY_AFTER:
                 await attempt("tidy up", self._tidy())
             if every and turn % looks == min(looks, TIDY_AFTER) - 1:
-                await attempt("look which memories are due", self._consolidate(every))
+                self._look(every)
             turn += 1
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -104,10 +105,19 @@ class Upkeep:
         if await workers.wake_lines(self.engine.database, at=self.engine.clock()):
             self.engine.wake()
 
+    def _look(self, every: timedelta) -> None:
+        """Beside the sweep, which does not wait for thousands of organizations; one look at a time."""
+        if not self._looking:
+            self._looking = True
+            self.engine.background(attempt("look which memories are due", self._consolidate(every)))
+
     async def _consolidate(self, every: timedelta) -> None:
         from graphs import housekeeping  # it starts runs, which the engine knows nothing of
 
-        await housekeeping.look(self.engine, every)
+        try:
+            await housekeeping.look(self.engine, every)
+        finally:
+            self._looking = False
 
     async def _tidy(self) -> None:
         """What has grown old: lost workers, checkpoints of runs that are over, and values that nothing refers to any more."""

@@ -128,6 +128,19 @@ async def test_a_turn_that_is_forgotten_takes_the_summary_with_it_and_another_is
     assert not [one for one in page.items if "Osaka" in one.body]
 
 
+async def test_a_source_that_is_quarantined_is_in_no_summary_any_more(desk: Desk) -> None:
+    await say(desk, SAID)
+    teller = replace(desk, provenance=Provenance(source="https://lies.example"))
+    lies = [{"text": f"Kyoto has sunk into the sea in {year}.", "speaker": "Ann", "id": str(year)} for year in range(2023, 2027)]
+    await kinds.keep(teller, "conversation", {"messages": lies})
+    await work(desk)
+    assert "sunk" in (await summed_up(desk))[0].body
+    await forget.quarantine(desk.tenant, [desk.scope], Choice(source="https://lies.example"))
+    assert await summed_up(desk) == []
+    await work(desk)
+    assert "sunk" not in (await summed_up(desk))[0].body
+
+
 async def test_two_at_once_leave_one_summary(desk: Desk) -> None:
     await say(desk, SAID)
     asked = 0
