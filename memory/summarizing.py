@@ -22,9 +22,17 @@ PIECE = 6_000  # tokens that are summed up at once
 AT_ONCE = 4  # pieces
 WORD = 4 / 3  # tokens of a word, as they are counted
 SAME = 0.5  # share of its words that a sentence may have in common with a chosen one
-FLOOR = 0.35  # of the weight of the best sentence: what weighs less is no part of a summary, however much room there is
+FLOOR = 0.45  # of the weight of the best sentence: what weighs less is no part of a summary, however much room there is
 SHORT, LONG = 3, 40  # words of a sentence below and above which it weighs less
 QUESTION = re.compile(r"[?？]\s*$")
+CHEER = re.compile(r"[!！]\s*$")
+DATED = re.compile(
+    r"\d|\b(?:yesterday|today|tomorrow|(?:last|next|this) (?:week|month|year|summer|winter|spring|fall|\w+day))\b", re.IGNORECASE
+)
+EMPTY = frozenset(
+    words.terms("wow oh hey hi hello thanks thank yes yeah ok okay great good cool nice awesome amazing sounds sure really so that")
+)
+"""Terms that weigh nothing, as the names of who speak: they are said to one another all the time."""
 LABEL = re.compile(r"^[^:\n]{1,60}: ")
 MOST_POINT = 300  # characters of a key point
 
@@ -106,7 +114,8 @@ async def by_rules(texts: Sequence[Told], earlier: Summed | None, length: Length
 
 def _weighed(texts: Sequence[Told], earlier: Summed | None) -> list[Sentence]:
     said = [*([Told(text=earlier.text)] if earlier else []), *texts]
-    split = [(text, frozenset(words.terms(LABEL.sub("", text)))) for told in said for text in _sentences(told)]
+    empty = EMPTY | set(words.terms(" ".join(told.speaker or "" for told in texts)))
+    split = [(text, frozenset(words.terms(LABEL.sub("", text))) - empty) for told in said for text in _sentences(told)]
     counted = Counter(term for _, terms in split for term in terms)
     found: list[Sentence] = []
     for place, (text, terms) in enumerate(split):
@@ -115,7 +124,8 @@ def _weighed(texts: Sequence[Told], earlier: Summed | None) -> list[Sentence]:
         weight = sum(math.log1p(counted[term]) for term in terms) / math.sqrt(max(len(terms), SHORT))
         weight *= 0.6 if QUESTION.search(text) else 1.0
         weight *= 0.7 if len(terms) > LONG else 0.5 if len(terms) < SHORT else 1.0
-        weight *= 1.15 if re.search(r"\d", text) else 1.0  # amounts and dates are what a summary is asked for
+        weight *= 0.75 if CHEER.search(text) else 1.0
+        weight *= 1.2 if DATED.search(text) else 1.0  # amounts and dates are what a summary is asked for
         weight *= 1.1 if place == 0 else 1.0
         found.append(Sentence(text=text, place=place, terms=terms, weight=weight))
     return found
