@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from graphs.memories.asking import Asking
+from graphs.memories.consulting import Asking
 from graphs.memories.reach import Access, parse_scope
 from graphs.memories.writing import desk_of
 from graphs.models import Models, Usage

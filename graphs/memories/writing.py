@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from graphs.memories.asking import Asking
+from graphs.memories.consulting import Asking
 from graphs.memories.reach import OWN, Access, check_lengths, parse_scope, spelled
 from graphs.models import Usage
 from graphs.nodetype import Failure

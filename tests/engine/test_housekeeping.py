@@ -23,6 +23,7 @@ from store import runs as run_rows
 from store.errors import Denied, Invalid
 from store.runs import Run
 from tests.engine.conftest import House
+from tests.models.loopback import Turn, model_server
 
 pytestmark = pytest.mark.anyio
 DAY = timedelta(days=1)
@@ -178,6 +179,28 @@ async def test_an_engine_that_serves_looks_by_itself_and_one_that_was_told_not_t
             while not admin.execute("SELECT count(*) > 0 FROM weft.workers").fetchone():
                 await asyncio.sleep(0.05)
         assert admin.execute("SELECT count(*) FROM weft.memory_rounds").fetchone() == (0,)
+
+
+async def test_a_model_sums_up_where_the_operator_chose_one_for_memories_and_rules_where_it_fails(house: House) -> None:
+    await say(house.actor, "conversation:one", *SAID)
+    with model_server() as vendor:
+        vendor.turns.extend([Turn(text=json.dumps({"text": "They met in Kyoto.", "key_points": ["Kyoto"]}))])
+        async with house.opened(models=replace(vendor.openai(), memory="auto")) as runtime:
+            house.runtime = runtime
+            assert (await ended(house, (await housekeeping.consolidate(runtime, house.actor)).id)).state == "succeeded"
+            (made,) = (await memories.page(access_of(house.actor), kinds=["summary"])).items
+            assert made.body == "They met in Kyoto.\n- Kyoto"
+            await say(house.actor, "conversation:two", *SAID)
+            vendor.turns.append(Turn(status=400, message="no"))
+            assert (await ended(house, (await housekeeping.consolidate(runtime, house.actor)).id)).state == "succeeded"
+            second = (await memories.page(access_of(house.actor), scope="conversation:two", kinds=["summary"])).items
+            assert [SECRET in one.body for one in second] == [True]
+        assert len(vendor.asked) == 2
+        async with house.opened(models=vendor.openai()) as runtime:
+            house.runtime = runtime
+            await say(house.actor, "conversation:three", *SAID)
+            assert (await ended(house, (await housekeeping.consolidate(runtime, house.actor)).id)).state == "succeeded"
+        assert len(vendor.asked) == 2, "nobody is asked unless the operator says so"
 
 
 async def test_another_organization_is_left_alone(running: House, admin: psycopg.Connection) -> None:

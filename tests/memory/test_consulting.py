@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from graphs import memories
-from graphs.memories import Access, Remembered, Remembrance, asking
+from graphs.memories import Access, Remembered, Remembrance, consulting
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
 from memory import kinds
@@ -87,7 +87,7 @@ async def test_a_text_in_any_language_is_read_by_the_model_and_says_so(house: Ho
     lives = next(row for row in await rows(access, "fact") if "Kyoto" in row.body)
     assert lives.valid_from is not None
     assert (lives.valid_from.year, lives.valid_from.month) == (2023, 5)
-    assert all((row.confidence or 0) <= asking.SURE for row in await rows(access, "fact"))
+    assert all((row.confidence or 0) <= consulting.SURE for row in await rows(access, "fact"))
     (moved,) = await rows(access, "episode")
     assert moved.body == "Ann moved to Kyoto"
 
@@ -153,7 +153,7 @@ async def test_where_the_model_does_not_answer_the_rules_read_it_and_the_answer_
 
 
 async def test_a_model_that_is_silent_is_not_waited_for(house: House, vendor: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(consulting, "READ_SECONDS", 0.5)
     vendor.turns.append(Turn(silent=True))
     found = await remember(house.asking(with_memory(vendor)), "I live in Oslo.")
     assert found.concluded_by is not None
