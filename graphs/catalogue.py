@@ -36,6 +36,8 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "try": ("try_catch", "try_except", "catch", "error_handler", "saga", "transaction", "finally", "undo", "rollback", "compensate"),
     "race": ("first_of", "first", "any_of", "fastest", "compete", "select"),
     "parallel": ("fork", "concurrent", "fan_out", "split"),
+    "summarize": ("summary", "summarise", "digest", "tldr", "condense", "abstract", "recap"),
+    "embed": ("embedding", "embeddings", "vector", "vectorize", "vectorise"),
     "email": ("send_email", "mail", "smtp"),
 }
 MAX_DESCRIPTION = 3000  # characters of JSON

@@ -86,8 +86,10 @@ async def start_definition(
     mode: Literal["production", "test"],
     mocks: dict[str, Json] | None,
     name: str,
+    id: str | None = None,
 ) -> Run:
-    """Runs a definition that is not published: a draft under test, or a file. Raises Invalid with the first problem."""
+    """Runs a definition that is not published: a draft under test, a file, or one that comes with Weft. Raises Invalid with the first
+    problem. `id`: that of the run, where it must be known before."""
     report = await check(definition, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
@@ -97,7 +99,17 @@ async def start_definition(
     check_input(definition.get("input") or {}, input)
     digest = await workflows.store_definition(actor.tenant, definition)
     new = await new_run(
-        runtime, actor, definition, workflow_id=None, version=None, digest=digest, name=name, mode=mode, input=input, mocks=mocks
+        runtime,
+        actor,
+        definition,
+        workflow_id=None,
+        version=None,
+        digest=digest,
+        name=name,
+        mode=mode,
+        input=input,
+        mocks=mocks,
+        id=id,
     )
     started = await runtime.engine.start(actor.tenant, new)
     return run_rows.as_run(new, started) if started.leased else await get(runtime, actor, started.run_id)

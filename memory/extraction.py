@@ -52,7 +52,12 @@ class Extracted:
 
 
 Extract = Callable[[str, str | None, datetime | None], Awaitable[Extracted]]
-"""(text, who said it, when) → what it says. Text is data: whoever asks a model puts it where data goes."""
+"""(text, who said it, when) → what it says. Text is data: whoever asks a model puts it where data goes. Raises NotRead."""
+
+
+class NotRead(Exception):
+    """A model gave no reading of a text; the words say why. The rules read it then."""
+
 
 SINGLE = frozenset(
     {"lives_in", "works_at", "works_as", "age", "name", "email", "phone", "birthday", "born_in", "born_on", "married_to", "address", "job",

@@ -1,7 +1,8 @@
 """Names of entities: how they are compared, and which entity somebody means by one.
 
-A ladder without a model: the same name or alias; then, of names that were only found in text, one that shares most trigrams and has the
-same type. Names that a caller gave as such are never matched by likeness (two people may be called almost the same).
+A ladder: the same name or alias; then, of names that were only found in text, one that shares most trigrams and has the same type; where
+two share about as many, the one whose vector lies nearer, if it is clear which. Names that a caller gave as such are never matched by
+likeness (two people may be called almost the same).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 
+from memory.embedding import Embedder, EmbeddingFailed
 from memory.words import plain
 from store import entities
 from store.entities import Called, Similar
@@ -16,12 +18,30 @@ from store.postgres import Session
 
 LIKE = 0.7
 CLEAR = 0.1  # by how much the best must lead the second, or it is a guess
+NEAR, NEARER = 0.6, 0.1  # cosine that a tie is broken from, and by how much it must lead
 SHORTEST = 5  # characters of a name that may be matched by likeness
 TITLES = re.compile(r"^(?:mr|mrs|ms|miss|dr|prof|sir)\.? +")
 PUNCTUATION = re.compile(r"[^\w\s'-]+")
 
 Choose = Callable[[str, Sequence[Similar]], Awaitable[str | None]]
 """Asked which of several likely entities a name means: the id, or None for a new one."""
+
+
+def nearest(embedder: Embedder) -> Choose:
+    """Breaks a tie by the vectors of the names: nobody, unless one lies clearly nearer than all others."""
+
+    async def choose(name: str, likely: Sequence[Similar]) -> str | None:
+        by_id = {one.id: one for one in likely}
+        try:
+            mine, *theirs = await embedder.embed([name, *(one.title or one.name for one in by_id.values())])
+        except EmbeddingFailed:
+            return None
+        cosines = {one: sum(a * b for a, b in zip(mine, vector, strict=True)) for one, vector in zip(by_id, theirs, strict=True)}
+        first, *others = sorted(cosines, key=cosines.__getitem__, reverse=True)
+        clear = not others or cosines[first] - cosines[others[0]] >= NEARER
+        return first if clear and cosines[first] >= NEAR else None
+
+    return choose
 
 
 def compared(name: str) -> str:

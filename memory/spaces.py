@@ -7,6 +7,7 @@ kill -9 too, goes on with the next memory when it is started again.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from memory.embedding import Embedder
 from memory.items import NewMemory, contextual, embed
@@ -15,7 +16,18 @@ from store.postgres import Tenant
 from store.spaces import Progress, Space, Unembedded
 
 BATCH = 256  # memories per commit, unless the embedder takes fewer at once
+STRETCH = 8  # batches
 VERSION = 1  # of the text that is embedded (memory/items.py contextual); a new one is a new space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """How far a move has come: `done` of `total`; `after`: where it goes on, which it also finds without; `more`: it is not over."""
+
+    done: int
+    total: int
+    after: str | None
+    more: bool
 
 
 async def active(tenant: Tenant) -> Space | None:
@@ -54,6 +66,47 @@ async def move(tenant: Tenant, embedder: Embedder) -> AsyncGenerator[Progress]:
     await spaces.activate(tenant, space.id)
     async for progress in fill(tenant, embedder, space):
         yield progress
+
+
+async def advance(tenant: Tenant, embedder: Embedder, *, after: str | None = None) -> Stretch:
+    """A part of the move that `move` makes whole: some batches from `after` on. At the end of the memories the space becomes the active
+    one, and what was remembered in between comes last."""
+    space = await register(tenant, embedder)
+    for _ in range(STRETCH):
+        batch = await spaces.missing(tenant, space.id, after=after, size=min(BATCH, embedder.max_batch))
+        if batch:
+            vectors = await embed(embedder, [contextual(_as_kept(memory)) for memory in batch])
+            await spaces.put(tenant, space.id, [memory.id for memory in batch], vectors)
+            after = batch[-1].id
+        elif after is None and space.state == "active":
+            break
+        elif space.state != "active" and after is None:
+            await spaces.activate(tenant, space.id)
+            space = await spaces.get(tenant, space.id)
+        else:  # from the beginning: something may have been remembered out of order
+            after = None
+    else:
+        progress = await spaces.progress(tenant, space.id)
+        return Stretch(done=progress.done, total=max(progress.done, progress.total), after=after, more=True)
+    progress = await spaces.progress(tenant, space.id)
+    return Stretch(done=progress.done, total=max(progress.done, progress.total), after=None, more=False)
+
+
+async def heal(tenant: Tenant, embedder: Embedder) -> int:
+    """Makes vectors that are missing in the embedder's space while that is the active one, as where the embedder did not answer when
+    something was remembered; how many, some batches at most."""
+    space = await active(tenant)
+    if space is None or (space.provider, space.model, space.dimensions) != (embedder.provider, embedder.model, embedder.dimensions):
+        return 0
+    made, after = 0, None
+    for _ in range(STRETCH):
+        batch = await spaces.missing(tenant, space.id, after=after, size=min(BATCH, embedder.max_batch))
+        if not batch:
+            break
+        vectors = await embed(embedder, [contextual(_as_kept(memory)) for memory in batch])
+        made += await spaces.put(tenant, space.id, [memory.id for memory in batch], vectors)
+        after = batch[-1].id
+    return made
 
 
 def _as_kept(memory: Unembedded) -> NewMemory:

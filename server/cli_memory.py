@@ -1,4 +1,4 @@
-"""The command line's `weft memory …`: import files, list, export, make vectors anew."""
+"""The command line's `weft memory …`: import files, list, export, make vectors anew, keep in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from server.terminal import DataDir, perform
 
 memory_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Memories: import, list, export, quarantine, policy, embed anew."
+    no_args_is_help=True, rich_markup_mode=None, help="Memories: import, list, export, quarantine, policy, embed anew, keep in order."
 )
 
 Where = Annotated[
@@ -78,7 +78,7 @@ def memory_reembed(data_dir: DataDir = None) -> None:
     from server.commands import remembering
 
     settings = _settings(data_dir)
-    perform(lambda: remembering.reembed(settings))
+    raise SystemExit(perform(lambda: remembering.reembed(settings)))
 
 
 @memory_app.command("quarantine")
@@ -114,3 +114,12 @@ def memory_policy(
 
     settings = _settings(data_dir)
     perform(lambda: caring.policy(settings, scope, put=put, reset=reset))
+
+
+@memory_app.command("consolidate")
+def memory_consolidate(data_dir: DataDir = None) -> None:
+    """Keep memories in order now: sum up conversations, merge what is the same, forget what is no longer kept."""
+    from server.commands import remembering
+
+    settings = _settings(data_dir)
+    raise SystemExit(perform(lambda: remembering.consolidate(settings)))

@@ -82,6 +82,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         openai_base_url=settings.openai_base_url,
         anthropic_api_key=settings.anthropic_api_key,
         anthropic_base_url=settings.anthropic_base_url,
+        memory=settings.memory_model,
     )
     models = Models(chosen, outbound)
     embedder = await open_embedder(settings.embedder, chosen, outbound)
@@ -95,6 +96,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         slots=settings.max_runs,
         checkpoint_keys=keys,
         embedder=embedder,
+        consolidation=settings.consolidated_every,
     )
     return Runtime(
         database=database,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +20,9 @@ from store.errors import Misconfigured
 
 PREFIX = "WEFT_"
 VARIABLE = "WEFT_VAR_"
+INTERVAL_PART = re.compile(r"([1-9]\d{0,5})([smhdw])")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+INTERVAL = re.compile(r"(?:[1-9]\d{0,5}[smhdw])+")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -78,6 +83,10 @@ class Settings(BaseSettings):
         max_length=200,
         description="what embeds memories: builtin, none, minilm, or an OpenAI-compatible model",
     )
+    memory_model: str = Field(
+        default="none", min_length=1, max_length=200, description="what reads and sums up memories: none (rules), auto, or vendor:model"
+    )
+    memory_consolidation: str = Field(default="1d", description="how often memories are consolidated; off: only by hand")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 
@@ -107,6 +116,21 @@ class Settings(BaseSettings):
             raise ValueError("must be like postgresql://user:password@host:5432/database") from None
         return url
 
+    @field_validator("memory_model")
+    @classmethod
+    def _model(cls, model: str) -> str:
+        vendor, _, name = model.partition(":")
+        if model not in ("none", "auto", "scripted") and not (vendor and name):
+            raise ValueError(f"{model!r} is no model; write none, auto (the model of WEFT_MODEL) or vendor:name, such as openai:gpt-5-mini")
+        return model
+
+    @field_validator("memory_consolidation")
+    @classmethod
+    def _interval(cls, text: str) -> str:
+        if text != "off" and not INTERVAL.fullmatch(text):
+            raise ValueError(f"{text!r} is no length of time; write for example 1d, 12h or 30m, or off")
+        return text
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower(cls, level: Any) -> Any:
@@ -125,6 +149,12 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether Weft starts its own Postgres."""
         return self.database_url is None
+
+    @property
+    def consolidated_every(self) -> timedelta | None:
+        """None: only by hand."""
+        parts = INTERVAL_PART.findall(self.memory_consolidation)
+        return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in parts)) if parts else None
 
     @property
     def keys_dir(self) -> Path:
@@ -164,7 +194,7 @@ def debugging() -> bool:
 
 def environment(**extra: str) -> dict[str, str]:
     """The environment for a child process of ours: this one's without our settings, except those about models, plus `extra`."""
-    models = ("WEFT_MODEL", "WEFT_OPENAI", "WEFT_ANTHROPIC")
+    models = ("WEFT_MODEL", "WEFT_MEMORY_MODEL", "WEFT_OPENAI", "WEFT_ANTHROPIC")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name.startswith(models)}
     return {**kept, **extra}
 

@@ -143,7 +143,7 @@ ROWS = {
 class NewRun:
     """What a start needs. `worker` set: the row is born leased by that worker (its fence is 1), where it need not wait its turn. `timeout`
     and `delay` in seconds; `while_active`: only if this version still is the active one of the workflow; `at` stands in for the database's
-    clock in tests."""
+    clock in tests; `id`: that of the run, where its starter must know it before."""
 
     workflow_id: str | None
     version: int | None
@@ -165,6 +165,7 @@ class NewRun:
     worker: int | None = None
     lease: timedelta = timedelta(seconds=15)
     at: datetime | None = None
+    id: str | None = None
 
 
 class Superseded(Exception):
@@ -177,11 +178,11 @@ async def start(session: Session, new: NewRun) -> Started:
     parameters = {name: getattr(new, name) for name in new.__dataclass_fields__}
     digest = await payloads.kept(session, new.input)
     parameters.update(input=Json(None if digest else new.input), input_digest=digest, mocks=None if new.mocks is None else Json(new.mocks))
-    started = await session.quick(SQL.start, Started, id=new_id(), **parameters)
+    started = await session.quick(SQL.start, Started, **{**parameters, "id": new.id or new_id()})
     if started is None and new.while_active:
         raise Superseded
     if started is None:  # two starts with one key met: the other's row is committed now
-        started = await session.quick(SQL.start, Started, id=new_id(), **parameters)
+        started = await session.quick(SQL.start, Started, **{**parameters, "id": new.id or new_id()})
     if started is None:
         raise Conflict("another start with this idempotency_key is under way; try again")
     if not started.created and started.input != new.input:

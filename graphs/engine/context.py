@@ -73,7 +73,7 @@ class StepContext:
         tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
         user = await patiently(lambda: identities.get_user(tenant, user_id))
         principal = Principal(user_id=user.id, role=user.role)
-        return Access(tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self.run_id)
+        return Access(tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self.run_id, models=self.models)
 
     @property
     def put_down(self) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BEATS = 5  # heartbeats in a lease
 SWEEP_SECONDS = 1.0
 TIDY_SECONDS = 3600.0
+LOOKS = 20  # for memories that are due to be consolidated, in the time between two consolidations,
+LOOK_SECONDS = (1.0, 1800.0)  # but so often at most and at least
 TIDY_AFTER = 60  # sweeps from the start to the first time: it reads much, and starting is busy enough
 CHECKPOINTS_KEPT = timedelta(days=7)  # of runs that are over; were one retried, its journal knows all it did
 
@@ -32,6 +34,7 @@ class Upkeep:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._looking = False
         self.post = Post(
             worker=engine.worker,
             host=socket.gethostname(),
@@ -86,17 +89,35 @@ class Upkeep:
     async def tidy(self) -> None:
         """The chores, for ever. Whichever process does them, they are done for all."""
         rounds = int(TIDY_SECONDS / SWEEP_SECONDS)
+        every = self.engine.consolidation
+        looks = int(min(max(every.total_seconds() / LOOKS, LOOK_SECONDS[0]), LOOK_SECONDS[1]) / SWEEP_SECONDS) if every else 0
         turn = 0
         while True:
             await attempt("wake runs in line", self._sweep())
             if turn % rounds == TIDY_AFTER:
                 await attempt("tidy up", self._tidy())
+            if every and turn % looks == min(looks, TIDY_AFTER) - 1:
+                self._look(every)
             turn += 1
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _sweep(self) -> None:
         if await workers.wake_lines(self.engine.database, at=self.engine.clock()):
             self.engine.wake()
+
+    def _look(self, every: timedelta) -> None:
+        """Beside the sweep, which does not wait for thousands of organizations; one look at a time."""
+        if not self._looking:
+            self._looking = True
+            self.engine.background(attempt("look which memories are due", self._consolidate(every)))
+
+    async def _consolidate(self, every: timedelta) -> None:
+        from graphs import housekeeping  # it starts runs, which the engine knows nothing of
+
+        try:
+            await housekeeping.look(self.engine, every)
+        finally:
+            self._looking = False
 
     async def _tidy(self) -> None:
         """What has grown old: lost workers, checkpoints of runs that are over, and values that nothing refers to any more."""

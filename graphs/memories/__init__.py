@@ -1,51 +1,21 @@
-"""Operations on memories: remember, recall, forget, read, list, export. Every door and every step calls these; none does more."""
+"""Operations on memories: remember, recall, forget, read, export, sum up, consolidate. Every door and every step calls these; none does
+more."""
 
 from graphs.memories.caring import Hidden, Kept, hide, policy, put_policy, release
+from graphs.memories.consolidating import consolidate
+from graphs.memories.embedding import embed, embedder_of, reembed
 from graphs.memories.forgetting import Forgotten, Selection, count_forgotten, forget
 from graphs.memories.reach import OWN, Access, access, in_step, parse_scope, readable, spelled
 from graphs.memories.reading import LISTED, export, get, kinds, page, read
 from graphs.memories.recalling import Found, Wanted, recall
+from graphs.memories.summing import sum_up_conversation, sum_up_texts, sums
 from graphs.memories.views import TRUSTED, forgotten_view, hit_view, memory_view, outcome_view, quoted
-from graphs.memories.writing import ORIGINS, Remembered, Remembrance, Source, keep_passages, reembed, remember
+from graphs.memories.writing import ORIGINS, Remembered, Remembrance, Source, keep_passages, remember
 
 __all__ = [
-    "LISTED",
-    "ORIGINS",
-    "OWN",
-    "TRUSTED",
-    "Access",
-    "Forgotten",
-    "Found",
-    "Hidden",
-    "Kept",
-    "Remembered",
-    "Remembrance",
-    "Selection",
-    "Source",
-    "Wanted",
-    "access",
-    "count_forgotten",
-    "export",
-    "forget",
-    "forgotten_view",
-    "get",
-    "hide",
-    "hit_view",
-    "in_step",
-    "keep_passages",
-    "kinds",
-    "memory_view",
-    "outcome_view",
-    "page",
-    "parse_scope",
-    "policy",
-    "put_policy",
-    "quoted",
-    "read",
-    "readable",
-    "recall",
-    "reembed",
-    "release",
-    "remember",
-    "spelled",
+    "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Forgotten", "Found", "Hidden", "Kept", "Remembered", "Remembrance", "Selection",
+    "Source", "Wanted", "access", "consolidate", "count_forgotten", "embed", "embedder_of", "export", "forget", "forgotten_view", "get",
+    "hide", "hit_view", "in_step", "keep_passages", "kinds", "memory_view", "outcome_view", "page", "parse_scope", "policy",
+    "put_policy", "quoted", "read", "readable", "recall", "reembed", "release", "remember", "spelled", "sum_up_conversation",
+    "sum_up_texts", "sums",
 ]  # fmt: skip

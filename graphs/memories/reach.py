@@ -17,6 +17,7 @@ from store.memories import Scope
 from store.postgres import Tenant
 
 if TYPE_CHECKING:
+    from graphs.models import Models
     from graphs.runtime import Actor, Runtime
 
 OWN = "user"
@@ -26,17 +27,20 @@ MOST_NAME = 500  # characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """On whose behalf memories are read and written: the organization, the user with their role, and the run, if one does it."""
+    """On whose behalf memories are read and written: the organization, the user with their role, and the run, if one does it.
+    `models`: those that may be asked what a text says; None: rules say it."""
 
     tenant: Tenant
     principal: Principal
     embedder: Embedder | None
     run_id: str | None = None
+    models: Models | None = None
 
 
 def access(runtime: Runtime, actor: Actor) -> Access:
     """That of whoever came through a door. It is never an argument of a tool, a route or a step."""
-    return Access(tenant=actor.tenant, principal=Principal(user_id=actor.user_id, role=actor.role), embedder=runtime.embedder)
+    principal = Principal(user_id=actor.user_id, role=actor.role)
+    return Access(tenant=actor.tenant, principal=principal, embedder=runtime.embedder, models=runtime.models.of(actor.tenant))
 
 
 def parse_scope(text: str) -> tuple[scopes.Kind, str, bool]:

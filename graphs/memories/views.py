@@ -48,11 +48,15 @@ def memory_view(memory: Memory) -> dict[str, Any]:
 
 
 def outcome_view(kept: Remembered) -> dict[str, Any]:
-    """Ids of what is new, was known, was superseded, is contested; of what was said, and of what was concluded from it."""
+    """Ids of what is new, was known, was superseded, is contested; of what was said, and of what was concluded from it, and by what."""
     found = {"created": kept.kept.created, "known": kept.kept.known, "concluded": kept.concluded.created}
     for name in ("superseded", "contested"):
         found[name] = [*getattr(kept.kept, name), *getattr(kept.concluded, name)]
-    return {"scope": kept.scope, **{name: ids for name, ids in found.items() if ids or name == "created"}}
+    view = {"scope": kept.scope, **{name: ids for name, ids in found.items() if ids or name == "created"}}
+    by: dict[str, Any] = {"concluded_by": kept.concluded_by} if kept.concluded_by else {}
+    if kept.usage:
+        by["usage"] = {"input_tokens": kept.usage.input_tokens, "output_tokens": kept.usage.output_tokens}
+    return {**view, **by}
 
 
 def forgotten_view(found: Forgotten) -> dict[str, Any]:

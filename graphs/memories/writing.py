@@ -1,28 +1,35 @@
-"""Remembering: a text, an item of a kind, the contents of files; and making their vectors anew."""
+"""Remembering: a text, an item of a kind, the contents of files."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from graphs.memories.consulting import Asking
 from graphs.memories.reach import OWN, Access, check_lengths, parse_scope, spelled
-from memory import importing, quotes, scopes, spaces
+from graphs.models import Usage
+from graphs.nodetype import Failure
+from memory import importing, names, quotes, scopes, spaces
 from memory import kinds as kinds_of_memory
 from memory import remember as remembering
 from memory.embedding import Embedder, EmbeddingFailed
 from memory.kinds import Outcome
 from memory.reading import Passage
+from memory.remember import Readings
 from memory.writing import Desk, Provenance
 from store import memories
 from store.errors import Invalid
+from store.memories import Scope
 
 log = logging.getLogger(__name__)
 
 _registered: set[tuple[str, str, str, int]] = set()
 
+LOCAL = ("static", "minilm")
+"""Embedders on this machine: they answer while a name is being looked up, which holds up others."""
 ORIGINS = ("user", "agent", "tool", "web", "document")
 
 
@@ -44,11 +51,14 @@ class Remembrance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """`kept`: what was said itself; `concluded`: what follows from it."""
+    """`kept`: what was said itself; `concluded`: what follows from it, and `concluded_by` what: "rules", or "model vendor:name"; None where
+    there was nothing to conclude. `usage`: the tokens of the model that was asked."""
 
     kept: Outcome
     concluded: Outcome
     scope: str
+    concluded_by: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +84,35 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
     if not isinstance(content, str) and desk.own_trust > 1:  # of a text this is looked at where it is kept
         heard = await memories.heard(access.tenant, quotes.passages(*quotes.strings(content)), access.principal.user_id)
         desk = desk if heard is None else desk.believed(heard)
+    asking = asked_for_memory(access)
+    about: dict[str, Any] = {"kind": wanted.kind, "speaker": wanted.speaker, "at": wanted.at, "extract": asking.read if asking else None}
     try:
-        kept = await remembering.remember(desk, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
+        kept = await remembering.remember(desk, content, **about)
     except EmbeddingFailed as failed:  # what was written is written; without vectors, which re-embedding makes later, all of it can be
         log.warning("memories are kept without vectors: %s", failed)
-        words_only = replace(desk, embedder=None)
-        kept = await remembering.remember(words_only, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
-    return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope))
+        kept = await remembering.remember(replace(desk, embedder=None), content, **about)
+    by, usage = _by(kept.readings, asking), asking.usage if asking and asking.usage != Usage() else None
+    return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope), concluded_by=by, usage=usage)
+
+
+def asked_for_memory(access: Access, *, timeout: float | None = None) -> Asking | None:
+    """The model that the operator chose to read and sum up memories (WEFT_MEMORY_MODEL); None: rules do."""
+    try:
+        model = access.models.for_memory() if access.models else None
+    except Failure as failed:
+        log.warning("no model reads what is remembered: %s", failed.message)
+        return None
+    return Asking(models=access.models, model=model, timeout=timeout) if access.models and model else None
+
+
+def _by(readings: Readings, asking: Asking | None) -> str | None:
+    """In words: what drew the conclusions."""
+    done = [f"model {asking.model}"] if asking and readings.model else []
+    done += ["rules"] if readings.rules else []
+    if readings.failed and asking:
+        done = done or ["nothing"]
+        return f"{' and '.join(done)}; model {asking.model} did not read all of it: {readings.failed}"
+    return " and ".join(done) or None
 
 
 async def keep_passages(access: Access, source: Source, passages: Sequence[Passage]) -> Outcome:
@@ -96,12 +128,10 @@ async def keep_passages(access: Access, source: Source, passages: Sequence[Passa
     return outcome
 
 
-async def reembed(access: Access) -> AsyncGenerator[tuple[int, int]]:
-    """Makes the vectors that are missing in the configured embedder's space and goes over to it: how many there are, of how many."""
-    if access.embedder is None:
-        raise Invalid("no embedder is configured (WEFT_EMBEDDER)")
-    async for progress in spaces.move(access.tenant, access.embedder):
-        yield progress.done, progress.total
+async def desk_of(access: Access, scope: Scope) -> Desk:
+    """To write at what is concluded from memories of the scope."""
+    about = Provenance(origin="inference", run_id=access.run_id, created_by=access.principal.user_id)
+    return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=await _ready(access))
 
 
 async def _desk(access: Access, wanted: Remembrance) -> Desk:
@@ -118,7 +148,9 @@ async def _desk(access: Access, wanted: Remembrance) -> Desk:
         run_id=access.run_id,
         created_by=access.principal.user_id,
     )
-    return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=await _ready(access))
+    embedder = await _ready(access)
+    choose = names.nearest(embedder) if embedder and embedder.provider in LOCAL else None
+    return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=embedder, choose=choose)
 
 
 async def _ready(access: Access) -> Embedder | None:

@@ -45,6 +45,7 @@ class ModelSettings:
     openai_base_url: str | None = None
     anthropic_api_key: SecretStr | None = None
     anthropic_base_url: str | None = None
+    memory: str = "none"  # what reads and sums up memories: none, auto (the default model) or "vendor:name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,16 @@ class Models:
         if not model:
             raise Failure("model_missing", f"which model? The operator must set WEFT_MODEL={name}:<a model of that server>")
         return f"{name}:{model}"
+
+    def real(self) -> str | None:
+        """The default model; None when there is none but "scripted" and the operator did not choose that. Raises Failure as `default`."""
+        chosen = self.default()
+        return None if chosen == SCRIPTED and self._settings.default is None else chosen
+
+    def for_memory(self) -> str | None:
+        """The model that reads and sums up memories by itself; None: rules do. Raises Failure as `default`."""
+        chosen = self._settings.memory
+        return self.real() if chosen == "auto" else None if chosen == "none" else chosen
 
     async def complete(
         self,

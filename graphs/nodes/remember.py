@@ -48,7 +48,9 @@ class Config(Closed):
 def output(config: Config) -> Schema:
     ids: Schema = {"type": "array", "items": {"type": "string"}}
     properties: Schema = {"scope": {"type": "string"}, **dict.fromkeys(("created", "known", "concluded", "superseded", "contested"), ids)}
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    required = list(properties)
+    properties |= {"concluded_by": {"type": "string"}, "usage": {"type": "object"}}
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 async def run(config: Config, context: Context) -> Json:

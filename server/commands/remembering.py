@@ -1,11 +1,11 @@
-"""memory: brings files in, lists and exports what is remembered, makes vectors anew."""
+"""memory: brings files in, lists and exports what is remembered, makes vectors anew, keeps it in order."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
@@ -15,13 +15,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from graphs import memories
+from graphs import housekeeping, memories, runs
+from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.memories import Access, Source
+from graphs.runtime import Actor, Runtime
 from memory import reading
 from server.logs import start_logging
 from server.process import house, local_owner
 from server.settings import Settings
 from store.errors import Invalid, Misconfigured
+from store.runs import Run
 
 ROWS = 200  # of a list, kept together
 
@@ -120,12 +124,40 @@ async def export(settings: Settings, *, subject: str | None, scope: str | None, 
     typer.echo(f"{count:,} memories", err=True)
 
 
-async def reembed(settings: Settings) -> None:
-    """Makes the missing vectors, and then uses them; goes on where it was when it was stopped."""
-    done = total = 0
-    async with home(settings) as access:
+async def reembed(settings: Settings) -> int:
+    """Starts the run that makes the missing vectors and then uses them, or takes up the one that is under way, and follows it."""
+    return await _follow(
+        settings, "embedding", lambda runtime, actor: housekeeping.reembed(runtime, actor, memories.access(runtime, actor))
+    )
+
+
+async def consolidate(settings: Settings) -> int:
+    """Starts the run that keeps memories in order, and follows it."""
+    return await _follow(settings, "consolidating", housekeeping.consolidate)
+
+
+async def _follow(settings: Settings, what: str, start: Callable[[Runtime, Actor], Awaitable[Run]]) -> int:
+    """To its end. Whatever becomes of this command, the run goes on with whoever drives runs."""
+    start_logging("warning", settings.secrets())
+    async with house(settings, drive=True) as runtime:
+        actor = await local_owner(runtime.database)
+        run = await start(runtime, actor)
+        typer.echo(f"run {run.id}", err=True)
         with Progress(console=Console(stderr=True)) as progress:
-            bar = progress.add_task("embedding", total=None)
-            async for done, total in memories.reembed(access):
-                progress.update(bar, completed=done, total=total)
-    typer.echo(f"{done:,} of {total:,} memories have vectors of this embedder")
+            bar = progress.add_task(what, total=None)
+            async for event in runs.follow(runtime, actor, run.id):
+                if event.type == "step.progress" and is_object(event.data):
+                    progress.update(bar, completed=event.data.get("current"), total=event.data.get("total"), description=event.message[:60])
+        run = await runs.get(runtime, actor, run.id)
+    if run.state != "succeeded":
+        typer.echo(f"weft: run {run.id} {run.state}: {run.error['message'] if is_object(run.error) else ''}", err=True)
+        return 1
+    typer.echo(_said(run.output))
+    return 0
+
+
+def _said(output: Json) -> str:
+    if "total" in output:
+        return f"{output['done']:,} of {output['total']:,} memories have vectors of this embedder"
+    made, one, linked, gone = (f"{output[name]:,}" for name in ("summed_up", "merged", "linked", "forgotten"))
+    return f"{made} summaries made, {one} entities merged, {linked} duplicates linked, {gone} memories forgotten"

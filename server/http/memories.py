@@ -1,4 +1,4 @@
-"""HTTP operations on memories: remember, recall, forget, list, read, export."""
+"""HTTP operations on memories: remember, recall, forget, list, read, export, consolidate, embed anew."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from graphs import memories
+from graphs import housekeeping, memories
 from graphs.definition import Json
 from graphs.memories import Access, Remembrance, Selection, Wanted, forgotten_view, hit_view, memory_view, outcome_view
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.shapes import Forgotten, MemoryDetail, MemoryExport, MemoryPage, Recalled, Remembered
+from server.http.runs import detail
+from server.http.shapes import Forgotten, MemoryDetail, MemoryExport, MemoryPage, Recalled, Remembered, RunDetail
 
 PATH = "/api/v1/memories"
 SCOPE = "user, organization, or agent:, conversation:, workflow:, run: and a name; private: before it makes it yours alone"
@@ -123,6 +124,14 @@ async def export(call: Call[None, ExportQuery]) -> Json:
     return {"memories": [memory async for memory in found]}
 
 
+async def consolidate(call: Call[None, Query]) -> Json:
+    return detail(await housekeeping.consolidate(call.caller.runtime, call.caller.actor))
+
+
+async def reembed(call: Call[None, Query]) -> Json:
+    return detail(await housekeeping.reembed(call.caller.runtime, call.caller.actor, _access(call)))
+
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="POST", path=PATH, name="remember", summary="Remember a text or an item", scope=Scope.MEMORY_WRITE, run=remember,
@@ -139,6 +148,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="POST", path=f"{PATH}/forget", name="forget", summary="Forget memories and what was derived from them",
         scope=Scope.MEMORY_WRITE, run=forget, answer=Forgotten, body=Forget,
+    ),
+    Operation(
+        method="POST", path=f"{PATH}/consolidate", name="consolidateMemories", summary="Start a run that keeps memories in order",
+        scope=Scope.MEMORY_WRITE, run=consolidate, answer=RunDetail, status=201,
+    ),
+    Operation(
+        method="POST", path=f"{PATH}/reembed", name="reembedMemories", summary="Start a run that moves memories to the configured embedder",
+        scope=Scope.MEMORY_WRITE, run=reembed, answer=RunDetail, status=201,
     ),
     Operation(
         method="GET", path=f"{PATH}/export", name="exportMemories", summary="Everything that is known, or known about a subject",

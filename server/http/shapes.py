@@ -340,6 +340,8 @@ class Remembered(Shape):
     concluded: list[str] = []
     superseded: list[str] = []
     contested: list[str] = []
+    concluded_by: str | None = Field(default=None, description="rules, or model vendor:name")
+    usage: dict[str, int] | None = Field(default=None, description="tokens of the model that was asked")
 
 
 Trust = Literal["quarantined", "from outside", "from an agent", "said by a person"]

@@ -280,6 +280,28 @@ BY_TYPE: dict[str, Scenario] = {
     "wait_event": Scenario(make=_wait_event),
     "while": Scenario(make=_while),
 }
+PLACE = "conversation:{{ input.tag }}"  # of memories: of this life alone
+TALK = [{"text": f"On day {day} Ann visited temple {day} of Kyoto.", "speaker": "Ann", "id": str(day)} for day in range(5)]
+
+
+def keeping(type: str, **config: Any) -> Callable[[int], Part]:
+    """A step that keeps memory in order, or needs a model or an embedder, after something was said."""
+
+    def make(port: int) -> Part:
+        talk = node("talk", "remember", kind="conversation", item={"messages": TALK}, scope=PLACE, origin="user")
+        return chain(call("before", port), talk, node("step", type, **config), call("after", port), put("end"))
+
+    return make
+
+
+BY_TYPE.update(
+    {
+        "consolidate": Scenario(make=keeping("consolidate")),
+        "embed": Scenario(make=keeping("embed", texts=["a", "b"])),
+        "reembed": Scenario(make=keeping("reembed", model="static:static-minilm-256")),
+        "summarize": Scenario(make=keeping("summarize", session="main", scope=PLACE, remember=True, model="rules")),
+    }
+)
 BESIDES: dict[str, Scenario] = {
     "edges that lead back": Scenario(make=_loop_back),
     "boundary with a timer": Scenario(make=_boundary_timer),

@@ -1,0 +1,19 @@
+"""Workflows that come with Weft and run like any other: one YAML file each, started by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from graphs.definition import Json
+from graphs.documents import parse
+
+
+@cache
+def names() -> tuple[str, ...]:
+    return tuple(sorted(file.stem for file in Path(__file__).parent.glob("*.yaml")))
+
+
+@cache
+def definition(name: str) -> Json:
+    return parse((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
