@@ -55,7 +55,7 @@ def outcome_view(kept: Remembered) -> dict[str, Any]:
 
 def forgotten_view(found: Forgotten) -> dict[str, Any]:
     view: dict[str, Any] = {"count": found.count, "kinds": dict(found.kinds), "runs": list(found.runs)}
-    return {**view, "receipt_id": found.receipt_id} if found.receipt_id else view
+    return {**view, "redacted": dict(found.redacted), "receipt_id": found.receipt_id} if found.receipt_id else view
 
 
 def quoted(found: Found) -> str:

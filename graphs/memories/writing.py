@@ -16,6 +16,7 @@ from memory.embedding import Embedder, EmbeddingFailed
 from memory.kinds import Outcome
 from memory.reading import Passage
 from memory.writing import Desk, Provenance
+from store import redaction
 from store.errors import Invalid
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,9 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
         log.warning("memories are kept without vectors: %s", failed)
         words_only = replace(desk, embedder=None)
         kept = await remembering.remember(words_only, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
+    if access.run_id:
+        ids = [one for outcome in (kept.kept, kept.concluded) for one in (*outcome.created, *outcome.known, *outcome.superseded)]
+        await redaction.note_uses(access.tenant, access.run_id, ids)
     return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope))
 
 

@@ -406,5 +406,6 @@ class Forgotten(Shape):
 
     count: int
     kinds: dict[str, int]
-    runs: list[str] = Field(description="runs they came from, whose own records may hold the same words")
+    runs: list[str] = Field(description="runs whose records had the words; only counted: runs that wrote or read the memories")
+    redacted: dict[str, int] | None = Field(default=None, description="rows of runs in which words are [forgotten] now, by table")
     receipt_id: str | None = None
