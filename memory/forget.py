@@ -76,6 +76,8 @@ async def forget(
         if asking.key and (before := await forgetting.by_key(transaction, asking.key)):
             return Forgotten(ids=(), counts=before.forgotten, runs=(), receipt=before)
         ids = await lineage.falling(transaction, await _chosen(transaction, scopes, choice))
+        if emptied := await forgetting.emptied(transaction, ids):
+            ids = await lineage.falling(transaction, [*ids, *emptied])
         counts = await forgetting.count(transaction, ids)
         if dry_run:
             return Forgotten(ids=ids, counts=counts, runs=await redaction.tied(transaction, ids), receipt=None)

@@ -48,6 +48,7 @@ ROWS = {
     "by_source": str,
     "by_words": Worded,
     "about": str,
+    "emptied": str,
     "count": Counted,
     "by_key": Receipt,
     "erase": Receipt,
@@ -76,6 +77,10 @@ async def about(
     return await session.all(
         SQL.about, str, scope_ids=list(scope_ids), entity_ids=list(entity_ids), names=list(names), speakers=list(speakers)
     )
+
+
+async def emptied(session: Session, ids: Sequence[str]) -> list[str]:
+    return await session.all(SQL.emptied, str, ids=list(ids))
 
 
 async def count(session: Session, ids: Sequence[str]) -> dict[str, int]:

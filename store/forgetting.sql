@@ -28,6 +28,14 @@ WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[]) 
   OR EXISTS (SELECT FROM weft.memory_facts f WHERE f.org_id = m.org_id AND f.memory_id = m.id
     AND (f.subject = ANY(%(names)s::text[]) OR f.object = ANY(%(names)s::text[]))));
 
+-- name: emptied
+-- Documents of which no piece would be left.
+SELECT d.id::text FROM weft.memories d
+WHERE d.org_id = %(org_id)s::uuid AND d.kind = 'document' AND d.id <> ALL(%(ids)s::uuid[])
+  AND d.id IN (SELECT c.series::uuid FROM weft.memories c WHERE c.org_id = %(org_id)s::uuid AND c.kind = 'chunk' AND c.id = ANY(%(ids)s::uuid[]))
+  AND NOT EXISTS (SELECT FROM weft.memories c WHERE c.org_id = d.org_id AND c.scope_id = d.scope_id AND c.kind = 'chunk' AND c.series = d.id::text
+    AND c.id <> ALL(%(ids)s::uuid[]));
+
 -- name: count
 SELECT m.kind, count(*) AS number FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) GROUP BY m.kind ORDER BY 1;
 
