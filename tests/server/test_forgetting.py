@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ SUBJECT = "Quorvine Marsh"
 WORD = "Halvemoon"
 WAYS = ("subject", "source", "query", "ids")
 EACH = 25
+CUT = "return {'words': [one for one in text.split(' ')], 'tail': text[-60:]}"
 
 CHILD: dict[str, Any] = {
     "name": "echo",
@@ -48,7 +49,7 @@ SPREAD: dict[str, Any] = {
         step("find", "recall", query="{{ input.question }}", k=60, scope="organization"),
         step("read", "retrieve", query="{{ input.question }}", k=60, scope="organization"),
         step("copy", "set", values={"kept": "{{ nodes.find.text }}", "first": "{{ nodes.find.memories[0].quote }}"}),
-        step("cut", "script", code="return {'words': [q for q in text.split(' ')], 'tail': text[-60:]}", values={"text": "{{ nodes.find.text }}"}),
+        step("cut", "script", code=CUT, values={"text": "{{ nodes.find.text }}"}),
         step("ask", "llm", prompt="What of {{ input.note }}?\n{{ nodes.read.text }}", model="scripted"),
         step("call", "subflow", workflow="echo", input={"text": "{{ nodes.find.text }}"}),
         step("large", "set", values={"large": "{{ input.large }}"}),
@@ -74,7 +75,7 @@ SPREAD: dict[str, Any] = {
 
 def canaries(seed: int, number: int) -> list[str]:
     """Words that nobody has ever written: plain ones, names, codes, and some with letters beyond ASCII."""
-    chance = random.Random(seed)  # noqa: S311 not for keeping secrets
+    chance = random.Random(seed)
     made: list[str] = []
     for at in range(number):
         word = "".join(chance.choice("bdfgklmnprtvz") + chance.choice("aeiou") for _ in range(6)) + chance.choice("kqxz")
@@ -90,7 +91,9 @@ class Way:
     tokens: list[str]
 
     def says(self, token: str) -> str:
-        about = {"subject": f"The locker of {SUBJECT} opens with", "query": f"At {WORD} the word is"}.get(self.name, "The secret of the well is")
+        about = {"subject": f"The locker of {SUBJECT} opens with", "query": f"At {WORD} the word is"}.get(
+            self.name, "The secret of the well is"
+        )
         return f"{about} {token}."
 
     @property
@@ -102,23 +105,23 @@ class Way:
 
 
 def items(way: Way, tokens: Sequence[str]) -> list[dict[str, Any]]:
-    """What is remembered of a way's canaries, in every kind there is; vectors are made by the embedder, so one is given as well."""
+    """What is remembered of a way's canaries, in every kind there is."""
     who = SUBJECT if way.name == "subject" else "Bob"
     mark = f" {WORD}" if way.name == "query" else ""
     say = way.says
     made: list[dict[str, Any]] = [{"text": say(token)} for token in (*tokens[:6], *tokens[21:])]
-    made += [{"kind": "fact", "item": {"subject": who, "predicate": f"likes{mark}", "object": token}} for token in tokens[6:9]]
-    made += [
-        {"kind": "entity", "item": {"name": f"{token} club", "aliases": [f"the {token}"], "attributes": {"of": f"{who}{mark}"}}}
-        for token in tokens[9:11]
-    ]
-    made += [{"kind": "episode", "item": {"actor": who, "action": "bought", "object": token, "context": f"in May{mark}"}} for token in tokens[11:13]]
-    made += [{"kind": "rule", "item": {"name": f"{token}{mark} {who}", "conditions": ["x == 1"], "actions": [say(token)]}} for token in tokens[13:14]]
-    made += [{"kind": "graph", "item": {"edges": [{"from": f"{who}{mark} {token}", "to": "Oslo", "type": "near"}]}} for token in tokens[14:16]]
-    made += [
-        {"kind": "document", "item": {"title": f"On {token}{mark}", "text": f"{say(token)} It is said by {who}{mark}. " * 40}} for token in tokens[16:18]
-    ]
-    made += [{"kind": "conversation", "item": {"messages": [{"text": say(token), "data": {"x": token}}]}} for token in tokens[18:20]]
+
+    def add(kind: str, first: int, last: int, item: Callable[[str], dict[str, Any]]) -> None:
+        made.extend({"kind": kind, "item": item(token)} for token in tokens[first:last])
+
+    add("fact", 6, 9, lambda token: {"subject": who, "predicate": f"likes{mark}", "object": token})
+    add("entity", 9, 11, lambda token: {"name": f"{token} club", "aliases": [f"the {token}"], "attributes": {"of": f"{who}{mark}"}})
+    add("episode", 11, 13, lambda token: {"actor": who, "action": "bought", "object": token, "context": f"in May{mark}"})
+    add("rule", 13, 14, lambda token: {"name": f"{token}{mark} {who}", "conditions": ["x == 1"], "actions": [say(token)]})
+    add("graph", 14, 16, lambda token: {"edges": [{"from": f"{who}{mark} {token}", "to": "Oslo", "type": "near"}]})
+    add("document", 16, 18, lambda token: {"title": f"On {token}{mark}", "text": f"{say(token)} It is said by {who}{mark}. " * 40})
+    add("conversation", 18, 19, lambda token: {"messages": [{"text": say(token), "data": {"x": token}}]})
+    add("vector", 19, 20, lambda token: {"collection": "sounds", "vector": [1.0, 0.5], "text": say(token), "data": {"x": token}})
     return made
 
 
@@ -132,7 +135,8 @@ async def everything(admin: psycopg.AsyncConnection[Any]) -> dict[str, str]:
     """Every column of every table as one text each, as the house reads it: JSON and checkpoints decoded, from behind row security."""
     columns = await (
         await admin.execute(
-            "SELECT table_name, column_name, udt_name FROM information_schema.columns WHERE table_schema = 'weft' AND table_name <> 'migrations'"
+            "SELECT table_name, column_name, udt_name FROM information_schema.columns "
+            "WHERE table_schema = 'weft' AND table_name <> 'migrations'"
         )
     ).fetchall()
     found: dict[str, str] = {}
@@ -151,7 +155,7 @@ def shown(value: Any, kind: str) -> str:
         for packed in ("msgpack", "json"):
             try:
                 decoded.append(str(JsonPlusSerializer().loads_typed((packed, value))))
-            except Exception:  # noqa: BLE001, S112 it is of the other kind, or no checkpoint
+            except Exception:  # noqa: BLE001 it is of the other kind, or no checkpoint
                 continue
         return "\n".join(decoded)
     return f"{value}\n{json.dumps(json.loads(value), ensure_ascii=False)}" if kind in ("json", "jsonb") else value
@@ -195,7 +199,9 @@ async def fill(house: House, url: str, way: Way) -> tuple[list[str], list[str]]:
             await until_waiting(house, run["run_id"], "task")
             if until != "form":
                 task = (await rest.get(f"/api/v1/tasks?run_id={run['run_id']}")).json()["tasks"][0]
-                answered = await rest.post(f"/api/v1/tasks/{task['task_id']}/answer", json={"answer": {"why": f"Since {way.tokens[24]}, {note}"}, "comment": note})
+                answered = await rest.post(
+                    f"/api/v1/tasks/{task['task_id']}/answer", json={"answer": {"why": f"Since {way.tokens[24]}, {note}"}, "comment": note}
+                )
                 assert answered.status_code == 200, answered.text
                 await until_waiting(house, run["run_id"], "event")
             if until == "done":
@@ -221,7 +227,7 @@ async def read_everything(house: House, url: str, started: Sequence[str], tokens
     found: dict[str, str] = {}
     async with connected(url, house.keys["owner"]) as client, http(url, house.keys["owner"]) as rest:
         for path in (
-            PATH, f"{PATH}?limit=200", f"{PATH}/export", "/api/v1/runs?limit=100", "/api/v1/tasks?state=open", "/api/v1/tasks?state=answered",
+            f"{PATH}?limit=200", f"{PATH}/export", "/api/v1/runs?limit=100", "/api/v1/tasks?state=open", "/api/v1/tasks?state=answered",
         ):  # fmt: skip
             found[f"GET {path}"] = (await rest.get(path)).text
         for number, token in enumerate(tokens):
@@ -265,8 +271,10 @@ async def test_a_hundred_canaries_spread_through_memories_and_runs_are_nowhere_a
     started = [run_id for _, run_ids in filled.values() for run_id in run_ids]
     before = holding(await everything(admin), tokens)
     assert {token for heard in before.values() for token in heard} == set(tokens)
-    for place in ("runs.input", "runs.output", "node_runs.output", "events.data", "waits.payload", "tasks.answer", "tasks.title", "payloads.body",
-                  "received_events.payload", "memories.body", "memory_names.name"):  # fmt: skip
+    for place in (
+        "runs.input", "runs.output", "node_runs.output", "events.data", "waits.payload", "tasks.answer", "tasks.title", "payloads.body",
+        "received_events.payload", "memories.body", "memory_names.name",
+    ):  # fmt: skip
         assert place in before, f"nothing to forget in {place}"
     checkpoints = await (await admin.execute("SELECT count(*) FROM weft.checkpoints")).fetchone()
     assert checkpoints
@@ -278,7 +286,9 @@ async def test_a_hundred_canaries_spread_through_memories_and_runs_are_nowhere_a
         for way in ways:
             ids, _ = filled[way.name]
             if way.name == "ids":  # also what the runs remembered
-                ids = list(dict.fromkeys([*ids, *(one["id"] for one in ours if holding({"it": json.dumps(one, ensure_ascii=False)}, way.tokens))]))
+                ids = list(
+                    dict.fromkeys([*ids, *(one["id"] for one in ours if holding({"it": json.dumps(one, ensure_ascii=False)}, way.tokens))])
+                )
             chosen = {"action": "forget", **way.choice(ids)}
             counted = told(await client.call_tool("remember", chosen))
             gone = told(await client.call_tool("remember", {**chosen, "expect": counted["count"]}))
@@ -288,7 +298,7 @@ async def test_a_hundred_canaries_spread_through_memories_and_runs_are_nowhere_a
             again = told(await client.call_tool("remember", {**chosen, "expect": counted["count"]}))  # as after an answer that got lost
             assert again["count"] == 0
             left = holding(await everything(admin), way.tokens)
-            assert left == {}, (way.name, left, [line for line in (await everything(admin))["memories.body"].splitlines() if holding({"x": line}, way.tokens)])
+            assert left == {}, way.name
     assert holding(await read_everything(house, url, started, tokens), tokens) == {}
     async with http(url, house.keys["owner"]) as rest:
         assert "The harbour opens at nine." in (await rest.get(f"{PATH}/export")).text
