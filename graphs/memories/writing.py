@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby, islice
 from typing import Any
 
 from graphs.memories.reach import OWN, Access, check_lengths, parse_scope, spelled
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _registered: set[tuple[str, str, str, int]] = set()
 
+ROWS_AT_ONCE = 200  # of a list, kept together
 ORIGINS = ("user", "agent", "tool", "web", "document")
 
 
@@ -83,17 +85,44 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
     return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope))
 
 
-async def keep_passages(access: Access, source: Source, passages: Sequence[Passage]) -> Outcome:
-    """Keeps documents, or up to some hundreds of rows of a list. Once more changes nothing. Raises Invalid, Denied."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """How far an import is: rows of a list, or pieces of a document, of so many (0: not known), and what became of the last of them."""
+
+    done: int
+    total: int
+    outcome: Outcome
+
+
+async def bring_in(access: Access, source: Source, passages: Iterable[Passage]) -> AsyncGenerator[Brought]:
+    """Keeps what is in a file, in parts that can be cut off anywhere: what it says now takes the place of what was kept of it before. Once
+    more changes nothing. Raises Invalid, Denied."""
     about = Remembrance(scope=source.scope, origin=source.origin, source=source.name, labels=source.labels)
     desk = await _desk(access, about)
-    rows = [passage for passage in passages if passage.row is not None]
-    outcome = await importing.keep_rows(desk, source.collection, source.title, rows) if rows else Outcome()
-    for passage in passages:
-        if passage.row is None:
+    rows = importing.Rows(desk=desk, collection=source.collection, title=source.title)
+    for is_row, some in groupby(passages, key=lambda passage: passage.row is not None):
+        done = 0
+        while is_row and (batch := list(islice(some, ROWS_AT_ONCE))):
+            done += len(batch)
+            yield Brought(done=done, total=0, outcome=await rows.keep(batch))
+        for passage in () if is_row else some:
             item = {"text": passage.text, "title": passage.title or source.title, "collection": source.collection, "at": passage.at}
-            outcome.add(await kinds_of_memory.keep(desk, "document", {**item, "data": passage.data or None}))
-    return outcome
+            given = kinds_of_memory.given("document", {**item, "data": passage.data or None})
+            async for done, total, outcome in importing.keep_document(desk, given):
+                yield Brought(done=done, total=total, outcome=outcome)
+    yield Brought(done=0, total=0, outcome=await rows.end())
+
+
+async def make_vectors(access: Access) -> AsyncGenerator[tuple[int, int]]:
+    """Makes vectors that are missing in the space in use, as after an import that was killed: how many are made, of how many."""
+    embedder = access.embedder
+    space = await spaces.active(access.tenant)
+    if embedder is None or space is None or (space.provider, space.model) != (embedder.provider, embedder.model):
+        return
+    first: int | None = None
+    async for progress in spaces.fill(access.tenant, embedder, space):
+        first = progress.done if first is None else first
+        yield progress.done - first, max(progress.total, progress.done) - first
 
 
 async def reembed(access: Access) -> AsyncGenerator[tuple[int, int]]:

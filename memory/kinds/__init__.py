@@ -92,13 +92,16 @@ def rows(*kinds: str) -> list[str]:
 
 async def keep(desk: Desk, kind: str, item: Mapping[str, Any]) -> Outcome:
     """Checks what comes from outside and keeps it. Raises Invalid with all that is wrong."""
-    found = named(kind)
+    return await named(kind).keep(desk, given(kind, item))
+
+
+def given(kind: str, item: Mapping[str, Any]) -> Any:
+    """What comes from outside as an Item of the kind. Raises Invalid with all that is wrong."""
     try:
-        given = found.Item.model_validate(item)
+        return named(kind).Item.model_validate(item)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or kind}: {one['msg']}" for one in error.errors())
         raise Invalid(f"This {kind} is not valid: {wrong}.", kind=kind) from None
-    return await found.keep(desk, given)
 
 
 def show(memory: Memory) -> dict[str, Any]:
