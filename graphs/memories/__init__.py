@@ -5,11 +5,23 @@ from graphs.memories.reach import OWN, Access, access, in_step, parse_scope, rea
 from graphs.memories.reading import LISTED, export, get, kinds, page, read
 from graphs.memories.recalling import Found, Wanted, recall
 from graphs.memories.views import TRUSTED, forgotten_view, hit_view, memory_view, outcome_view, quoted
-from graphs.memories.writing import ORIGINS, Brought, Remembered, Remembrance, Source, bring_in, make_vectors, reembed, remember
+from graphs.memories.writing import (
+    ORIGINS,
+    Brought,
+    Remembered,
+    Remembrance,
+    Restored,
+    Source,
+    bring_in,
+    make_vectors,
+    reembed,
+    remember,
+    restore,
+)
 
 __all__ = [
-    "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Brought", "Forgotten", "Found", "Remembered", "Remembrance", "Selection",
+    "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Brought", "Forgotten", "Found", "Remembered", "Remembrance", "Restored", "Selection",
     "Source", "Wanted", "access", "bring_in", "count_forgotten", "export", "forget", "forgotten_view", "get", "hit_view", "in_step",
     "kinds", "make_vectors", "memory_view", "outcome_view", "page", "parse_scope", "quoted", "read", "readable", "recall", "reembed",
-    "remember", "spelled",
+    "remember", "restore", "spelled",
 ]  # fmt: skip

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
 
-from graphs.memories.reach import OWN, Access, check_lengths, parse_scope, spelled
-from memory import importing, scopes, spaces
+from graphs.memories.reach import OWN, PRIVATE, Access, check_lengths, parse_scope, spelled
+from memory import importing, restoring, scopes, spaces
 from memory import kinds as kinds_of_memory
 from memory import remember as remembering
 from memory.embedding import Embedder, EmbeddingFailed
+from memory.items import TRUST
 from memory.kinds import Outcome
 from memory.reading import Passage
 from memory.writing import Desk, Provenance
@@ -111,6 +112,43 @@ async def bring_in(access: Access, source: Source, passages: Iterable[Passage]) 
             async for done, total, outcome in importing.keep_document(desk, given):
                 yield Brought(done=done, total=total, outcome=outcome)
     yield Brought(done=0, total=0, outcome=await rows.end())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """How far the import of an export is: lines read in this pass, what became of the last memories, and how many are left out so far."""
+
+    line: int
+    outcome: Outcome
+    left_out: int
+
+
+async def restore(
+    access: Access, read: Callable[[], Iterable[tuple[int, Any]]], *, scope: str | None = None, origin: str | None = None
+) -> AsyncGenerator[Restored]:
+    """Keeps the memories of an export, whose lines `read` reads with their numbers, in two passes. `scope`: all in this one, not each in
+    that of its name; `origin`: they are believed no more than what comes from there. Raises Invalid, Denied."""
+    found = next((restoring.header(line) for _, line in read()), None)
+    if found is None:
+        raise Invalid("this is no export of memories: its first line does not say so")
+    within = {
+        number: await scopes.make(access.tenant, access.principal, *_target(told, scope)[:2], private=_target(told, scope)[2])
+        for number, told in found.items()
+    }
+    await _ready(access)
+    most = max(TRUST.values()) if origin is None else TRUST[origin]
+    restored = restoring.Restore(tenant=access.tenant, scopes=within, most=most, user_id=access.principal.user_id)
+    async for line, outcome in restored.rows(read()):
+        yield Restored(line=line, outcome=outcome, left_out=restored.left_out)
+    async for line in restored.relations(read()):
+        yield Restored(line=line, outcome=Outcome(), left_out=restored.left_out)
+
+
+def _target(told: Mapping[str, Any], scope: str | None) -> tuple[scopes.Kind, str, bool]:
+    if scope is not None:
+        return parse_scope(scope)
+    kind, name = str(told.get("kind")), str(told.get("name") or "")
+    return parse_scope(kind if kind in ("user", "organization") else f"{PRIVATE if told.get('private') else ''}{kind}:{name}")
 
 
 async def make_vectors(access: Access) -> AsyncGenerator[tuple[int, int]]:

@@ -18,6 +18,9 @@ from rich.progress import Progress, TaskID
 from graphs import memories
 from graphs.memories import Access, Source
 from memory import reading
+from memory.kinds import Outcome
+from memory.restoring import is_export
+from memory.restoring import read as read_export
 from server.logs import start_logging
 from server.process import house, local_owner
 from server.settings import Settings
@@ -49,12 +52,14 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-async def bring_in(settings: Settings, paths: Sequence[Path], source: Source) -> int:
-    """Keeps what is in the files, and says how much of it was new. What was brought in before, whole or in part, is passed over.
+async def bring_in(settings: Settings, paths: Sequence[Path], source: Source, *, scope: str | None, origin: str | None) -> int:
+    """Keeps what is in the files, and says how much of it was new. What was brought in before, whole or in part, is passed over. Without
+    `scope` and `origin` an export's memories go to the scopes they are from, and are believed as they were.
 
     A file that cannot be read is named, and the others go on; the exit code is then 1.
     """
     files = files_of(paths)
+    source = replace(source, scope=scope or source.scope, origin=origin or source.origin)
     memories.parse_scope(source.scope)
     new = known = old = failed = 0
     async with _home(settings) as access:
@@ -63,10 +68,7 @@ async def bring_in(settings: Settings, paths: Sequence[Path], source: Source) ->
                 bar.file(number, len(files))
                 one = replace(source, name=path.absolute().as_uri(), title=path.stem)
                 try:
-                    bar.begin(path.name, _rows(path))
-                    async for brought in memories.bring_in(access, one, reading.read(path)):
-                        bar.reach(brought.done, brought.total)
-                        outcome = brought.outcome
+                    async for outcome in _brought(access, path, one, scope, origin, bar):
                         new, known, old = new + len(outcome.created), known + len(outcome.known), old + len(outcome.superseded)
                 except (Invalid, Misconfigured, OSError) as wrong:
                     failed += 1
@@ -76,6 +78,27 @@ async def bring_in(settings: Settings, paths: Sequence[Path], source: Source) ->
     replaced = f", {old:,} are superseded" if old else ""
     typer.echo(f"{len(files) - failed:,} files: {new:,} memories are new, {known:,} were known{replaced}")
     return 1 if failed else 0
+
+
+async def _brought(access: Access, path: Path, one: Source, scope: str | None, origin: str | None, bar: Bar) -> AsyncGenerator[Outcome]:
+    if path.suffix.lower() in (".jsonl", ".ndjson") and is_export(path):
+        lines, restored = _lines(path), None
+        bar.begin(path.name, lines)
+        async for restored in memories.restore(access, lambda: read_export(path), scope=scope, origin=origin):
+            bar.reach(restored.line, lines)
+            yield restored.outcome
+        if restored and restored.left_out:
+            bar.say(f"weft: {path.name}: {restored.left_out:,} memories were left out: vectors of your own, and rules that no person made")
+        return
+    bar.begin(path.name, _rows(path))
+    async for brought in memories.bring_in(access, one, reading.read(path)):
+        bar.reach(brought.done, brought.total)
+        yield brought.outcome
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 class Bar:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
+from starlette.responses import Response, StreamingResponse
 
 from graphs import memories
 from graphs.definition import Json
@@ -14,6 +17,7 @@ from server.http.operations import Body, Call, Operation, Query
 from server.http.shapes import Forgotten, MemoryDetail, MemoryExport, MemoryPage, Recalled, Remembered
 
 PATH = "/api/v1/memories"
+LINES = "application/x-ndjson"
 SCOPE = "user, organization, or agent:, conversation:, workflow:, run: and a name; private: before it makes it yours alone"
 
 
@@ -116,9 +120,21 @@ async def get(call: Call[None, Query]) -> Json:
     return memory_view(await memories.get(_access(call), call.path["memory_id"]))
 
 
-async def export(call: Call[None, ExportQuery]) -> Json:
+async def export(call: Call[None, ExportQuery]) -> Response:
+    """A stream, so that it may be long. What is wrong with the question is told before it begins."""
     found = memories.export(_access(call), subject=call.query.subject, scope=call.query.scope)
-    return {"memories": [memory async for memory in found]}
+    first = await anext(found)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield line(first)
+        async for memory in found:
+            yield line(memory)
+
+    return StreamingResponse(lines(), media_type=LINES)
+
+
+def line(value: Json) -> bytes:
+    return json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace") + b"\n"
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -140,7 +156,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="GET", path=f"{PATH}/export", name="exportMemories", summary="Everything that is known, or known about a subject",
-        scope=Scope.MEMORY_READ, run=export, answer=MemoryExport, query=ExportQuery,
+        scope=Scope.MEMORY_READ, run=export, answer=MemoryExport, query=ExportQuery, media=LINES,
     ),
     Operation(
         method="GET", path=f"{PATH}/{{memory_id}}", name="getMemory", summary="Read a memory", scope=Scope.MEMORY_READ, run=get,

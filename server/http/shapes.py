@@ -397,8 +397,15 @@ class MemoryPage(Shape):
     next_cursor: str | None = None
 
 
-class MemoryExport(Shape):
-    memories: list[MemoryDetail]
+class MemoryExport(BaseModel):
+    """A line of an export: the first names the scopes, the last says how many memories there were, and between are those."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weft: str | None = Field(default=None, description="of the first line: memories; of the last: end")
+    id: str | None = None
+    kind: str | None = None
+    body: str | None = None
 
 
 class Forgotten(Shape):

@@ -31,9 +31,9 @@ def test_files_are_brought_in_once_listed_and_exported(installation: Installatio
     assert again.out == "4 files: 0 memories are new, 3 were known\n"  # what was concluded from them is not drawn again
     listed = installation.weft("memory", "list", "--kind", "document").out
     assert "Ann: My parrot is called Bertrand." in listed
-    known = {row.get("text"): row for row in rows_of(installation) if row.get("collection") == "office"}
+    known = {row.get("body"): row for row in rows_of(installation) if row.get("collection") == "office"}
     told = known["My parrot is called Bertrand."]
-    assert (told["trust"], told["labels"], told["source"]) == ("from outside", ["moved"], (tmp_path / "chat.csv").as_uri())
+    assert (told["trust"], told["labels"], told["source"]) == (1, ["moved"], (tmp_path / "chat.csv").as_uri())
     assert "steal" not in json.dumps(list(known))
     out = tmp_path / "out.jsonl"
     assert installation.weft("memory", "export", "--out", str(out)).code == 0
