@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,6 +29,7 @@ from store.memories import Scope
 from store.postgres import Tenant, Transaction
 
 BATCH = 200
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LEFT_OUT = "vector"  # a kind whose vectors the users have and an export has not
 
 
@@ -187,9 +189,12 @@ class Restore:
                 turns.setdefault(row["scope_id"], []).append(row)
         for scope_id, placed in sorted(turns.items()):
             following = await restoring.places(transaction, scope_id)
+            taken = await restoring.taken(transaction, scope_id, [row["seq"] for row in placed])
             for row in sorted(placed, key=lambda row: row["seq"]):
-                row["seq"] = max(row["seq"], following)
-                following = row["seq"] + 1
+                if row["seq"] in taken:
+                    row["seq"] = following
+                following = max(following, row["seq"] + 1)
+                taken.add(row["seq"])
             await restoring.move_places(transaction, scope_id, following)
 
     async def _relate(self, records: Sequence[Record]) -> None:
@@ -211,6 +216,8 @@ class Restore:
                 lists["merges"].append({"from_id": own, **into, "method": merge.method, "score": merge.score})
             if one.fact:
                 told = clean(one.fact.model_dump(mode="json"))
+                if told["retraction"]:  # which may say by what it was superseded
+                    told["retraction"] = ID.sub(lambda match: here.get(match[0], match[0]), told["retraction"])
                 facts.append({**told, "memory_id": own, "scope_id": scope.id, "vouched": self._trust(one) >= TRUSTED})
         async with self.tenant.transaction() as transaction:
             await restoring.relate(transaction, lists, user_id=self.user_id)

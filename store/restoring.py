@@ -22,7 +22,7 @@ class Match:
     id: str
 
 
-ROWS = {"matching": Match, "insert": str, "places": int}
+ROWS = {"matching": Match, "insert": str, "places": int, "taken": int}
 
 
 async def matching(session: Session, rows: Rows) -> dict[str, str]:
@@ -37,6 +37,10 @@ async def insert(session: Session, rows: Rows, *, user_id: str | None) -> set[st
 
 async def places(session: Session, scope_id: int) -> int:
     return await session.one(SQL.places, int, scope_id=scope_id) or 1
+
+
+async def taken(session: Session, scope_id: int, places: Sequence[int]) -> set[int]:
+    return set(await session.all(SQL.taken, int, scope_id=scope_id, places=list(places)))
 
 
 async def move_places(session: Session, scope_id: int, following: int) -> None:

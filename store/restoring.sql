@@ -13,8 +13,8 @@ INSERT INTO weft.memories (org_id, id, scope_id, kind, collection, series, seq, 
   source, author, trust, labels, created_by, digest)
 SELECT %(org_id)s::uuid, r.id, r.scope_id, r.kind, r.collection, r.series, r.seq, r.speaker, r.role, r.title, r.body, r.data, r.terms::tsvector,
   r.length, r.tokens, r.language, r.occurred_at, r.valid_from, r.valid_to, least(r.recorded_at, clock_timestamp()),
-  least(r.retracted_at, clock_timestamp()), r.importance, r.confidence, r.pinned, greatest(r.uses, 0), least(r.used_at, clock_timestamp()),
-  r.expires_at, r.origin, r.source, r.author, r.trust, r.labels, %(user_id)s::uuid, decode(r.digest, 'hex')
+  CASE WHEN r.retracted_at IS NOT NULL THEN least(r.retracted_at, clock_timestamp()) END, r.importance, r.confidence, r.pinned, greatest(r.uses, 0),
+  CASE WHEN r.used_at IS NOT NULL THEN least(r.used_at, clock_timestamp()) END, r.expires_at, r.origin, r.source, r.author, r.trust, r.labels, %(user_id)s::uuid, decode(r.digest, 'hex')
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, scope_id bigint, kind text, collection text, series text, seq bigint, speaker text,
   role text, title text, body text, data json, terms text, length int, tokens int, language text, occurred_at timestamptz,
   valid_from timestamptz, valid_to timestamptz, recorded_at timestamptz, retracted_at timestamptz, importance real, confidence real,
@@ -25,6 +25,11 @@ ORDER BY r.digest ON CONFLICT DO NOTHING RETURNING id::text;
 -- name: places
 -- The next place in a conversation, which nobody else gets before the transaction ends.
 SELECT s.next_seq FROM weft.memory_scopes s WHERE s.org_id = %(org_id)s::uuid AND s.id = %(scope_id)s::bigint FOR UPDATE;
+
+-- name: taken
+-- Places in a conversation where there is a turn.
+SELECT DISTINCT m.seq FROM weft.memories m
+WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint AND m.kind = 'turn' AND m.seq = ANY(%(places)s::bigint[]);
 
 -- name: move_places
 UPDATE weft.memory_scopes s SET next_seq = greatest(s.next_seq, %(next)s::bigint) WHERE s.org_id = %(org_id)s::uuid AND s.id = %(scope_id)s::bigint;

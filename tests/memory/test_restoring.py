@@ -79,11 +79,10 @@ async def fill(tenant: Tenant) -> None:
     await kinds.keep(desk, "entity", {"name": "Zebulon Quick", "aliases": ["Zeb"], "attributes": {"age": 7}})
     await kinds.keep(desk, "entity", {"name": "Z. Quick"})
     one, other = [(await entities.called(tenant, [everybody.id], [name]))[0].id for name in ("z quick", "zebulon quick")]
-    async with tenant.transaction() as transaction:
-        await entities.merge(transaction, one, other, method="person")
+    await entities.merge(tenant, everybody.id, one, other)
     await kinds.keep(desk, "episode", {"actor": "Ann", "action": "met", "object": "Zeb", "at": TOLD.isoformat()})
     await kinds.keep(desk, "rule", {"name": "quiet", "conditions": ["hour > 22"], "actions": ["whisper"]})
-    await kinds.keep(desk, "graph", {"edges": [{"from": "Oslo", "to": "Bergen", "type": "train", "weight": 2.5}]})
+    await kinds.keep(desk, "graph", {"edges": [{"from": "Narvik", "to": "Kiruna", "type": "train", "weight": 2.5}]})
     web = Desk(tenant=tenant, scope=everybody, provenance=Provenance(origin="web", source="https://a.example"))
     for text in ("# Leave\n\nLeave is 30 days.", "# Leave\n\nLeave is 25 days. " + "And so on. " * 200):
         await kinds.keep(web, "document", {"text": text, "title": "Leave"})
@@ -160,7 +159,7 @@ async def test_a_fact_that_contradicts_what_is_held_here_is_not_held_and_stays_i
     await kinds.keep(Desk(tenant=other_tenant, scope=here), "fact", {"subject": "Ann", "predicate": "lives in", "object": "Turin"})
     await restored(other_tenant, await exported(tenant))
     assert [one.object for one in await facts.about(other_tenant, [here.id], ["ann"], predicate="lives_in")] == ["turin"]
-    history = await facts.history(other_tenant, [here.id], "ann")
+    history = await facts.history(other_tenant, [here.id], ["ann"])
     assert "contradicts what is known here" in {one.retraction for one in history}
 
 
