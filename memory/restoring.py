@@ -73,7 +73,7 @@ class Record(Closed):
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     collection: str | None = None
     series: str | None = None
-    seq: int | None = None
+    seq: int | None = Field(default=None, ge=0, le=10**15)
     speaker: str | None = None
     role: Literal["user", "assistant", "system", "tool", "developer"] | None = None
     title: str | None = None

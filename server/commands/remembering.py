@@ -185,7 +185,7 @@ async def export(settings: Settings, *, subject: str | None, scope: str | None, 
         try:
             async for memory in memories.export(access, subject=subject, scope=scope):
                 file.write(json.dumps(memory, ensure_ascii=False, default=str) + "\n")
-                count += 1
+                count += "id" in memory
         finally:
             if out is not None:
                 file.close()

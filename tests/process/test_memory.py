@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from tests.process.conftest import ROOT, Installation, Kept, surroundings
 
 
-def rows_of(installation: Installation, *options: str) -> list[dict[str, object]]:
+def rows_of(installation: Installation, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in installation.weft("memory", "export", *options).out.splitlines()]
 
 
@@ -130,6 +131,27 @@ def test_what_a_file_says_now_takes_the_place_of_what_it_said(kept: Kept, instal
         assert installation.weft("memory", "import", str(page), "-c", "leave").code == 0
     assert [text.split()[-2] for text in bodies(kept, "leave")] == ["25"]
     assert [text.split()[-2] for text in bodies(kept, "leave", live=False)] == ["30"]
+
+
+def test_an_export_is_imported_into_another_installation(installation: Installation, fresh: Installation, tmp_path: Path) -> None:
+    page, out = tmp_path / "page.md", tmp_path / "export.jsonl"
+    page.write_text("# Ships\n\nThe Bertrand sails at nine.\n")
+    assert installation.weft("memory", "import", str(page), "--scope", "agent:captain", "--origin", "user").code == 0
+    done = installation.weft("memory", "export", "--scope", "agent:captain", "--out", str(out))
+    assert done.err == "2 memories\n"
+    assert fresh.weft("memory", "import", str(out)).out == "1 files: 2 memories are new, 0 were known\n"
+    assert fresh.weft("memory", "import", str(out)).out == "1 files: 0 memories are new, 2 were known\n"
+    head, *records, end = rows_of(fresh)
+    assert (head["weft"], end) == ("memories", {"weft": "end", "memories": 2})
+    assert {(row["kind"], row["trust"], row["source"]) for row in records} == {(kind, 3, page.as_uri()) for kind in ("document", "chunk")}
+    assert next(scope for scope in head["scopes"] if scope["kind"] == "agent")["name"] == "captain"
+    less = fresh.weft("memory", "import", str(out), "--scope", "organization", "--origin", "web")
+    assert less.out == "1 files: 2 memories are new, 0 were known\n"
+    assert {row["trust"] for row in rows_of(fresh, "--scope", "organization")[1:-1]} == {1}
+    out.write_text(out.read_text().replace('"kind": "chunk"', '"kind": "dream"'))
+    wrong = fresh.weft("memory", "import", str(out))
+    assert (wrong.code, wrong.out) == (1, "0 files: 0 memories are new, 0 were known\n")
+    assert "Line 3 is no memory" in wrong.err
 
 
 def test_what_cannot_be_read_is_a_sentence(installation: Installation, tmp_path: Path) -> None:
