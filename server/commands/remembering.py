@@ -73,6 +73,7 @@ async def bring_in(settings: Settings, paths: Sequence[Path], source: Source, *,
                 except (Invalid, Misconfigured, OSError) as wrong:
                     failed += 1
                     bar.say(f"weft: {path}: {wrong}")
+            bar.file(len(files), len(files))
             async for done, total in memories.make_vectors(access):
                 bar.begin("vectors", total) if not done and total else bar.reach(done, total)
     replaced = f", {old:,} are superseded" if old else ""
@@ -125,7 +126,7 @@ class Bar:
         """So many files are done, of so many."""
         if of > 1 and self._drawn:
             self._draw("files", number, of)
-        elif number and number * self.PARTS // of > (number - 1) * self.PARTS // of:
+        elif of > self.PARTS and number and number * self.PARTS // of > (number - 1) * self.PARTS // of:
             self.say(f"weft: {number:,} of {of:,} files")
 
     def begin(self, name: str, total: int) -> None:
