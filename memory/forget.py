@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +83,8 @@ async def forget(
         if dry_run:
             return Forgotten(ids=ids, counts=counts, runs=await redaction.tied(transaction, ids), receipt=None)
         await redaction.hold(transaction, ids)
-        wanted = Wanted(await redaction.told(transaction, ids), await _spoken(transaction, scopes, choice))
+        told, spoken = await redaction.told(transaction, ids), await _spoken(transaction, scopes, choice)
+        wanted = await asyncio.to_thread(Wanted, told, spoken)  # of a long document it takes seconds
         runs, redacted = await _redact(transaction, ids, wanted, asking)
         said = "" if wanted.wide.within(reason) or wanted.narrow(set()).within(reason) else reason
         receipt = await forgetting.erase(
@@ -96,16 +98,19 @@ async def _redact(transaction: Transaction, ids: Sequence[str], wanted: Wanted, 
     """Redacts what runs hold: the runs that changed, and how many rows of which table. Who drives one of them loses it, and the next driver
     goes on with what is left."""
     counts: dict[str, int] = {}
-    wide = wanted.wide
+    wide, narrow = wanted.wide, wanted.narrow(await redaction.surviving(transaction, ids, wanted.lexemes))
     others = set(await redaction.holding(transaction, wanted.patterns, None if asking.everywhere else asking.by))
     own = [asking.run_id] if asking.run_id else []
-    tied: list[str] = []
-    while (found := await redaction.tied(transaction, ids, own)) != tied:  # a run may have been told of it until we have its lock
-        tied = found
-        await redaction.lock(transaction, sorted({*tied, *others}))
-    narrow = wanted.narrow(await redaction.surviving(transaction, ids, wanted.lexemes)) if tied else wide
-    changed = await redaction.redact(transaction, tied, narrow.redact, wanted.stand_in, counts)
-    changed |= await redaction.redact(transaction, sorted(others - set(tied)), wide.redact, wanted.stand_in, counts)
+    changed: set[str] = set()
+    done: set[str] = set()
+    for over in (True, False):  # those that are under way last: nothing of theirs moves, nor do the leases beside them, until we are done
+        tied = set(await redaction.tied(transaction, ids, own))
+        while locked := await redaction.lock(transaction, sorted((tied | others) - done), over=over):
+            near, far = [one for one in locked if one in tied], [one for one in locked if one not in tied]
+            changed |= await redaction.redact(transaction, near, narrow.redact, wanted.stand_in, counts)
+            changed |= await redaction.redact(transaction, far, wide.redact, wanted.stand_in, counts)
+            done.update(locked)
+            tied = set(await redaction.tied(transaction, ids, own))  # a run may have been told of it until we had its lock
     if asking.everywhere:
         await redaction.redact_received(transaction, wanted.patterns, wide.redact, wanted.stand_in, counts)
     down = sorted({*changed, *await redaction.tied(transaction, ids)})

@@ -25,6 +25,7 @@ TABLES = {
 """Tables with words of runs, and the columns that make up a row's place. Large values are in payloads, checkpoints are dropped."""
 KEYS = frozenset({"idempotency_key", "concurrency_key", "correlation", "name", "event_name"})
 """Columns by which rows find each other: alike before, alike after."""
+AT_ONCE = 500  # rows in a statement
 BATCH = 20  # runs whose rows are looked through at a time
 
 
@@ -104,8 +105,9 @@ async def holding(session: Session, patterns: Sequence[str], user_id: str | None
     return await session.all(SQL.holding, str, patterns=list(patterns), user_id=user_id) if patterns else []
 
 
-async def lock(session: Session, run_ids: Sequence[str]) -> None:
-    await session.all(SQL.lock, str, run_ids=list(run_ids))
+async def lock(session: Session, run_ids: Sequence[str], *, over: bool) -> list[str]:
+    """Those that are locked now; `over`: only the ones that have ended."""
+    return await session.all(SQL.lock, str, run_ids=list(run_ids), over=over) if run_ids else []
 
 
 async def in_a_call(session: Session, run_ids: Sequence[str]) -> list[str]:
@@ -154,10 +156,10 @@ async def _write(
         if values:
             written.append({**dict(zip(TABLES[table], row.place, strict=True)), **values})
             places.append(row.place)
+    for start in range(0, len(written), AT_ONCE):
+        await transaction.execute(SQL.by_name[f"write_{table}"], rows=text(written[start : start + AT_ONCE]))
     if written:
         counts[table] = counts.get(table, 0) + len(written)
-        query = SQL.by_name[f"write_{table}"]
-        await transaction.execute(query, rows=text(written))
     return places
 
 

@@ -62,8 +62,9 @@ SELECT DISTINCT r.id::text FROM weft.runs r JOIN (
 WHERE r.org_id = %(org_id)s::uuid AND (%(user_id)s::uuid IS NULL OR r.created_by = %(user_id)s::uuid) ORDER BY 1;
 
 -- name: lock
--- Nothing is added to the journals of these runs until the transaction ends.
-SELECT r.id::text FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = ANY(%(run_ids)s::uuid[]) ORDER BY r.id FOR NO KEY UPDATE;
+-- Nothing is added to the journals of these runs until the transaction ends. `over`: only of those that have ended.
+SELECT r.id::text FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = ANY(%(run_ids)s::uuid[])
+  AND (r.finished_at IS NOT NULL OR NOT %(over)s::boolean) ORDER BY r.id FOR NO KEY UPDATE;
 
 -- name: in_a_call
 -- Driven runs that are in the middle of a call that must not be repeated.

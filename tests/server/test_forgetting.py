@@ -242,7 +242,7 @@ async def read_everything(house: House, url: str, started: Sequence[str], tokens
                 answer = await rest.get(f"/api/v1/runs/{run_id}{part}")
                 assert answer.status_code == 200, (part, answer.text)
                 found[f"{run_id}{part}"] = answer.text
-            for one in (await rest.get(f"/api/v1/runs/{run_id}/trace?limit=200")).json()["steps"]:
+            for one in (await rest.get(f"/api/v1/runs/{run_id}/trace?limit=200")).json()["steps"] if run_id in started else ():
                 answer = await rest.get(f"/api/v1/runs/{run_id}/nodes/{one['position']}")
                 assert answer.status_code == 200, answer.text
                 found[f"{run_id} {one['position']}"] = answer.text

@@ -15,7 +15,8 @@ from graphs import memories, runs
 from graphs.memories import Remembrance, Selection, Wanted
 from store import memories as rows
 from store import redaction
-from store.errors import Unavailable
+from store.errors import Denied, Unavailable
+from store.queries import Query
 from tests.outbound.loopback import Asked, Origin, answer, origin
 from tests.server.conftest import House
 from tests.server.test_forgetting import everything, holding, step
@@ -178,3 +179,9 @@ async def test_a_step_that_asks_while_somebody_forgets_is_told_nothing(house: Ho
                 await asyncio.sleep(0)
         await rows.delete(transaction, kept.kept.created)
     assert (await asked).recalled.hits == []
+
+
+async def test_events_of_another_organization_cannot_be_redacted(house: House, stranger: House) -> None:
+    steal = Query("steal", b"SELECT weft.redact_events(%(victim)s::uuid, '[]'::json) AS changed, %(org_id)s::uuid AS org_id")
+    with pytest.raises(Denied):
+        await stranger.tenant.execute(steal, victim=house.tenant.org_id)
