@@ -107,12 +107,12 @@ async def _redact(transaction: Transaction, ids: Sequence[str], wanted: Wanted, 
         tied = set(await redaction.tied(transaction, ids, own))
         while locked := await redaction.lock(transaction, sorted((tied | others) - done), over=over):
             near, far = [one for one in locked if one in tied], [one for one in locked if one not in tied]
-            changed |= await redaction.redact(transaction, near, narrow.redact, wanted.stand_in, counts)
-            changed |= await redaction.redact(transaction, far, wide.redact, wanted.stand_in, counts)
+            changed |= await redaction.redact(transaction, near, narrow.redact, counts)
+            changed |= await redaction.redact(transaction, far, wide.redact, counts)
             done.update(locked)
             tied = set(await redaction.tied(transaction, ids, own))  # a run may have been told of it until we had its lock
     if asking.everywhere:
-        await redaction.redact_received(transaction, wanted.patterns, wide.redact, wanted.stand_in, counts)
+        await redaction.redact_received(transaction, wanted.patterns, wide.redact, counts)
     down = sorted({*changed, *await redaction.tied(transaction, ids)})
     if busy := await redaction.in_a_call(transaction, down):
         raise Unavailable(f"run {busy[0]} is in the middle of a call that must not be cut off; nothing was forgotten, try again", runs=busy)

@@ -7,18 +7,15 @@ dictionary) that no other memory of the scope has. Elsewhere only whole lines ar
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from memory import words
 from memory.embedding import static
-from store.redaction import Told
+from store.redaction import FORGOTTEN, Told
 
-FORGOTTEN = "[forgotten]"
 ROW = 5  # words in a row that are taken for a quote
 MOST_LINES = 200  # that are looked for in runs that have nothing to do with the memories
 MOST_TELLING = 5_000
@@ -83,7 +80,6 @@ class Wanted:
     """What is looked for. `chosen`: words by which the memories were chosen."""
 
     def __init__(self, memories: Sequence[Told], chosen: Sequence[str]) -> None:
-        self._salt = secrets.token_bytes(16)
         self._chosen = [phrase for text in chosen if (phrase := tuple(parts(text)))]
         texts = [text for memory in memories for text in _texts(memory)]
         self._lines = list(dict.fromkeys(line.strip() for text in texts for line in text.splitlines() if line.strip()))
@@ -116,10 +112,6 @@ class Wanted:
         """Regular expressions of Postgres, of which the JSON text or text of whatever holds a phrase of `wide` matches one."""
         anchors = sorted({_anchor(line) for line in self._whole})
         return ["|".join(anchors[at : at + 50]) for at in range(0, len(anchors), 50)]
-
-    def stand_in(self, text: str) -> str:
-        """For a key by which rows find each other: the same for the same text, this time."""
-        return f"{FORGOTTEN} {hashlib.blake2b(text.encode(errors='replace'), key=self._salt, digest_size=8).hexdigest()}"
 
     def _is_whole(self, phrase: Phrase) -> bool:
         """Whether it says enough by itself to be known again anywhere."""

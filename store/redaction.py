@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -23,8 +24,9 @@ TABLES = {
     "received_events": ("id",),
 }
 """Tables with words of runs, and the columns that make up a row's place. Large values are in payloads, checkpoints are dropped."""
-KEYS = frozenset({"idempotency_key", "concurrency_key", "correlation", "name", "event_name"})
+KEYS = frozenset({"idempotency_key", "concurrency_key", "correlation"})
 """Columns by which rows find each other: alike before, alike after."""
+FORGOTTEN = "[forgotten]"
 AT_ONCE = 500  # rows in a statement
 BATCH = 20  # runs whose rows are looked through at a time
 
@@ -71,8 +73,11 @@ ROWS = {
 
 Redact = Callable[[Any], Any]
 """A JSON value without the words; the very same object when none of them is in it."""
-StandIn = Callable[[str], str]
-"""What a text with the words is replaced by in a column by which rows find each other."""
+
+
+def stand_in(org_id: str, key: str) -> str:
+    """What takes the place of a key with forgotten words: always the same for the same key of an organization, so that it is found."""
+    return f"{FORGOTTEN} {hashlib.sha256(f'{org_id} {key}'.encode(errors='replace')).hexdigest()[:32]}"
 
 
 async def note_uses(session: Session, run_id: str, ids: Sequence[str]) -> set[str]:
@@ -123,7 +128,7 @@ async def drop_checkpoints(session: Session, run_ids: Sequence[str]) -> int:
     return await session.execute(SQL.drop_checkpoints, run_ids=list(run_ids))
 
 
-async def redact(transaction: Transaction, run_ids: Sequence[str], redacted: Redact, stand_in: StandIn, counts: dict[str, int]) -> set[str]:
+async def redact(transaction: Transaction, run_ids: Sequence[str], redacted: Redact, counts: dict[str, int]) -> set[str]:
     """Redacts all rows of these runs, counts those that changed by their table, and answers with the runs that changed."""
     changed: set[str] = set()
     for start in range(0, len(run_ids), BATCH):
@@ -132,27 +137,23 @@ async def redact(transaction: Transaction, run_ids: Sequence[str], redacted: Red
         for table in TABLES:
             patterns: dict[str, list[str]] = {"patterns": []} if table == "received_events" else {}
             rows = await transaction.all(SQL.by_name[table], Row, run_ids=batch, **patterns)
-            places = await _write(transaction, table, rows, redacted, stand_in, counts)
+            places = await _write(transaction, table, rows, redacted, counts)
             changed.update(str(place[0]) for place in places if "run_id" in TABLES[table] or table == "runs")
     return changed
 
 
-async def redact_received(
-    transaction: Transaction, patterns: Sequence[str], redacted: Redact, stand_in: StandIn, counts: dict[str, int]
-) -> None:
+async def redact_received(transaction: Transaction, patterns: Sequence[str], redacted: Redact, counts: dict[str, int]) -> None:
     """Redacts events from outside that match a pattern, whichever runs they woke."""
     if patterns:
         rows = await transaction.all(SQL.received_events, Row, run_ids=[], patterns=list(patterns))
-        await _write(transaction, "received_events", rows, redacted, stand_in, counts)
+        await _write(transaction, "received_events", rows, redacted, counts)
 
 
-async def _write(
-    transaction: Transaction, table: str, rows: Sequence[Row], redacted: Redact, stand_in: StandIn, counts: dict[str, int]
-) -> list[list[Any]]:
+async def _write(transaction: Transaction, table: str, rows: Sequence[Row], redacted: Redact, counts: dict[str, int]) -> list[list[Any]]:
     written: list[dict[str, Any]] = []
     places: list[list[Any]] = []
     for row in rows:
-        values = _changed(row, redacted, stand_in)
+        values = _changed(transaction.org_id, row, redacted)
         if values:
             written.append({**dict(zip(TABLES[table], row.place, strict=True)), **values})
             places.append(row.place)
@@ -163,14 +164,14 @@ async def _write(
     return places
 
 
-def _changed(row: Row, redacted: Redact, stand_in: StandIn) -> dict[str, str]:
+def _changed(org_id: str, row: Row, redacted: Redact) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in row.json.items():
         if value is not None and (after := redacted(before := _parsed(value))) is not before:
             values[name] = text(after)
     for name, value in row.texts.items():
         if value is not None and redacted(value) is not value:
-            values[name] = stand_in(value) if name in KEYS else redacted(value)
+            values[name] = stand_in(org_id, value) if name in KEYS else redacted(value)
     return values
 
 

@@ -50,7 +50,7 @@ SELECT DISTINCT r.id::text FROM weft.runs r JOIN (
     UNION ALL SELECT e.run_id FROM weft.events e WHERE e.org_id = %(org_id)s::uuid
       AND concat_ws(chr(31), e.message, e.data::text) ~* ANY(%(patterns)s::text[])
     UNION ALL SELECT w.run_id FROM weft.waits w WHERE w.org_id = %(org_id)s::uuid
-      AND concat_ws(chr(31), w.payload::text, w.event_name, w.correlation) ~* ANY(%(patterns)s::text[])
+      AND concat_ws(chr(31), w.payload::text, w.correlation) ~* ANY(%(patterns)s::text[])
     UNION ALL SELECT t.run_id FROM weft.tasks t WHERE t.org_id = %(org_id)s::uuid
       AND concat_ws(chr(31), t.title, t.description, t.form::text, t.answer::text, t.comment) ~* ANY(%(patterns)s::text[])
     UNION ALL SELECT l.run_id FROM (SELECT p.digest FROM weft.payloads p WHERE p.org_id = %(org_id)s::uuid AND p.body::text ~* ANY(%(patterns)s::text[])) p
@@ -100,7 +100,7 @@ FROM weft.events e WHERE e.org_id = %(org_id)s::uuid AND e.run_id = ANY(%(run_id
 
 -- name: waits
 SELECT json_build_array(w.run_id, w.position) AS place, json_build_object('payload', w.payload::text) AS json,
-  json_build_object('event_name', w.event_name, 'correlation', w.correlation) AS texts
+  json_build_object('correlation', w.correlation) AS texts
 FROM weft.waits w WHERE w.org_id = %(org_id)s::uuid AND w.run_id = ANY(%(run_ids)s::uuid[]);
 
 -- name: tasks
@@ -113,11 +113,11 @@ FROM weft.tasks t WHERE t.org_id = %(org_id)s::uuid AND t.run_id = ANY(%(run_ids
 -- name: received_events
 -- Events that these runs sent or were woken by, and others that match one of the patterns.
 SELECT json_build_array(e.id) AS place, json_build_object('payload', e.payload::text) AS json,
-  json_build_object('name', e.name, 'correlation', e.correlation, 'idempotency_key', e.idempotency_key) AS texts
+  json_build_object('correlation', e.correlation, 'idempotency_key', e.idempotency_key) AS texts
 FROM weft.received_events e WHERE e.org_id = %(org_id)s::uuid AND (
   substr(e.idempotency_key, 6, 36) = ANY(%(run_ids)s::text[])
   OR e.id IN (SELECT w.event_id FROM weft.waits w WHERE w.org_id = e.org_id AND w.run_id = ANY(%(run_ids)s::uuid[]))
-  OR concat_ws(chr(31), e.payload::text, e.name, e.correlation, e.idempotency_key) ~* ANY(%(patterns)s::text[]))
+  OR concat_ws(chr(31), e.payload::text, e.correlation, e.idempotency_key) ~* ANY(%(patterns)s::text[]))
 FOR NO KEY UPDATE;
 
 -- name: payloads
@@ -143,9 +143,8 @@ WHERE n.org_id = %(org_id)s::uuid AND n.run_id = x.run_id AND n.position = x.pos
 SELECT weft.redact_events(%(org_id)s::uuid, %(rows)s::json) AS changed;
 
 -- name: write_waits
-UPDATE weft.waits w SET payload = coalesce(x.payload::json, w.payload), event_name = coalesce(x.event_name, w.event_name),
-  correlation = coalesce(x.correlation, w.correlation)
-FROM json_to_recordset(%(rows)s::json) AS x(run_id uuid, position text, payload text, event_name text, correlation text)
+UPDATE weft.waits w SET payload = coalesce(x.payload::json, w.payload), correlation = coalesce(x.correlation, w.correlation)
+FROM json_to_recordset(%(rows)s::json) AS x(run_id uuid, position text, payload text, correlation text)
 WHERE w.org_id = %(org_id)s::uuid AND w.run_id = x.run_id AND w.position = x.position;
 
 -- name: write_tasks
@@ -156,9 +155,9 @@ FROM json_to_recordset(%(rows)s::json) AS x(id uuid, form text, answer text, ass
 WHERE t.org_id = %(org_id)s::uuid AND t.id = x.id;
 
 -- name: write_received_events
-UPDATE weft.received_events e SET payload = coalesce(x.payload::json, e.payload), name = coalesce(x.name, e.name),
+UPDATE weft.received_events e SET payload = coalesce(x.payload::json, e.payload),
   correlation = coalesce(x.correlation, e.correlation), idempotency_key = coalesce(x.idempotency_key, e.idempotency_key)
-FROM json_to_recordset(%(rows)s::json) AS x(id uuid, payload text, name text, correlation text, idempotency_key text)
+FROM json_to_recordset(%(rows)s::json) AS x(id uuid, payload text, correlation text, idempotency_key text)
 WHERE e.org_id = %(org_id)s::uuid AND e.id = x.id;
 
 -- name: move_payload

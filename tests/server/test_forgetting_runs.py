@@ -14,7 +14,7 @@ import pytest
 from graphs import memories, runs
 from graphs.memories import Remembrance, Selection, Wanted
 from store import memories as rows
-from store import redaction
+from store import redaction, waits
 from store.errors import Denied, Unavailable
 from store.queries import Query
 from tests.outbound.loopback import Asked, Origin, answer, origin
@@ -185,3 +185,19 @@ async def test_events_of_another_organization_cannot_be_redacted(house: House, s
     steal = Query("steal", b"SELECT weft.redact_events(%(victim)s::uuid, '[]'::json) AS changed, %(org_id)s::uuid AS org_id")
     with pytest.raises(Denied):
         await stranger.tenant.execute(steal, victim=house.tenant.org_id)
+
+
+async def test_who_waits_for_an_event_by_forgotten_words_is_still_reached(house: House, admin: psycopg.AsyncConnection[Any]) -> None:
+    access = memories.access(house.runtime, house.actor())
+    keep, hear = step("keep", "remember", text="{{ input.said }}"), step("hear", "wait_event", event="come", correlation="{{ input.who }}")
+    await house.publish(flow("hears", keep, hear, output={"got": "{{ nodes.hear.payload }}"}))
+    run = await house.run("hears", {"said": SAID, "who": "Zebulunka"})
+    assert run.state == "waiting"
+    await memories.forget(access, Selection(query="Zebulunka"))
+    assert holding(await everything(admin), ["Zebulunka"]) == {}
+    await waits.receive(house.tenant, name="come", correlation="Somebody", payload=1, idempotency_key=None)
+    received = await waits.receive(house.tenant, name="come", correlation="Zebulunka", payload=2, idempotency_key=None)
+    assert received is not None
+    assert received.woken == [run.id]
+    ended = await runs.wait(house.runtime, house.actor(), run.id, seconds=20)
+    assert (ended.state, ended.output) == ("succeeded", {"got": 2})
