@@ -13,6 +13,7 @@ from memory import kinds as kinds_of_memory
 from memory.recall import Hit
 from store.memories import Memory
 
+NAMED = 50  # runs in an answer
 TRUSTED = {0: "quarantined", 1: "from outside", 2: "from an agent", 3: "said by a person"}
 
 
@@ -54,7 +55,13 @@ def outcome_view(kept: Remembered) -> dict[str, Any]:
 
 
 def forgotten_view(found: Forgotten) -> dict[str, Any]:
-    view: dict[str, Any] = {"count": found.count, "kinds": dict(found.kinds), "runs": list(found.runs)}
+    """Of the runs the first ones and their number: there may be thousands."""
+    view: dict[str, Any] = {
+        "count": found.count,
+        "kinds": dict(found.kinds),
+        "runs": list(found.runs[:NAMED]),
+        "run_count": len(found.runs),
+    }
     return {**view, "redacted": dict(found.redacted), "receipt_id": found.receipt_id} if found.receipt_id else view
 
 

@@ -413,6 +413,7 @@ class Forgotten(Shape):
 
     count: int
     kinds: dict[str, int]
-    runs: list[str] = Field(description="runs whose records had the words; only counted: runs that wrote or read the memories")
+    runs: list[str] = Field(description="up to 50 runs whose records had the words; only counted: runs that wrote or read the memories")
+    run_count: int
     redacted: dict[str, int] | None = Field(default=None, description="rows of runs in which words are [forgotten] now, by table")
     receipt_id: str | None = None
