@@ -3,6 +3,8 @@ scopes of 1,000, 10,000 and 100,000 memories beside others, and whether a scope 
 
     python -m benchmarks.recall [--data ../shared/data/locomo_dev.json] [--minilm <folder of the model>] [--only quality | latency]
 
+`--long N` joins every N turns to one message and calls those who speak user and assistant in turn: as conversations with a model are.
+
 Peers in the same run, on the same Postgres: websearch_to_tsquery, ts_rank_cd, BM25 alone, vectors alone, both by reciprocal ranks (k = 60),
 and LangGraph's PostgresStore. The data are for measurement only and are never shipped.
 """
@@ -19,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,13 +36,16 @@ from memory.embedding import Embedder, minilm, static
 from memory.items import NewMemory
 from store import identities
 from store.embedded import embedded
-from store.memories import Scope
+from store.memories import Scope, in_space
 from store.postgres import Database, Tenant
+from store.queries import Query
+from store.recall import RECALL, Asked, parameters
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "locomo_dev.json"
 DEPTHS = (5, 10, 20)
 BUDGETS = {1_000: 15.0, 10_000: 40.0, 100_000: 120.0}  # ms, p95
 ROUNDS = 30
+ROLES = ("user", "assistant")
 SIZES = (30, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 Ask = Callable[[str], Awaitable[list[str]]]
 """A question's answer: names of turns, the best first."""
@@ -76,7 +81,26 @@ class Scores:
     times: list[float] = field(default_factory=list[float])
 
 
-def conversations(path: Path) -> list[Conversation]:
+def conversations(path: Path, long: int = 1) -> list[Conversation]:
+    """`long`: how many turns are joined to one message; what a joined one holds is evidence as a whole."""
+    return [_joined(talk, long) if long > 1 else talk for talk in _read(path)]
+
+
+def _joined(talk: Conversation, size: int) -> Conversation:
+    within: dict[str, str] = {}
+    turns: list[Turn] = []
+    for session in dict.fromkeys(turn.session for turn in talk.turns):
+        said = [turn for turn in talk.turns if turn.session == session]
+        for number, start in enumerate(range(0, len(said), size)):
+            group = said[start : start + size]
+            body = "\n".join(f"{turn.speaker} said: {turn.body}" for turn in group)
+            turns.append(replace(group[0], speaker=ROLES[number % 2], body=body))
+            within |= {turn.name: group[0].name for turn in group}
+    asked = [replace(one, evidence=frozenset(within[name] for name in one.evidence)) for one in talk.questions]
+    return Conversation(name=talk.name, turns=turns, questions=asked)
+
+
+def _read(path: Path) -> list[Conversation]:
     found: list[Conversation] = []
     for sample in json.loads(path.read_text()):
         talk = sample["conversation"]
@@ -140,7 +164,14 @@ async def kept(tenant: Tenant, scope: Scope, conversation: Conversation, embedde
         seqs[turn.session] = seqs.get(turn.session, 0) + 1
         seq = seqs[turn.session]
         one = NewMemory(
-            kind="turn", body=turn.body, speaker=turn.speaker, series=turn.session, seq=seq, occurred_at=turn.at, identity=turn.name
+            kind="turn",
+            body=turn.body,
+            speaker=turn.speaker,
+            role=turn.speaker if turn.speaker in ROLES else None,
+            series=turn.session,
+            seq=seq,
+            occurred_at=turn.at,
+            identity=turn.name,
         )
         new.append(one)
     rows = await items.keep(tenant, scope, new, embedder=embedder)
@@ -244,8 +275,7 @@ PEERS = {
 }
 
 
-async def quality(admin_url: str, store_url: str, database: Database, data: Path, folder: Path | None) -> None:
-    talks = conversations(data)
+async def quality(admin_url: str, store_url: str, database: Database, talks: Sequence[Conversation], folder: Path | None) -> None:
     built_in = await static.open_embedder()
     results: dict[str, Scores] = {}
     await peers(admin_url, store_url, built_in, talks, results)
@@ -277,7 +307,8 @@ async def latency(admin_url: str, database: Database, largest: int) -> None:
         admin.execute("VACUUM ANALYZE")
         (data,) = admin.execute("SHOW data_directory").fetchone() or ("",)
     postmaster = int((Path(data) / "postmaster.pid").read_text().split()[0])
-    print(f"{'memories in the scope':24}{'p50':>8}{'p95 ms':>8}{'budget':>8}{'CPU ms, ours + Postgres':>26}   of k = 10 came")
+    heads = "".join(f"{name:>26}" for name in ("CPU ms, ours + Postgres", "of k = 10 came", "of the 10 nearest, ranked"))
+    print(f"{'memories in the scope':24}{'p50':>8}{'p95 ms':>8}{'budget':>8}{heads}")
     for size, scope in made.items():
         times: list[float] = []
         least = 10
@@ -292,7 +323,28 @@ async def latency(admin_url: str, database: Database, largest: int) -> None:
         p50, p95 = quantiles(times[5:])
         spent = (time.process_time() - begun[0], of_postgres(postmaster) - begun[1])
         cpu = " + ".join(f"{seconds * 1000 / (ROUNDS - 5):.1f}" for seconds in spent)
-        print(f"{size:<24,}{p50:8.1f}{p95:8.1f}{BUDGETS.get(size, math.nan):8.0f}{cpu:>26}   {least}")
+        share = await _nearest(tenant, who, scope, embedder, words)
+        print(f"{size:<24,}{p50:8.1f}{p95:8.1f}{BUDGETS.get(size, math.nan):8.0f}{cpu:>26}{least:>26}{share:>26.3f}")
+
+
+async def _nearest(tenant: Tenant, who: scopes.Principal, scope: Scope, embedder: Embedder, words: list[str]) -> float:
+    """Of the ten memories whose vectors are nearest, found by comparing with all: the share that recall ranks by their vector."""
+    space = await recall.space_of(tenant, embedder)
+    nearest = Query(
+        "nearest",
+        f"""SELECT v.memory_id::text FROM weft.memory_vectors_{space} v WHERE v.org_id = %(org_id)s::uuid
+              AND v.scope_id = %(scope_id)s::bigint ORDER BY v.e <=> %(vector)s::text::halfvec LIMIT 10""".encode(),
+    )
+    ranked = RECALL.text[: RECALL.text.index(b"places AS (")].rstrip().rstrip(b",")
+    field_of = in_space(Query("field", ranked + b" SELECT id::text FROM field WHERE vec IS NOT NULL"), space)
+    shares: list[float] = []
+    for _ in range(10):
+        query = " ".join(random.choices(words, k=6))
+        asked = Asked(terms=query.split(), vector=(await items.embed(embedder, [query], query=True))[0], space_id=space)
+        exact = await tenant.all(nearest, str, scope_id=scope.id, vector=asked.vector)
+        found = await tenant.all(field_of, str, **parameters(asked, [scope.id], who.user_id, many=10, skip=0))
+        shares.append(len({*exact} & {*found}) / len(exact))
+    return statistics.fmean(shares)
 
 
 SYLLABLES = [a + b for a in ("b", "d", "f", "gr", "k", "l", "m", "n", "p", "st", "tr", "v") for b in ("a", "e", "i", "o", "u")]
@@ -307,7 +359,7 @@ def _sentence(words: list[str], weights: list[float], number: int) -> NewMemory:
     )
 
 
-async def main(data: Path, folder: Path | None, *, only: str | None, largest: int) -> None:
+async def main(data: Path, folder: Path | None, *, only: str | None, largest: int, long: int) -> None:
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as home:
         async with embedded(Path(home) / "pg", Path(home) / "keys" / "postgres.json") as server:
             await migrations.apply.apply(server.admin_url, app_password=server.app_password)
@@ -316,7 +368,7 @@ async def main(data: Path, folder: Path | None, *, only: str | None, largest: in
             store_url = server.url("postgres", server.passwords.admin, "store")
             async with Database.open(server.app_url) as database:
                 if only != "latency":
-                    await quality(server.admin_url, store_url, database, data, folder)
+                    await quality(server.admin_url, store_url, database, conversations(data, long), folder)
                 if only != "quality":
                     await latency(server.admin_url, database, largest)
 
@@ -327,5 +379,7 @@ if __name__ == "__main__":
     parser.add_argument("--minilm", type=Path, default=None)
     parser.add_argument("--only", choices=("quality", "latency"), default=None)
     parser.add_argument("--largest", type=int, default=SIZES[-1], help="memories in the largest scope that is timed")
+    parser.add_argument("--long", type=int, default=1, help="turns that are joined to one message")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.data, arguments.minilm or minilm.installed(), only=arguments.only, largest=arguments.largest))
+    folder = arguments.minilm or minilm.installed()
+    asyncio.run(main(arguments.data, folder, only=arguments.only, largest=arguments.largest, long=arguments.long))

@@ -23,9 +23,12 @@ MOST = 100  # hits of a page
 MOST_QUESTION = 4_000  # characters
 SPACE_SECONDS = 30.0  # a space that has become active is used after at most this
 SPACES = 1_000
+LARGE = 5_000  # memories in the scopes: more are counted at most every minute
+MEASURED_SECONDS = 60.0
 EVERYTHING = Filters()
 
 _spaces: OrderedDict[tuple[str, str, str, int], tuple[float, int]] = OrderedDict()
+_measured: OrderedDict[tuple[str, tuple[int, ...]], tuple[float, tuple[float, float]]] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ async def recall(
     question = questions.read(items.clean(query), now or datetime.now(UTC))
     asked = await _asked(session, within, items.clean(query), question, filters, embedder)
     found = await statement.recall(session, [scope.id for scope in within], principal.user_id, asked, many=k + 1, skip=skip)
+    _learn(session, within, asked, found)
     hits, used = _fitting(found[:k], token_budget, frozenset(question.terms))
     return Recalled(
         hits=hits,
@@ -87,15 +91,29 @@ async def _asked(
     if embedder is not None and space_id and query.strip():
         (vector,) = await items.embed(embedder, [query], query=True)
     return Asked(
-        keys=[words.key(scope.id, term) for scope in within for term in question.terms],
-        terms=[number for _ in within for number in range(len(question.terms))],
+        terms=question.terms,
         names=question.names,
         days=question.days,
         expected=question.expected,
         vector=vector,
         space_id=space_id,
+        measured=_known(session, within),
         filters=filters,
     )
+
+
+def _known(session: Session, within: Sequence[Scope]) -> tuple[float, float] | None:
+    until, measured = _measured.get((session.org_id, tuple(scope.id for scope in within)), (0.0, None))
+    return measured if until > time.monotonic() else None
+
+
+def _learn(session: Session, within: Sequence[Scope], asked: Asked, found: Sequence[Found]) -> None:
+    """A large scope's size need not be right to rank by; counting 100,000 takes as long as the rest."""
+    if asked.measured is None and found and found[0].scope_size > LARGE:
+        measured = (found[0].scope_size, found[0].scope_length)
+        _measured[session.org_id, tuple(scope.id for scope in within)] = (time.monotonic() + MEASURED_SECONDS, measured)
+        while len(_measured) > SPACES:
+            _measured.popitem(last=False)
 
 
 async def space_of(session: Session, embedder: Embedder) -> int:

@@ -7,12 +7,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from memory import stem
 
 UNSPACED = "぀-ヿ㐀-䶿一-鿿豈-﫿가-힯฀-๿຀-໿ក-៿က-႟ｦ-ﾝ𠀀-𲎯"
 PART = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+(?:['’][^\W\d_{UNSPACED}]+)*")
 RUN = re.compile(rf"[{UNSPACED}]")
+ENDING = re.compile(r"['’](?:s|d|ll|m|re|ve|t)?$|n['’]t$")
 LONGEST = 100  # characters of a word that is kept; what is longer is no word
 MOST_POSITIONS = 16_383  # Postgres counts no further
 STOP = frozenset(
@@ -62,16 +64,15 @@ def words(text: str) -> list[Word]:
             last = match.end()
             if len(part) == 1:
                 found.append(Word(start=at, end=last, term=part))
-            found += [Word(start=at + n, end=min(at + n + 2, last), term=part[n : n + 2]) for n in range(len(part) - 1)]
+            found += [Word(start=min(at + n, last - 1), end=min(at + n + 2, last), term=part[n : n + 2]) for n in range(len(part) - 1)]
         elif term := _term(part):
             found.append(Word(start=match.start(), end=match.end(), term=term))
     return found
 
 
+@lru_cache(maxsize=20_000)
 def _term(word: str) -> str | None:
-    word = plain(word)
-    word = re.sub(r"['’](?:s|d|ll|m|re|ve|t)?$|n['’]t$", "", word)
-    word = re.sub(r"['’]", "", word)
+    word = ENDING.sub("", plain(word)).replace("'", "").replace("’", "")
     return None if not word or word in STOP or len(word) > LONGEST else stem.english(word)
 
 

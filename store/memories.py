@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -191,4 +191,4 @@ async def delete(session: Session, ids: Sequence[str]) -> list[str]:
 
 def in_space(query: Query, space_id: int) -> Query:
     """The query on the vectors of a space; as it is written, it is on the table that all spaces' tables are copied from."""
-    return Query(query.name, query.text.replace(TEMPLATE, f"memory_vectors_{int(space_id)}".encode()))
+    return replace(query, text=query.text.replace(TEMPLATE, f"memory_vectors_{int(space_id)}".encode()))

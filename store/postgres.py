@@ -35,6 +35,7 @@ Connection = AsyncConnection[Any]
 POOL_SECONDS = 10.0  # longest wait for a connection, and with it for a database that is gone
 SCALARS = (int, str, bool, float, bytes, datetime)
 SET_ORGANIZATION = b"SELECT set_config('weft.org', %s, true)"
+SET_ORGANIZATION_AND_PLAN = b"SELECT set_config('weft.org', %s, true), set_config('plan_cache_mode', 'force_generic_plan', true)"
 BEGIN = Query(
     "begin",
     b"SELECT set_config('weft.org', %(org_id)s, true), pg_advisory_xact_lock(hashtext('weft batch'), %(number)s::int)",
@@ -183,9 +184,9 @@ class Tenant:
             connection = await _taken(pool)
             try:
                 async with connection.pipeline():
-                    await connection.execute(SET_ORGANIZATION, (self.org_id,))
+                    await connection.execute(SET_ORGANIZATION_AND_PLAN if query.planned_once else SET_ORGANIZATION, (self.org_id,))
                     cursor = connection.cursor(row_factory=factory)
-                    await cursor.execute(query.text, {"org_id": self.org_id, **params})
+                    await cursor.execute(query.text, {"org_id": self.org_id, **params}, prepare=query.planned_once or None)
             finally:
                 await pool.putconn(connection)
         except CAUGHT as error:

@@ -13,10 +13,14 @@ PARAMETER = re.compile(r"%\((\w+)\)s")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement with %(name)s parameters. `text` carries no whole-line comments: they would be sent with every call."""
+    """One statement with %(name)s parameters. `text` carries no whole-line comments: they would be sent with every call.
+
+    `planned_once`: Postgres plans it once per connection, for all parameters: what is for statements that are large and find little.
+    """
 
     name: str
     text: bytes
+    planned_once: bool = False
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ DEFINERS = {  # each reviewed; a new one is added here with its tests
     "mind_clock",
     "next_runs",
     "memory_hits",
+    "memory_words",
     *MAKERS,
     "all_organizations",
     "find_api_key",
