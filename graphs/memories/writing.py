@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
 
-from graphs.memories.reach import OWN, PRIVATE, Access, check_lengths, parse_scope, spelled
+from graphs.memories.reach import OWN, PRIVATE, Access, check_lengths, noted, parse_scope, spelled
 from memory import importing, restoring, scopes, spaces
 from memory import kinds as kinds_of_memory
 from memory import remember as remembering
@@ -18,7 +18,6 @@ from memory.items import TRUST
 from memory.kinds import Outcome
 from memory.reading import Passage
 from memory.writing import Desk, Provenance
-from store import redaction
 from store.errors import Invalid
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
         kept = await remembering.remember(words_only, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
     if access.run_id:
         ids = [one for outcome in (kept.kept, kept.concluded) for one in (*outcome.created, *outcome.known, *outcome.superseded)]
-        await redaction.note_uses(access.tenant, access.run_id, ids)
+        await noted(access, ids)
     return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope))
 
 
