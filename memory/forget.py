@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from datetime import datetime
 from typing import Literal
 
 from memory import names, policies, words
-from store import entities, forgetting, lineage
-from store.errors import Invalid
+from memory.redaction import Wanted
+from store import entities, forgetting, lineage, redaction
+from store.errors import Invalid, Unavailable
 from store.forgetting import Receipt
 from store.ids import is_id
 from store.memories import Scope
-from store.postgres import Session, Tenant
+from store.postgres import Session, Tenant, Transaction
 
 By = Literal["id", "query", "source", "subject"]
 ROUNDS = 100
@@ -44,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """`runs`: those the memories came from, whose own records may hold the same words. `receipt` None: it was only asked what would go."""
+    """`runs`: those whose records had the words, or may have them when it was only asked what would go (`receipt` None)."""
 
     ids: Sequence[str]
     counts: dict[str, int]
@@ -52,17 +54,88 @@ class Forgotten:
     receipt: Receipt | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Who asks for something to be forgotten. `everywhere`: the words also leave runs that others started and that have nothing to do with
+    the memories. `run_id`: the run that asks; `key`: of its step, so that asking once more changes nothing."""
+
+    by: str | None = None
+    everywhere: bool = True
+    run_id: str | None = None
+    key: str | None = None
+
+
+NOBODY = Asking()
+
+
 async def forget(
-    tenant: Tenant, scopes: Sequence[Scope], choice: Choice, *, reason: str, by: str | None = None, dry_run: bool = False
+    tenant: Tenant, scopes: Sequence[Scope], choice: Choice, *, reason: str, asking: Asking = NOBODY, dry_run: bool = False
 ) -> Forgotten:
-    """Forgets in these scopes, which the caller may write to, in one transaction. What was derived from it elsewhere goes as well."""
+    """Forgets in these scopes, which the caller may write to, in one transaction. What was derived from it elsewhere goes as well, and the
+    words leave the records of runs. Raises Invalid, and Unavailable while a run is in a call that must not be cut off."""
     async with tenant.transaction() as transaction:
+        if asking.key and (before := await forgetting.by_key(transaction, asking.key)):
+            return Forgotten(ids=(), counts=before.forgotten, runs=(), receipt=before)
         ids = await lineage.falling(transaction, await chosen(transaction, scopes, choice))
-        counts, runs = await forgetting.count(transaction, ids), await forgetting.runs(transaction, ids)
-        receipt = None
-        if not dry_run:
-            receipt = await forgetting.erase(transaction, ids, reason=reason, selector=choice.by, by=by)
+        if emptied := await forgetting.emptied(transaction, ids):
+            ids = await lineage.falling(transaction, [*ids, *emptied])
+        counts = await forgetting.count(transaction, ids)
+        if dry_run:
+            return Forgotten(ids=ids, counts=counts, runs=await redaction.tied(transaction, ids), receipt=None)
+        await redaction.hold(transaction, ids)
+        told, spoken = await redaction.told(transaction, ids), await _spoken(transaction, scopes, choice)
+        wanted = await asyncio.to_thread(Wanted, told, spoken)  # of a long document it takes seconds
+        runs, redacted = await _redact(transaction, ids, wanted, asking)
+        said = "" if wanted.wide.within(reason) or wanted.narrow(set()).within(reason) else reason
+        receipt = await forgetting.erase(
+            transaction, ids, reason=said or "asked for", selector=choice.by, by=asking.by, redacted=redacted, key=asking.key
+        )
+        await redaction.drop_scopes(transaction, [scope.id for scope in scopes], wanted.narrow(set()).within)
     return Forgotten(ids=ids, counts=counts, runs=runs, receipt=receipt)
+
+
+async def _redact(transaction: Transaction, ids: Sequence[str], wanted: Wanted, asking: Asking) -> tuple[list[str], dict[str, int]]:
+    """Redacts what runs hold: the runs that changed, and how many rows of which table. Who drives one of them loses it, and the next driver
+    goes on with what is left."""
+    counts: dict[str, int] = {}
+    wide, narrow = wanted.wide, wanted.narrow(await redaction.surviving(transaction, ids, wanted.lexemes))
+    others = set(await redaction.holding(transaction, wanted.patterns, None if asking.everywhere else asking.by))
+    own = [asking.run_id] if asking.run_id else []
+    changed: set[str] = set()
+    done: set[str] = set()
+    for over in (True, False):  # those that are under way last: nothing of theirs moves, nor do the leases beside them, until we are done
+        tied = set(await redaction.tied(transaction, ids, own))
+        while locked := await redaction.lock(transaction, sorted((tied | others) - done), over=over):
+            near, far = [one for one in locked if one in tied], [one for one in locked if one not in tied]
+            changed |= await redaction.redact(transaction, near, narrow.redact, counts)
+            changed |= await redaction.redact(transaction, far, wide.redact, counts)
+            done.update(locked)
+            tied = set(await redaction.tied(transaction, ids, own))  # a run may have been told of it until we had its lock
+    if asking.everywhere:
+        await redaction.redact_received(transaction, wanted.patterns, wide.redact, counts)
+    down = sorted({*changed, *await redaction.tied(transaction, ids)})
+    if busy := await redaction.in_a_call(transaction, down):
+        raise Unavailable(f"run {busy[0]} is in the middle of a call that must not be cut off; nothing was forgotten, try again", runs=busy)
+    if dropped := await redaction.drop_checkpoints(transaction, down):
+        counts["checkpoints"] = dropped
+    await redaction.put_down(transaction, down)
+    await redaction.tell(transaction, sorted(changed))
+    return sorted(changed), counts
+
+
+async def _spoken(session: Session, scopes: Sequence[Scope], choice: Choice) -> list[str]:
+    """The words by which memories were chosen: the query, the source, or all names of the subject."""
+    match choice.by:
+        case "id":
+            return []
+        case "source":
+            return [choice.source or ""]
+        case "query":
+            return [choice.query or ""]
+        case "subject":
+            called = await entities.called(session, [scope.id for scope in scopes], [names.compared(choice.subject or "")])
+            found = await entities.read(session, [one.id for one in called])
+            return [choice.subject or "", *(name for entity in found for name in entity.names)]
 
 
 async def sweep(tenant: Tenant, scope: Scope, *, now: datetime | None = None) -> list[Receipt]:

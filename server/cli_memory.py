@@ -28,20 +28,24 @@ def _settings(data_dir: Path | None) -> Any:
 def memory_import(
     paths: Annotated[list[Path], typer.Argument(help="files, or folders of them: text, Markdown, HTML, CSV, JSONL, DOCX, PDF")],
     collection: Annotated[str, typer.Option("--collection", "-c", help="of documents")] = "documents",
-    scope: Annotated[str, typer.Option("--scope", help="whose memories; organization: everybody's")] = "user",
+    scope: Annotated[
+        str | None,
+        typer.Option("--scope", help="whose memories [default: user; of an export: as they were]", show_default=False),
+    ] = None,
     origin: Annotated[
-        Literal["document", "web", "tool", "agent", "user"], typer.Option("--origin", help="whose words; user: believed as a person's")
-    ] = "document",
+        Literal["document", "web", "tool", "agent", "user"] | None,
+        typer.Option("--origin", help="whose words [default: document; of an export: as they were]", show_default=False),
+    ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="a label; may be repeated", show_default=False)] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Remember what is in files. Again, or after it was stopped, only what is new is added."""
+    """Remember what is in files, or in an export. Again, or after it was stopped, only what is new or has changed is added."""
     from graphs.memories import Source
     from server.commands import remembering
 
     settings = _settings(data_dir)
-    source = Source(name="", title="", collection=collection, scope=scope, origin=origin, labels=tuple(label or ()))
-    raise SystemExit(perform(lambda: remembering.bring_in(settings, paths, source)))
+    source = Source(name="", title="", collection=collection, labels=tuple(label or ()))
+    raise SystemExit(perform(lambda: remembering.bring_in(settings, paths, source, scope=scope, origin=origin)))
 
 
 @memory_app.command("list")

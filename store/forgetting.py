@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from store.jsontext import Json
 from store.postgres import Session
 from store.queries import load
 
@@ -30,7 +31,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """`forgotten`: {kind of row: how many}; `size`: how many in all."""
+    """`forgotten`: {kind of row: how many}; `size`: how many in all; `redacted`: {table of runs: rows with words that are gone}."""
 
     id: str
     at: datetime
@@ -39,6 +40,7 @@ class Receipt:
     selector: str
     forgotten: Any
     size: int
+    redacted: Any
 
 
 ROWS = {
@@ -46,8 +48,9 @@ ROWS = {
     "by_source": str,
     "by_words": Worded,
     "about": str,
+    "emptied": str,
     "count": Counted,
-    "runs": str,
+    "by_key": Receipt,
     "erase": Receipt,
     "receipts": Receipt,
     "was_forgotten": bool,
@@ -76,16 +79,26 @@ async def about(
     )
 
 
+async def emptied(session: Session, ids: Sequence[str]) -> list[str]:
+    return await session.all(SQL.emptied, str, ids=list(ids))
+
+
 async def count(session: Session, ids: Sequence[str]) -> dict[str, int]:
     return {row.kind: row.number for row in await session.all(SQL.count, Counted, ids=list(ids))}
 
 
-async def runs(session: Session, ids: Sequence[str]) -> list[str]:
-    return await session.all(SQL.runs, str, ids=list(ids))
+async def by_key(session: Session, key: str) -> Receipt | None:
+    """The receipt of a step that has done it already."""
+    return await session.one(SQL.by_key, Receipt, key=key)
 
 
-async def erase(session: Session, ids: Sequence[str], *, reason: str, selector: str, by: str | None) -> Receipt:
-    made = await session.one(SQL.erase, Receipt, ids=list(ids), reason=reason, selector=selector, by_user=by)
+async def erase(
+    session: Session, ids: Sequence[str], *, reason: str, selector: str, by: str | None, redacted: Mapping[str, int] | None = None,
+    key: str | None = None,
+) -> Receipt:  # fmt: skip
+    made = await session.one(
+        SQL.erase, Receipt, ids=list(ids), reason=reason, selector=selector, by_user=by, redacted=Json(dict(redacted or {})), key=key
+    )
     if made is None:
         raise AssertionError("an insert that answers no row")
     return made

@@ -28,27 +28,34 @@ WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[]) 
   OR EXISTS (SELECT FROM weft.memory_facts f WHERE f.org_id = m.org_id AND f.memory_id = m.id
     AND (f.subject = ANY(%(names)s::text[]) OR f.object = ANY(%(names)s::text[]))));
 
+-- name: emptied
+-- Documents of which no piece would be left.
+SELECT d.id::text FROM weft.memories d
+WHERE d.org_id = %(org_id)s::uuid AND d.kind = 'document' AND d.id <> ALL(%(ids)s::uuid[])
+  AND d.id IN (SELECT c.series::uuid FROM weft.memories c WHERE c.org_id = %(org_id)s::uuid AND c.kind = 'chunk' AND c.id = ANY(%(ids)s::uuid[]))
+  AND NOT EXISTS (SELECT FROM weft.memories c WHERE c.org_id = d.org_id AND c.scope_id = d.scope_id AND c.kind = 'chunk' AND c.series = d.id::text
+    AND c.id <> ALL(%(ids)s::uuid[]));
+
 -- name: count
 SELECT m.kind, count(*) AS number FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) GROUP BY m.kind ORDER BY 1;
 
--- name: runs
--- Runs that the memories came from: their payloads and checkpoints may hold the same words.
-SELECT DISTINCT m.run_id::text AS id FROM weft.memories m
-WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) AND m.run_id IS NOT NULL ORDER BY 1;
+-- name: by_key
+SELECT r.id::text, r.at, r.by_user::text, r.reason, r.selector, r.forgotten, cardinality(r.digests) AS size, r.redacted FROM weft.memory_receipts r
+WHERE r.org_id = %(org_id)s::uuid AND r.key = %(key)s::text;
 
 -- name: erase
 -- Vectors, names, merges, mentions, edges, facts and lineage go with the rows; the receipt stays, with digests and without a word.
 WITH gone AS (
     DELETE FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) RETURNING m.kind, m.digest)
-INSERT INTO weft.memory_receipts (org_id, by_user, reason, selector, forgotten, digests)
-SELECT %(org_id)s::uuid, %(by_user)s::uuid, %(reason)s::text, %(selector)s::text,
+INSERT INTO weft.memory_receipts (org_id, by_user, reason, selector, redacted, key, forgotten, digests)
+SELECT %(org_id)s::uuid, %(by_user)s::uuid, %(reason)s::text, %(selector)s::text, %(redacted)s::json, %(key)s::text,
        coalesce((SELECT json_object_agg(k.kind, k.number) FROM (SELECT kind, count(*) AS number FROM gone GROUP BY kind ORDER BY kind) k), '{}'::json),
        coalesce((SELECT array_agg(digest ORDER BY digest) FROM gone), '{}'::bytea[])
-RETURNING id::text, at, by_user::text, reason, selector, forgotten, cardinality(digests) AS size;
+RETURNING id::text, at, by_user::text, reason, selector, forgotten, cardinality(digests) AS size, redacted;
 
 -- name: receipts
-SELECT r.id::text, r.at, r.by_user::text, r.reason, r.selector, r.forgotten, cardinality(r.digests) AS size FROM weft.memory_receipts r
-WHERE r.org_id = %(org_id)s::uuid ORDER BY r.id DESC LIMIT %(limit)s::int;
+SELECT r.id::text, r.at, r.by_user::text, r.reason, r.selector, r.forgotten, cardinality(r.digests) AS size, r.redacted
+FROM weft.memory_receipts r WHERE r.org_id = %(org_id)s::uuid ORDER BY r.id DESC LIMIT %(limit)s::int;
 
 -- name: was_forgotten
 -- Whether a memory with this digest was among what was forgotten.

@@ -9,6 +9,7 @@ from typing import Any
 from store.jsontext import Json
 from store.postgres import Session, Tenant
 from store.queries import load
+from store.redaction import stand_in
 
 SQL = load(__file__)
 
@@ -77,8 +78,9 @@ async def receive(tenant: Tenant, *, name: str, correlation: str | None, payload
     async with tenant.transaction() as transaction:
         await transaction.execute(SQL.lock_event, name=name)
         return await transaction.one(
-            SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key
-        )
+            SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key,
+            stand_in=_stand_in(tenant, correlation),
+        )  # fmt: skip
 
 
 async def missed(
@@ -87,4 +89,11 @@ async def missed(
     """Answers an event wait with an event that came before the wait was recorded, if one did."""
     async with tenant.transaction() as transaction:
         await transaction.execute(SQL.lock_event, name=name)
-        return await transaction.one(SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation, since=since)
+        return await transaction.one(
+            SQL.missed, Ended, run_id=run_id, position=position, name=name, correlation=correlation, since=since,
+            stand_in=_stand_in(tenant, correlation),
+        )  # fmt: skip
+
+
+def _stand_in(tenant: Tenant, correlation: str | None) -> str | None:
+    return None if correlation is None else stand_in(tenant.org_id, correlation)

@@ -47,6 +47,7 @@ SELECT pg_advisory_xact_lock(hashtext('weft event'), hashtext(%(org_id)s::text |
 
 -- name: receive
 -- Keeps an event from outside and answers every open wait for it, in one statement: the runs are locked first, as the journal does.
+-- `stand_in`: what forgetting has put in the place of such a correlation (store/redaction.py).
 WITH kept AS (
     INSERT INTO weft.received_events (org_id, name, correlation, payload, idempotency_key)
     VALUES (%(org_id)s::uuid, %(name)s::text, %(correlation)s::text, %(payload)s::json, %(idempotency_key)s::text)
@@ -55,7 +56,7 @@ WITH kept AS (
   listening AS (
     SELECT w.run_id, w.position FROM weft.waits w, kept
     WHERE w.org_id = %(org_id)s::uuid AND w.event_name = %(name)s::text AND w.state = 'open' AND w.kind = 'event'
-      AND (w.correlation IS NULL OR w.correlation = %(correlation)s::text)),
+      AND (w.correlation IS NULL OR w.correlation IN (%(correlation)s::text, %(stand_in)s::text))),
   woken AS (
     UPDATE weft.runs r SET signal = r.signal + 1, wake_at = CASE WHEN r.state IN ('waiting', 'queued') THEN clock_timestamp() ELSE r.wake_at END
     WHERE r.org_id = %(org_id)s::uuid AND r.id IN (SELECT run_id FROM listening) RETURNING r.id),
@@ -75,7 +76,8 @@ SELECT coalesce((SELECT id FROM kept), (SELECT e.id FROM weft.received_events e
 -- An event that came after the run (or `since`) and before its wait was recorded is not lost: the oldest that no wait of this run has had.
 WITH early AS (
     SELECT e.id, e.payload FROM weft.received_events e JOIN weft.runs r ON r.org_id = e.org_id AND r.id = %(run_id)s::uuid
-    WHERE e.org_id = %(org_id)s::uuid AND e.name = %(name)s::text AND (%(correlation)s::text IS NULL OR e.correlation = %(correlation)s::text)
+    WHERE e.org_id = %(org_id)s::uuid AND e.name = %(name)s::text
+      AND (%(correlation)s::text IS NULL OR e.correlation IN (%(correlation)s::text, %(stand_in)s::text))
       AND e.received_at >= coalesce(%(since)s::timestamptz, r.created_at)
       AND NOT EXISTS (SELECT FROM weft.waits had WHERE had.org_id = e.org_id AND had.run_id = r.id AND had.event_id = e.id)
     ORDER BY e.received_at, e.id LIMIT 1)

@@ -10,12 +10,23 @@ from graphs.memories.reading import LISTED, export, get, kinds, page, read
 from graphs.memories.recalling import Found, Wanted, recall
 from graphs.memories.summing import sum_up_conversation, sum_up_texts, sums
 from graphs.memories.views import TRUSTED, forgotten_view, hit_view, memory_view, outcome_view, quoted
-from graphs.memories.writing import ORIGINS, Remembered, Remembrance, Source, keep_passages, remember
+from graphs.memories.writing import (
+    ORIGINS,
+    Brought,
+    Remembered,
+    Remembrance,
+    Restored,
+    Source,
+    bring_in,
+    make_vectors,
+    remember,
+    restore,
+)
 
 __all__ = [
-    "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Forgotten", "Found", "Hidden", "Kept", "Remembered", "Remembrance", "Selection",
-    "Source", "Wanted", "access", "consolidate", "count_forgotten", "embed", "embedder_of", "export", "forget", "forgotten_view", "get",
-    "hide", "hit_view", "in_step", "keep_passages", "kinds", "memory_view", "outcome_view", "page", "parse_scope", "policy",
-    "put_policy", "quoted", "read", "readable", "recall", "reembed", "release", "remember", "spelled", "sum_up_conversation",
-    "sum_up_texts", "sums",
+    "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Brought", "Forgotten", "Found", "Hidden", "Kept", "Remembered", "Remembrance",
+    "Restored", "Selection", "Source", "Wanted", "access", "bring_in", "consolidate", "count_forgotten", "embed", "embedder_of",
+    "export", "forget", "forgotten_view", "get", "hide", "hit_view", "in_step", "kinds", "make_vectors", "memory_view", "outcome_view",
+    "page", "parse_scope", "policy", "put_policy", "quoted", "read", "readable", "recall", "reembed", "release", "remember", "restore",
+    "spelled", "sum_up_conversation", "sum_up_texts", "sums",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from graphs.nodetype import Failure
 from memory import scopes
 from memory.embedding import Embedder
 from memory.scopes import Principal
+from store import redaction
 from store.errors import Invalid, NotFound, Unavailable, WeftError
 from store.memories import Scope
 from store.postgres import Tenant
@@ -67,6 +68,12 @@ async def readable(access: Access, scope: str | None) -> list[Scope]:
     with suppress(NotFound):
         return [await scopes.find(access.tenant, access.principal, kind, name, private=private)]
     return []
+
+
+async def noted(access: Access, ids: Sequence[str]) -> set[str]:
+    """Notes that the run wrote memories, or is to be told of them, so that forgetting finds it; those that are still there. Whatever hands
+    the words of memories to a step asks this first, and leaves out what is gone."""
+    return set(ids) if access.run_id is None else await redaction.note_uses(access.tenant, access.run_id, ids)
 
 
 @contextmanager

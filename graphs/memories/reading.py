@@ -8,8 +8,7 @@ from typing import Any
 from graphs.memories.caring import HIDERS, may
 from graphs.memories.reach import Access, is_id, readable
 from graphs.memories.recalling import rows
-from graphs.memories.views import memory_view
-from memory import forget as forgetting
+from memory import export as exporting
 from memory import kinds as kinds_of_memory
 from store import memories
 from store.errors import NotFound
@@ -55,18 +54,7 @@ def kinds() -> tuple[str, ...]:
 
 
 async def export(access: Access, *, subject: str | None = None, scope: str | None = None) -> AsyncGenerator[dict[str, Any]]:
-    """All that is known and may be read, or all of it about a person or thing, the newest first; also what holds no more."""
-    within = await readable(access, scope)
-    if subject is not None:
-        ids = await forgetting.about(access.tenant, [found.id for found in within], subject)
-        for start in range(0, len(ids), LISTED):
-            for memory in await memories.get(access.tenant, ids[start : start + LISTED]):
-                yield memory_view(memory)
-        return
-    cursor: str | None = None
-    while True:
-        found = await memories.page(access.tenant, [one.id for one in within], retracted=True, limit=LISTED, after=cursor)
-        for memory in found.items:
-            yield memory_view(memory)
-        if (cursor := found.next_cursor) is None:
-            return
+    """All that is known and may be read, or all of it about a person or thing, in the order in which it was made; also what holds no more.
+    Between a first line that names the scopes and a last one that says how many there were."""
+    async for record in exporting.export(access.tenant, await readable(access, scope), subject=subject):
+        yield record

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from graphs.memories.reach import Access, check_lengths, readable, spelled
+from graphs.memories.reach import Access, check_lengths, noted, readable, spelled
 from memory import kinds as kinds_of_memory
 from memory import recall as hybrid
 from memory.embedding import Embedder, EmbeddingFailed
@@ -61,6 +61,9 @@ async def recall(access: Access, wanted: Wanted) -> Found:
     )
     within = await readable(access, wanted.scope)
     found, how = await _recall(access, within, wanted, filters)
+    if access.run_id:
+        there = await noted(access, [hit.memory.id for hit in found.hits])
+        found = replace(found, hits=[hit for hit in found.hits if hit.memory.id in there])
     return Found(recalled=found, scopes={scope.id: spelled(scope) for scope in within}, how=how)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from graphs.memories.consulting import Asking
-from graphs.memories.reach import Access, parse_scope
+from graphs.memories.reach import Access, noted, parse_scope
 from graphs.memories.writing import desk_of
 from graphs.models import Models, Usage
 from graphs.nodetype import Failure
@@ -84,6 +84,8 @@ async def sum_up_conversation(
     else:
         where = await scopes.find(access.tenant, access.principal, kind, name, private=private)
     standing, turns = await _known(access, where, session)
+    there = await noted(access, [one.id for one in (*standing, *turns)])
+    standing, turns = [one for one in standing if one.id in there], [one for one in turns if one.id in there]
     if not (standing or turns):
         raise NotFound(f"Nothing is remembered of a conversation {session!r} in {scope}.")
     if keep and standing and not turns:

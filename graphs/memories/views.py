@@ -15,6 +15,7 @@ from memory.recall import Hit
 from store.memories import Memory
 
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+NAMED = 50  # runs in an answer
 TRUSTED = {0: "quarantined", 1: "from outside", 2: "from an agent", 3: "said by a person"}
 
 
@@ -60,8 +61,14 @@ def outcome_view(kept: Remembered) -> dict[str, Any]:
 
 
 def forgotten_view(found: Forgotten) -> dict[str, Any]:
-    view: dict[str, Any] = {"count": found.count, "kinds": dict(found.kinds), "runs": list(found.runs)}
-    return {**view, "receipt_id": found.receipt_id} if found.receipt_id else view
+    """Of the runs the first ones and their number: there may be thousands."""
+    view: dict[str, Any] = {
+        "count": found.count,
+        "kinds": dict(found.kinds),
+        "runs": list(found.runs[:NAMED]),
+        "run_count": len(found.runs),
+    }
+    return {**view, "redacted": dict(found.redacted), "receipt_id": found.receipt_id} if found.receipt_id else view
 
 
 def quoted(found: Found) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby, islice
 from typing import Any
 
 from graphs.memories.consulting import Asking
-from graphs.memories.reach import OWN, Access, check_lengths, parse_scope, spelled
+from graphs.memories.reach import OWN, PRIVATE, Access, check_lengths, noted, parse_scope, spelled
 from graphs.models import Usage
 from graphs.nodetype import Failure
-from memory import importing, names, quotes, scopes, spaces
+from memory import importing, names, quotes, restoring, scopes, spaces
 from memory import kinds as kinds_of_memory
 from memory import remember as remembering
 from memory.embedding import Embedder, EmbeddingFailed
+from memory.items import TRUST
 from memory.kinds import Outcome
 from memory.reading import Passage
 from memory.remember import Readings
@@ -30,6 +32,7 @@ _registered: set[tuple[str, str, str, int]] = set()
 
 LOCAL = ("static", "minilm")
 """Embedders on this machine: they answer while a name is being looked up, which holds up others."""
+ROWS_AT_ONCE = 200  # of a list, kept together
 ORIGINS = ("user", "agent", "tool", "web", "document")
 
 
@@ -91,6 +94,9 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
     except EmbeddingFailed as failed:  # what was written is written; without vectors, which re-embedding makes later, all of it can be
         log.warning("memories are kept without vectors: %s", failed)
         kept = await remembering.remember(replace(desk, embedder=None), content, **about)
+    if access.run_id:
+        ids = [one for outcome in (kept.kept, kept.concluded) for one in (*outcome.created, *outcome.known, *outcome.superseded)]
+        await noted(access, ids)
     by, usage = _by(kept.readings, asking), asking.usage if asking and asking.usage != Usage() else None
     return Remembered(kept=kept.kept, concluded=kept.concluded, scope=spelled(desk.scope), concluded_by=by, usage=usage)
 
@@ -115,17 +121,81 @@ def _by(readings: Readings, asking: Asking | None) -> str | None:
     return " and ".join(done) or None
 
 
-async def keep_passages(access: Access, source: Source, passages: Sequence[Passage]) -> Outcome:
-    """Keeps documents, or up to some hundreds of rows of a list. Once more changes nothing. Raises Invalid, Denied."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """How far an import is: rows of a list, or pieces of a document, of so many (0: not known), and what became of the last of them."""
+
+    done: int
+    total: int
+    outcome: Outcome
+
+
+async def bring_in(access: Access, source: Source, passages: Iterable[Passage]) -> AsyncGenerator[Brought]:
+    """Keeps what is in a file, in parts that can be cut off anywhere: what it says now takes the place of what was kept of it before. Once
+    more changes nothing. Raises Invalid, Denied."""
     about = Remembrance(scope=source.scope, origin=source.origin, source=source.name, labels=source.labels)
     desk = await _desk(access, about)
-    rows = [passage for passage in passages if passage.row is not None]
-    outcome = await importing.keep_rows(desk, source.collection, source.title, rows) if rows else Outcome()
-    for passage in passages:
-        if passage.row is None:
+    rows = importing.Rows(desk=desk, collection=source.collection, title=source.title)
+    for is_row, some in groupby(passages, key=lambda passage: passage.row is not None):
+        done = 0
+        while is_row and (batch := list(islice(some, ROWS_AT_ONCE))):
+            done += len(batch)
+            yield Brought(done=done, total=0, outcome=await rows.keep(batch))
+        for passage in () if is_row else some:
             item = {"text": passage.text, "title": passage.title or source.title, "collection": source.collection, "at": passage.at}
-            outcome.add(await kinds_of_memory.keep(desk, "document", {**item, "data": passage.data or None}))
-    return outcome
+            given = kinds_of_memory.given("document", {**item, "data": passage.data or None})
+            async for done, total, outcome in importing.keep_document(desk, given):
+                yield Brought(done=done, total=total, outcome=outcome)
+    yield Brought(done=0, total=0, outcome=await rows.end())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """How far the import of an export is: lines read in this pass, what became of the last memories, and how many are left out so far."""
+
+    line: int
+    outcome: Outcome
+    left_out: int
+
+
+async def restore(
+    access: Access, read: Callable[[], Iterable[tuple[int, Any]]], *, scope: str | None = None, origin: str | None = None
+) -> AsyncGenerator[Restored]:
+    """Keeps the memories of an export, whose lines `read` reads with their numbers, in two passes. `scope`: all in this one, not each in
+    that of its name; `origin`: they are believed no more than what comes from there. Raises Invalid, Denied."""
+    found = next((restoring.header(line) for _, line in read()), None)
+    if found is None:
+        raise Invalid("this is no export of memories: its first line does not say so")
+    within = {
+        number: await scopes.make(access.tenant, access.principal, *_target(told, scope)[:2], private=_target(told, scope)[2])
+        for number, told in found.items()
+    }
+    await _ready(access)
+    most = max(TRUST.values()) if origin is None else TRUST[origin]
+    restored = restoring.Restore(tenant=access.tenant, scopes=within, most=most, user_id=access.principal.user_id)
+    async for line, outcome in restored.rows(read()):
+        yield Restored(line=line, outcome=outcome, left_out=restored.left_out)
+    async for line in restored.relations(read()):
+        yield Restored(line=line, outcome=Outcome(), left_out=restored.left_out)
+
+
+def _target(told: Mapping[str, Any], scope: str | None) -> tuple[scopes.Kind, str, bool]:
+    if scope is not None:
+        return parse_scope(scope)
+    kind, name = str(told.get("kind")), str(told.get("name") or "")
+    return parse_scope(kind if kind in ("user", "organization") else f"{PRIVATE if told.get('private') else ''}{kind}:{name}")
+
+
+async def make_vectors(access: Access) -> AsyncGenerator[tuple[int, int]]:
+    """Makes vectors that are missing in the space in use, as after an import that was killed: how many are made, of how many."""
+    embedder = access.embedder
+    space = await spaces.active(access.tenant)
+    if embedder is None or space is None or (space.provider, space.model) != (embedder.provider, embedder.model):
+        return
+    first: int | None = None
+    async for progress in spaces.fill(access.tenant, embedder, space):
+        first = progress.done if first is None else first
+        yield progress.done - first, max(progress.total, progress.done) - first
 
 
 async def desk_of(access: Access, scope: Scope) -> Desk:

@@ -45,5 +45,5 @@ def output(config: Config) -> Schema:
 async def run(config: Config, context: Context) -> Json:
     chosen = Selection(ids=config.ids, query=config.query, source=config.source, subject=config.subject, scope=config.scope)
     with in_step():
-        found = await memories.forget(await context.memories(), chosen, reason=config.reason)
+        found = await memories.forget(await context.memories(), chosen, reason=config.reason, key=context.idempotency_key)
     return {"count": found.count, "kinds": dict(found.kinds), "receipt_id": found.receipt_id}

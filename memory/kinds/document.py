@@ -4,14 +4,17 @@ older one. The document itself says what it is; its text is in its pieces, and n
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from memory.chunking import OVERLAP, SIZE, chunks
+from memory.chunking import OVERLAP, SIZE, Chunk, chunks
+from memory.items import NewMemory
 from memory.kinds import Given, Moment, Outcome, Short, data_of
-from memory.writing import Desk
-from store import conversations, documents, facts
+from memory.writing import Desk, Sheet
+from store import conversations, documents, facts, importing
 from store.errors import NotFound
 from store.memories import Memory
 from store.postgres import Session
@@ -31,8 +34,28 @@ class Item(Given):
     data: dict[str, Any] | None = None
 
 
-async def keep(desk: Desk, item: Item) -> Outcome:
-    """The first id is the document's, then its pieces in order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What an item is kept as: the document itself, and its pieces."""
+
+    item: Item
+    document: NewMemory
+    pieces: Sequence[Chunk]
+
+    def memories(self, desk: Desk, document_id: str, start: int = 0, stop: int | None = None) -> list[NewMemory]:
+        """The pieces from `start` to `stop`."""
+        return [
+            desk.memory(
+                "chunk", piece.body, title=" › ".join(dict.fromkeys((self.document.title or "", *piece.headings))),
+                collection=self.item.collection, series=document_id, seq=number, occurred_at=self.item.at, source=self.document.source,
+                parents=(document_id,), identity=f"{document_id}\x1f{number}",
+                data={"start": piece.start, "end": piece.end, "headings": list(piece.headings)}, **self.item.common(),
+            )
+            for number, piece in enumerate(self.pieces[start:stop], start + 1)
+        ]  # fmt: skip
+
+
+def plan(desk: Desk, item: Item) -> Written:
     pieces = chunks(item.text, size=item.chunk_tokens, overlap=item.overlap_tokens)
     source = item.source or desk.provenance.source
     title = item.title or next((piece.headings[0] for piece in pieces if piece.headings), None) or source or item.text.strip()[:80]
@@ -43,27 +66,33 @@ async def keep(desk: Desk, item: Item) -> Outcome:
         identity="\x1f".join(map(str, (item.collection, source, item.title, digest, item.chunk_tokens, item.overlap_tokens))),
         **item.common(),
     )  # fmt: skip
+    return Written(item=item, document=made, pieces=pieces)
+
+
+async def keep(desk: Desk, item: Item) -> Outcome:
+    """The first id is the document's, then its pieces in order."""
+    written = plan(desk, item)
     async with desk.sheet() as sheet:
         await conversations.lock(sheet.transaction, desk.scope.id)
-        row = await sheet.keep_one(made)
-        if not row.created:  # with its pieces, in one transaction; their vectors came later, or not
-            sheet.known.update(await documents.piece_ids(sheet.transaction, desk.scope.id, row.id))
-            return Outcome(known=[row.id])
-        kept = await sheet.keep([
-            desk.memory(
-                "chunk", piece.body, title=" › ".join(dict.fromkeys((title, *piece.headings))), collection=item.collection, series=row.id,
-                seq=number, occurred_at=item.at, source=source, parents=(row.id,), identity=f"{row.id}\x1f{number}",
-                data={"start": piece.start, "end": piece.end, "headings": list(piece.headings)}, **item.common(),
-            )
-            for number, piece in enumerate(pieces, 1)
-        ])  # fmt: skip
-        older: list[str] = []
-        if source is not None:
-            trust = await desk.trust(sheet.transaction)
-            older = await documents.older(sheet.transaction, desk.scope.id, item.collection, source, row.id, max_trust=trust)
-            await facts.retract(sheet.transaction, older, f"replaced by {row.id}")
+        row = await sheet.keep_one(written.document)
+        if not row.created and await importing.pieces(sheet.transaction, desk.scope.id, row.id) == len(written.pieces):
+            sheet.known.update(await documents.piece_ids(sheet.transaction, desk.scope.id, row.id))  # their vectors came later, or not
+            return Outcome(known=[row.id])  # else an import was cut off there
+        kept = await sheet.keep(written.memories(desk, row.id))
+        older = await replace(desk, sheet, item, row.id)
     rows = [row, *kept]
     return Outcome(created=[one.id for one in rows if one.created], known=[one.id for one in rows if not one.created], superseded=older)
+
+
+async def replace(desk: Desk, sheet: Sheet, item: Item, document_id: str) -> list[str]:
+    """Retracts older documents of the same source, with their pieces."""
+    source = item.source or desk.provenance.source
+    if source is None:
+        return []
+    trust = await desk.trust(sheet.transaction)
+    older = await documents.older(sheet.transaction, desk.scope.id, item.collection, source, document_id, max_trust=trust)
+    await facts.retract(sheet.transaction, older, f"replaced by {document_id}")
+    return older
 
 
 async def text(session: Session, document_id: str) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
+from types import TracebackType
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from graphs import housekeeping, memories, runs
 from graphs.definition import Json
@@ -21,13 +21,14 @@ from graphs.documents import is_object
 from graphs.memories import Access, Source
 from graphs.runtime import Actor, Runtime
 from memory import reading
+from memory.kinds import Outcome
+from memory.restoring import is_export
+from memory.restoring import read as read_export
 from server.logs import start_logging
 from server.process import house, local_owner
 from server.settings import Settings
 from store.errors import Invalid, Misconfigured
 from store.runs import Run
-
-ROWS = 200  # of a list, kept together
 
 
 @asynccontextmanager
@@ -55,44 +56,116 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-async def bring_in(settings: Settings, paths: Sequence[Path], source: Source) -> int:
-    """Keeps what is in the files, and says how much of it was new. What was brought in before, whole or in part, is passed over.
+async def bring_in(settings: Settings, paths: Sequence[Path], source: Source, *, scope: str | None, origin: str | None) -> int:
+    """Keeps what is in the files, and says how much of it was new. What was brought in before, whole or in part, is passed over. Without
+    `scope` and `origin` an export's memories go to the scopes they are from, and are believed as they were.
 
     A file that cannot be read is named, and the others go on; the exit code is then 1.
     """
     files = files_of(paths)
+    source = replace(source, scope=scope or source.scope, origin=origin or source.origin)
     memories.parse_scope(source.scope)
-    new = known = failed = 0
+    new = known = old = failed = 0
     async with home(settings) as access:
-        with Progress(console=Console(stderr=True)) as progress:
-            bar = progress.add_task("reading", total=sum(_parts(path) for path in files))
-            for path in files:
-                progress.update(bar, description=path.name[:40])
+        with Bar(Console(stderr=True)) as bar:
+            for number, path in enumerate(files):
+                bar.file(number, len(files))
                 one = replace(source, name=path.absolute().as_uri(), title=path.stem)
                 try:
-                    for passages in _batches(reading.read(path)):
-                        kept = await memories.keep_passages(access, one, passages)
-                        new, known = new + len(kept.created), known + len(kept.known)
-                        progress.advance(bar, len(passages))
+                    async for outcome in _brought(access, path, one, scope, origin, bar):
+                        new, known, old = new + len(outcome.created), known + len(outcome.known), old + len(outcome.superseded)
                 except (Invalid, Misconfigured, OSError) as wrong:
                     failed += 1
-                    progress.console.print(f"weft: {path}: {wrong}", markup=False, highlight=False, soft_wrap=True)
-    typer.echo(f"{len(files) - failed:,} files: {new:,} memories are new, {known:,} were known")
+                    bar.say(f"weft: {path}: {wrong}")
+            bar.file(len(files), len(files))
+            async for done, total in memories.make_vectors(access):
+                bar.begin("vectors", total) if not done and total else bar.reach(done, total)
+    replaced = f", {old:,} are superseded" if old else ""
+    typer.echo(f"{len(files) - failed:,} files: {new:,} memories are new, {known:,} were known{replaced}")
     return 1 if failed else 0
 
 
-def _parts(path: Path) -> int:
+async def _brought(access: Access, path: Path, one: Source, scope: str | None, origin: str | None, bar: Bar) -> AsyncGenerator[Outcome]:
+    if path.suffix.lower() in (".jsonl", ".ndjson") and is_export(path):
+        lines, restored = _lines(path), None
+        bar.begin(path.name, lines)
+        async for restored in memories.restore(access, lambda: read_export(path), scope=scope, origin=origin):
+            bar.reach(restored.line, lines)
+            yield restored.outcome
+        if restored and restored.left_out:
+            bar.say(f"weft: {path.name}: {restored.left_out:,} memories were left out: vectors of your own, and rules that no person made")
+        return
+    bar.begin(path.name, _rows(path))
+    async for brought in memories.bring_in(access, one, reading.read(path)):
+        bar.reach(brought.done, brought.total)
+        yield brought.outcome
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+class Bar:
+    """Progress through files and within the one at hand: drawn in a terminal, elsewhere a line for every twentieth part."""
+
+    PARTS = 20
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._drawn = Progress(console=console) if console.is_terminal else None
+        self._tasks: dict[str, TaskID] = {}
+        self._name, self._total, self._told = "", 0, 0
+
+    def __enter__(self) -> Bar:
+        if self._drawn:
+            self._drawn.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._drawn:
+            self._drawn.stop()
+
+    def file(self, number: int, of: int) -> None:
+        """So many files are done, of so many."""
+        if of > 1 and self._drawn:
+            self._draw("files", number, of)
+        elif of > self.PARTS and number and number * self.PARTS // of > (number - 1) * self.PARTS // of:
+            self.say(f"weft: {number:,} of {of:,} files")
+
+    def begin(self, name: str, total: int) -> None:
+        """A file of so many parts (0: it is not known yet)."""
+        self._name, self._total, self._told = name, total, 0
+        if self._drawn:
+            self._draw("parts", 0, total, name[:40])
+
+    def reach(self, done: int, total: int) -> None:
+        """So many are done; of so many, where that is known only now."""
+        self._total = total or self._total
+        if self._drawn:
+            self._draw("parts", done or self._total, self._total)
+        elif done > self._told and self._total > self.PARTS and (done - self._told) * self.PARTS >= self._total:
+            self.say(f"weft: {self._name}: {done:,} of {self._total:,}")
+            self._told = done
+
+    def _draw(self, row: str, done: int, total: int, name: str | None = None) -> None:
+        assert self._drawn is not None  # noqa: S101 asked by who calls
+        if row not in self._tasks:
+            self._tasks[row] = self._drawn.add_task(name or row)
+        self._drawn.update(self._tasks[row], completed=done, total=total or None, description=name)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _rows(path: Path) -> int:
+    """Rows of a list; 0 for what is not one."""
     if not reading.is_list(path):
-        return 1
+        return 0
     try:
         return sum(1 for _ in reading.read(path))
     except (Invalid, OSError):  # said when it is read
-        return 1
-
-
-def _batches(passages: Iterator[reading.Passage]) -> Iterator[list[reading.Passage]]:
-    while batch := list(islice(passages, ROWS)):
-        yield batch
+        return 0
 
 
 async def show_list(settings: Settings, *, scope: str | None, kind: str | None, limit: int) -> None:
@@ -117,7 +190,7 @@ async def export(settings: Settings, *, subject: str | None, scope: str | None, 
         try:
             async for memory in memories.export(access, subject=subject, scope=scope):
                 file.write(json.dumps(memory, ensure_ascii=False, default=str) + "\n")
-                count += 1
+                count += "id" in memory
         finally:
             if out is not None:
                 file.close()

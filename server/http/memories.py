@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
+from starlette.responses import Response, StreamingResponse
 
 from graphs import housekeeping, memories
 from graphs.definition import Json
@@ -15,6 +18,7 @@ from server.http.runs import detail
 from server.http.shapes import Forgotten, MemoryDetail, MemoryExport, MemoryPage, Recalled, Remembered, RunDetail
 
 PATH = "/api/v1/memories"
+LINES = "application/x-ndjson"
 SCOPE = "user, organization, or agent:, conversation:, workflow:, run: and a name; private: before it makes it yours alone"
 
 
@@ -119,9 +123,21 @@ async def get(call: Call[None, Query]) -> Json:
     return memory_view(await memories.get(_access(call), call.path["memory_id"]))
 
 
-async def export(call: Call[None, ExportQuery]) -> Json:
+async def export(call: Call[None, ExportQuery]) -> Response:
+    """A stream, so that it may be long. What is wrong with the question is told before it begins."""
     found = memories.export(_access(call), subject=call.query.subject, scope=call.query.scope)
-    return {"memories": [memory async for memory in found]}
+    first = await anext(found)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield line(first)
+        async for memory in found:
+            yield line(memory)
+
+    return StreamingResponse(lines(), media_type=LINES)
+
+
+def line(value: Json) -> bytes:
+    return json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace") + b"\n"
 
 
 async def consolidate(call: Call[None, Query]) -> Json:
@@ -159,7 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="GET", path=f"{PATH}/export", name="exportMemories", summary="Everything that is known, or known about a subject",
-        scope=Scope.MEMORY_READ, run=export, answer=MemoryExport, query=ExportQuery,
+        scope=Scope.MEMORY_READ, run=export, answer=MemoryExport, query=ExportQuery, media=LINES,
     ),
     Operation(
         method="GET", path=f"{PATH}/{{memory_id}}", name="getMemory", summary="Read a memory", scope=Scope.MEMORY_READ, run=get,

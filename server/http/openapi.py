@@ -47,7 +47,7 @@ def document(operations: Iterable[Operation], version: str) -> Schema:
 
 
 def _operation(operation: Operation, names: dict[Any, Schema]) -> Schema:
-    content: Schema = {JSON_TYPE: {"schema": names[operation.answer]}}
+    content: Schema = {operation.media: {"schema": names[operation.answer]}}
     if operation.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     found: Schema = {

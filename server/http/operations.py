@@ -70,6 +70,7 @@ class Operation:
     headers: tuple[tuple[str, str], ...] = ()
     status: int = 200
     streams: bool = False
+    media: str = JSON_TYPE  # of the answer; lines of JSON have the shape of `answer` each
 
 
 def route(operation: Operation, runtime: Runtime) -> Route:

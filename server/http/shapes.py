@@ -399,8 +399,15 @@ class MemoryPage(Shape):
     next_cursor: str | None = None
 
 
-class MemoryExport(Shape):
-    memories: list[MemoryDetail]
+class MemoryExport(BaseModel):
+    """A line of an export: the first names the scopes, the last says how many memories there were, and between are those."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weft: str | None = Field(default=None, description="of the first line: memories; of the last: end")
+    id: str | None = None
+    kind: str | None = None
+    body: str | None = None
 
 
 class Forgotten(Shape):
@@ -408,5 +415,7 @@ class Forgotten(Shape):
 
     count: int
     kinds: dict[str, int]
-    runs: list[str] = Field(description="runs they came from, whose own records may hold the same words")
+    runs: list[str] = Field(description="up to 50 runs whose records had the words; only counted: runs that wrote or read the memories")
+    run_count: int
+    redacted: dict[str, int] | None = Field(default=None, description="rows of runs in which words are [forgotten] now, by table")
     receipt_id: str | None = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from memory import consolidation, forget, kinds, likeness, names, policies, spaces, summarizing
+from memory import consolidation, forget, kinds, likeness, names, policies, quarantine, spaces, summarizing
 from memory.consolidation import Done
 from memory.forget import Choice
 from memory.kinds import data_of
@@ -135,7 +135,7 @@ async def test_a_source_that_is_quarantined_is_in_no_summary_any_more(desk: Desk
     await kinds.keep(teller, "conversation", {"messages": lies})
     await work(desk)
     assert "sunk" in (await summed_up(desk))[0].body
-    await forget.quarantine(desk.tenant, [desk.scope], Choice(source="https://lies.example"))
+    await quarantine.hide(desk.tenant, [desk.scope], Choice(source="https://lies.example"), reason="lies")
     assert await summed_up(desk) == []
     await work(desk)
     assert "sunk" not in (await summed_up(desk))[0].body

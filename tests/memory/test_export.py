@@ -28,7 +28,9 @@ def desk(tenant: Tenant, scope: Scope) -> Desk:
 
 
 async def told(tenant: Tenant, scope: Scope, subject: str | None = None) -> list[dict[str, Any]]:
-    return [json.loads(json.dumps(record)) async for record in export(tenant, [scope], subject=subject)]
+    *records, end = [json.loads(json.dumps(record)) async for record in export(tenant, [scope], subject=subject)]
+    assert end == {"weft": "end", "memories": len(records) - 1}
+    return records
 
 
 async def test_all_of_a_scope_is_exported_in_order_with_provenance_and_history(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -93,8 +94,9 @@ async def test_nothing_is_forgotten_before_the_count_is_repeated_and_then_nothin
         assert gone["receipt_id"]
         assert "Oslo" not in text_of(await client.call_tool("recall", {"query": "Oslo"}))
     async with http(url, house.keys["operator"]) as client:
-        left = (await client.get(f"{PATH}/export")).json()["memories"]
-        assert [item["text"] for item in left if item["kind"] == "turn"] == ["The harbour opens at nine."]
+        head, *left, end = [json.loads(line) for line in (await client.get(f"{PATH}/export")).text.splitlines()]
+        assert (head["weft"], end) == ("memories", {"weft": "end", "memories": len(left)})
+        assert [item["body"] for item in left if item["kind"] == "turn"] == ["The harbour opens at nine."]
         assert (await client.delete(f"{PATH}/{left[0]['id']}")).json()["count"] >= 1
         assert (await client.get(f"{PATH}/{left[0]['id']}")).status_code == 404
 
