@@ -69,7 +69,7 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
         raise Invalid("give a text, or an item and its kind; one of the two")
     if not isinstance(content, str) and (extra := wanted.speaker or wanted.at):
         raise Invalid(f"{extra} belongs into the item, in the field that its kind has for it")
-    desk = await _desk(access, wanted)
+    desk = await open_desk(access, wanted)
     try:
         kept = await remembering.remember(desk, content, kind=wanted.kind, speaker=wanted.speaker, at=wanted.at)
     except EmbeddingFailed as failed:  # what was written is written; without vectors, which re-embedding makes later, all of it can be
@@ -82,7 +82,7 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
 async def keep_passages(access: Access, source: Source, passages: Sequence[Passage]) -> Outcome:
     """Keeps documents, or up to some hundreds of rows of a list. Once more changes nothing. Raises Invalid, Denied."""
     about = Remembrance(scope=source.scope, origin=source.origin, source=source.name, labels=source.labels)
-    desk = await _desk(access, about)
+    desk = await open_desk(access, about)
     rows = [passage for passage in passages if passage.row is not None]
     outcome = await importing.keep_rows(desk, source.collection, source.title, rows) if rows else Outcome()
     for passage in passages:
@@ -100,7 +100,8 @@ async def reembed(access: Access) -> AsyncGenerator[tuple[int, int]]:
         yield progress.done, progress.total
 
 
-async def _desk(access: Access, wanted: Remembrance) -> Desk:
+async def open_desk(access: Access, wanted: Remembrance) -> Desk:
+    """Where what has this scope and provenance is written; the scope is made when it is new. Raises Invalid, Denied."""
     if wanted.origin not in ORIGINS:
         raise Invalid(f"origin is one of {', '.join(ORIGINS)}, not {wanted.origin!r}")
     check_lengths(wanted.scope, wanted.source, wanted.author, wanted.speaker, *wanted.labels)
