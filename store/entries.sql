@@ -25,7 +25,7 @@ UPDATE weft.memories m SET terms = '', length = 0 WHERE m.org_id = %(org_id)s::u
 
 -- name: refresh
 -- The time to live of these values, with their pieces, begins again.
-UPDATE weft.memories m SET expires_at = clock_timestamp() + make_interval(secs => e.ttl_minutes * 60)
+UPDATE weft.memories m SET expires_at = statement_timestamp() + make_interval(secs => e.ttl_minutes * 60)
 FROM weft.memory_entries e
 WHERE e.org_id = %(org_id)s::uuid AND e.memory_id = ANY (%(ids)s::uuid[]) AND e.ttl_minutes IS NOT NULL AND m.org_id = e.org_id
   AND (m.id = e.memory_id OR m.scope_id = e.scope_id AND m.series = e.memory_id::text);

@@ -1,8 +1,9 @@
-"""Stores to hold against each other: Weft's over real Postgres, with vectors and without, and LangGraph's InMemoryStore as the reference."""
+"""Stores to hold against each other: Weft's over real Postgres, with vectors and without, and LangGraph's InMemoryStore, the reference."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from store.postgres import Database
 from tests.basestore.embeddings import CharacterEmbedder, CharacterEmbeddings
 
 DIMENSIONS = 500
+NAMELESS: tuple[tuple[Any, ...], ...] = (("foo.bar",), ("foo", ""), ("foo", 1), (123,))
 SCOPE = "agent:helper"
 
 
@@ -89,7 +91,11 @@ async def weft_store(app_url: str, anyio_backend: str) -> AsyncGenerator[WeftSto
         yield opened
 
 
-Vectors = Callable[..., AbstractContextManager[BaseStore]]
+async def together(*calls: Awaitable[Any], return_exceptions: bool = False) -> list[Any]:
+    return list(await asyncio.gather(*calls, return_exceptions=return_exceptions))
+
+
+Vectors = Callable[..., AbstractContextManager[Any]]
 
 
 @pytest.fixture(params=["weft", "memory"])

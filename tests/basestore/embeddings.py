@@ -1,6 +1,7 @@
 """The embeddings of LangGraph's own tests, and the same as an embedder of ours.
 
-CharacterEmbeddings is from langchain-ai/langgraph, libs/checkpoint/tests/embed_test_utils.py (MIT License, Copyright (c) 2024 LangChain, Inc.).
+CharacterEmbeddings is from langchain-ai/langgraph, libs/checkpoint/tests/embed_test_utils.py
+(MIT License, Copyright (c) 2024 LangChain, Inc.).
 """
 
 from __future__ import annotations

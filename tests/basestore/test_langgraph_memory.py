@@ -1,8 +1,8 @@
-"""What LangGraph asks of its InMemoryStore, and of what is common to all stores; of Weft and of it.
+"""What LangGraph asks of its InMemoryStore, and so of any store.
 
-From langchain-ai/langgraph, libs/checkpoint/tests/test_store.py (MIT License, Copyright (c) 2024 LangChain, Inc.). Not here:
-`test_get_text_at_path…`, `test_validate_op_namespace…` and `test_dedupe_ops…`, which are about functions of LangGraph that Weft calls; those
-with a query are in test_langgraph_vectors.py, the asynchronous ones in test_langgraph_async.py.
+From langchain-ai/langgraph, libs/checkpoint/tests/test_store.py (MIT License, Copyright (c) 2024 LangChain, Inc.).
+Not here: `test_get_text_at_path…`, `test_validate_op_namespace…` and `test_dedupe_ops…`, which are about functions of LangGraph that Weft
+calls. Those with a query are in test_langgraph_vectors.py, the asynchronous ones in test_langgraph_async.py.
 """
 
 from __future__ import annotations

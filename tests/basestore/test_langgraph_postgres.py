@@ -1,8 +1,8 @@
-"""What LangGraph asks of its PostgresStore: batches, namespaces and searches without a query; the same of its InMemoryStore as the reference.
+"""What LangGraph asks of its PostgresStore: batches, namespaces, and searches without a query; held against its InMemoryStore as well.
 
-From langchain-ai/langgraph, libs/checkpoint-postgres/tests/test_store.py (MIT License, Copyright (c) 2024 LangChain, Inc.). Changed: a prefix
-given as a list is a tuple, which InMemoryStore needs (test_values.py gives Weft lists). Not here, for they are about how PostgresStore is
-made: `_escape_like_literal`, `_namespace_match_pattern`, `MIGRATIONS` (of ours, tests/store/test_migrations.py), pipelines and pools. Those
+From langchain-ai/langgraph, libs/checkpoint-postgres/tests/test_store.py (MIT License, Copyright (c) 2024 LangChain, Inc.).
+Changed: a prefix given as a list is a tuple, which InMemoryStore needs (test_values.py gives Weft lists); a suffix is a tuple, and found.
+Not here, for they are about how PostgresStore is made: `_escape_like_literal`, `_namespace_match_pattern`, `MIGRATIONS`, pools. Those
 with a query are in test_langgraph_vectors.py, those of times to live in test_ttl.py.
 """
 
@@ -27,16 +27,16 @@ def test_batch_order(store: Any) -> None:
         GetOp(namespace=("test",), key="key3"),
     ]
 
-    results = store.batch(ops)
+    results: list[Any] = store.batch(ops)
     assert len(results) == 5
     assert isinstance(results[0], Item)
     assert isinstance(results[0].value, dict)
     assert results[0].value == {"data": "value1"}
     assert results[0].key == "key1"
     assert results[1] is None  # Put operation returns None
-    assert isinstance(results[2], list)
+    assert results[2].__class__ is list
     assert len(results[2]) == 1
-    assert isinstance(results[3], list)
+    assert results[3].__class__ is list
     assert len(results[3]) > 0  # Should contain at least our test namespaces
     assert results[4] is None  # Non-existent key returns None
 
@@ -49,14 +49,14 @@ def test_batch_order(store: Any) -> None:
         GetOp(namespace=("test", "foo"), key="key1"),
     ]
 
-    results_reordered = store.batch(ops_reordered)
+    results_reordered: list[Any] = store.batch(ops_reordered)
     assert len(results_reordered) == 5
-    assert isinstance(results_reordered[0], list)
+    assert results_reordered[0].__class__ is list
     assert len(results_reordered[0]) >= 2  # Should find at least our two test items
     assert isinstance(results_reordered[1], Item)
     assert results_reordered[1].value == {"data": "value2"}
     assert results_reordered[1].key == "key2"
-    assert isinstance(results_reordered[2], list)
+    assert results_reordered[2].__class__ is list
     assert len(results_reordered[2]) > 0
     assert results_reordered[3] is None  # Put operation returns None
     assert isinstance(results_reordered[4], Item)
@@ -101,8 +101,10 @@ def test_batch_put_ops(store: Any) -> None:
     item2 = store.get(("test",), "key2")
     item3 = store.get(("test",), "key3")
 
-    assert item1 and item1.value == {"data": "value1"}
-    assert item2 and item2.value == {"data": "value2"}
+    assert item1
+    assert item1.value == {"data": "value1"}
+    assert item2
+    assert item2.value == {"data": "value2"}
     assert item3 is None
 
 
@@ -151,7 +153,7 @@ def test_batch_list_namespaces_ops(store: Any) -> None:
     ops = [
         ListNamespacesOp(match_conditions=None, max_depth=None, limit=10, offset=0),
         ListNamespacesOp(match_conditions=None, max_depth=2, limit=10, offset=0),
-        ListNamespacesOp(match_conditions=[MatchCondition("suffix", "public")], max_depth=None, limit=10, offset=0),
+        ListNamespacesOp(match_conditions=(MatchCondition("suffix", ("public",)),), max_depth=None, limit=10, offset=0),
     ]
 
     results = store.batch(ops)
@@ -164,6 +166,7 @@ def test_batch_list_namespaces_ops(store: Any) -> None:
     assert all(len(ns) <= 2 for ns in results[1])
 
     # Third operation should only return namespaces ending with "public"
+    assert len(results[2]) == 3
     assert all(ns[-1] == "public" for ns in results[2])
 
 
@@ -379,7 +382,8 @@ def test_batch_rejects_invalid_namespace_labels(weft_in_thread: Any, namespace: 
         weft_in_thread.batch([PutOp(("valid",), "key", {}), op])
 
     item = weft_in_thread.get(("foo", "bar"), "key")
-    assert item is not None and item.value == {"original": True}
+    assert item is not None
+    assert item.value == {"original": True}
     # The whole batch is rejected before any SQL runs.
     assert weft_in_thread.get(("valid",), "key") is None
 

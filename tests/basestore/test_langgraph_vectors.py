@@ -1,9 +1,9 @@
-"""What LangGraph asks of searches with a query, with its character embeddings; of Weft also without any, by words alone, where they hold.
+"""What LangGraph asks of searches with a query, by its character embeddings; of Weft also by words alone, where that is enough.
 
-From langchain-ai/langgraph, libs/checkpoint-postgres/tests/test_store.py and test_async_store.py, libs/checkpoint/tests/test_store.py (MIT
-License, Copyright (c) 2024 LangChain, Inc.). Not here: `test_vector_store_initialization` and `test_scores`, for Weft takes its embedder from
-the operator and its score is not one cosine but words, vectors, trust and time together; types of vectors, distances and indexes, of which
-Weft has one. Where a test compares scores, what is changed says so.
+From langchain-ai/langgraph, libs/checkpoint-postgres/tests/test_store.py and test_async_store.py, libs/checkpoint/tests/test_store.py
+(MIT License, Copyright (c) 2024 LangChain, Inc.). Not here: `test_vector_store_initialization` and `test_scores`, for Weft
+takes its embedder from the operator, and its score is not one distance but words, vectors and trust together; types of vectors, distances
+and indexes, of which Weft has one. The asynchronous twins are left out: the synchronous methods call the asynchronous ones.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def test_embed_with_path_operation_config(vectors: Vectors) -> None:
         results = store.search(("test",), query="aaa")
         assert len(results) == 2
         assert results[0].key == "doc3"
-        assert len(set(r.key for r in results)) == 2
+        assert len({r.key for r in results}) == 2
         assert results[0].score > results[1].score
 
         results = store.search(("test",), query="ggg")
@@ -226,7 +226,9 @@ def test_embed_with_path_operation_config(vectors: Vectors) -> None:
         assert all(r.score is None for r in results), f"{results}"
         assert any(r.key == "doc5" for r in results)
 
-        results = store.search(("test",), query="hhh")
+        results = store.search(("test",), query="hhh")  # their PostgresStore leaves doc5 out, their InMemoryStore does not
+        assert [r.key for r in results if r.score is None] == ["doc5"]
+        assert len(results) == 3
 
 
 def test_non_ascii(vectors: Vectors) -> None:
@@ -273,6 +275,6 @@ def test_search_sorting(vectors: Vectors) -> None:
 
         results = store.search(("test",), query="mmm", limit=10)
         assert len(results) == 10
-        assert len(set(r.key for r in results)) == 10
+        assert len({r.key for r in results}) == 10
         assert results[0].key == "M"
         assert results[0].score > results[1].score
