@@ -68,6 +68,7 @@ class WeftStore(AsyncBatchedBaseStore):
         self, enter: Enter, *, scope: str, origin: str = "agent", source: str | None = None, fields: Sequence[str] | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:  # fmt: skip
+        self._task = None  # for __del__, when what follows raises
         memories.parse_scope(scope)
         super().__init__()
         self._closed = False

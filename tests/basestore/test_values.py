@@ -89,6 +89,13 @@ async def test_what_would_not_come_back_is_refused_with_its_place(weft_store: An
     assert [item.key for item in await weft_store.asearch(NS)] == ["good"]
 
 
+async def test_the_largest_value_comes_back_and_is_found(weft_store: Any) -> None:
+    value = {"text": ("A plain sentence about nothing much at all. " * 23_000)[: MOST_VALUE - 60] + " The end is a kumquat."}
+    await weft_store.aput(NS, "large", value)
+    (found,) = await weft_store.asearch(NS, query="kumquat")
+    assert found.value == value
+
+
 async def test_values_that_are_too_deep_are_refused_and_those_at_the_edge_kept(weft_store: Any) -> None:
     value: dict[str, Any] = {}
     for _ in range(99):
