@@ -31,13 +31,14 @@ NEEDED = {"read": Scope.MEMORY_READ, "write": Scope.MEMORY_WRITE}
 
 @asynccontextmanager
 async def open_store(
-    database_url: str | None = None, *, api_key: str, scope: str = "user", origin: str = "agent", fields: Sequence[str] | None = None,
-    ttl: TTLConfig | None = None, settings: Settings | None = None,
+    database_url: str | None = None, *, api_key: str, scope: str = "user", origin: str = "agent", source: str | None = None,
+    fields: Sequence[str] | None = None, ttl: TTLConfig | None = None, settings: Settings | None = None,
 ) -> AsyncGenerator[WeftStore]:  # fmt: skip
     """A store in a scope, for the block, on behalf of the user the key was made for; a key that is revoked later on no longer opens it.
 
-    Database, embedder and key folder are those of the environment (WEFT_…), as for `weft serve`. `origin`: whose words values are;
-    `fields`: paths of what they are found by, all they say without any. Raises Unauthenticated, Misconfigured, Unavailable, Invalid.
+    Database, embedder and key folder are those of the environment (WEFT_…), as for `weft serve`. `origin`: whose words values are, and
+    `source` where from; `fields`: paths of what they are found by ("text", "notes[*].title"), without any all they say; `ttl`: LangGraph's
+    TTLConfig. Raises Unauthenticated, Misconfigured, Unavailable, Invalid.
     """
     chosen = settings or load(database_url=database_url)
     keys = open_keys(chosen.keys_dir)
@@ -58,19 +59,19 @@ async def open_store(
             return Access(tenant=database.tenant(who.org_id), principal=Principal(user_id=who.user_id, role=who.role), embedder=embedder)
 
         await enter("read")
-        store = WeftStore(enter, scope=scope, origin=origin, fields=fields, ttl=ttl)
+        store = WeftStore(enter, scope=scope, origin=origin, source=source, fields=fields, ttl=ttl)
         stack.push_async_callback(store.aclose)
         yield store
 
 
 @contextmanager
 def open_sync_store(
-    database_url: str | None = None, *, api_key: str, scope: str = "user", origin: str = "agent", fields: Sequence[str] | None = None,
-    ttl: TTLConfig | None = None, settings: Settings | None = None,
+    database_url: str | None = None, *, api_key: str, scope: str = "user", origin: str = "agent", source: str | None = None,
+    fields: Sequence[str] | None = None, ttl: TTLConfig | None = None, settings: Settings | None = None,
 ) -> Generator[WeftStore]:  # fmt: skip
     """The same for programs without an event loop, such as those that call `graph.invoke`: the store lives in a thread of its own."""
     opened = open_store(
-        database_url, api_key=api_key, scope=scope, origin=origin, fields=fields, ttl=ttl, settings=settings
+        database_url, api_key=api_key, scope=scope, origin=origin, source=source, fields=fields, ttl=ttl, settings=settings
     )  # fmt: skip
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(opened) as store:
         yield store
