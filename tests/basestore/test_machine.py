@@ -1,7 +1,7 @@
 """Histories of puts, gets, deletes, searches and listings of Weft's store, each held against LangGraph's InMemoryStore.
 
-Where the two differ on purpose the reference is brought into line: namespaces in which nothing is are none, and the order of a search without
-a query is the newest first (InMemoryStore: as they came).
+Where the two differ on purpose the reference is brought into line: a namespace in which nothing is is none, and a search without a query
+answers the newest first (InMemoryStore: as they came).
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ from tests.basestore.conftest import in_thread
 LABEL = st.sampled_from(["a", "b", "ab", "a_%", "*", "ä"])
 NAMESPACE = st.lists(LABEL, min_size=1, max_size=3).map(tuple)
 KEY = st.sampled_from(["k", "l", "K"])
-LEAF = st.one_of(
-    st.none(), st.integers(-3, 3), st.integers(min_value=2**60), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=4)
-)
 WORD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00$"), max_size=6)
 JSON = st.recursive(
     st.one_of(st.none(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), WORD),
@@ -118,8 +115,9 @@ class Histories(RuleBasedStateMachine):
         size=st.integers(1, 5), start=st.integers(0, 3),
     )  # fmt: skip
     def list_namespaces(self, prefix: tuple[str, ...], suffix: tuple[str, ...], depth: int | None, size: int, start: int) -> None:
-        for namespace in [namespace for namespace, items in self.reference._data.items() if not items]:
-            del self.reference._data[namespace]
+        values: dict[tuple[str, ...], Any] = self.reference._data  # pyright: ignore[reportPrivateUsage]  # keeps those that are empty
+        for namespace in [namespace for namespace, items in values.items() if not items]:
+            del values[namespace]
         wanted: dict[str, Any] = {"prefix": (*self.root, *prefix), "suffix": suffix or None, "max_depth": depth}
         assert self.store.list_namespaces(**wanted, limit=size, offset=start) == self.reference.list_namespaces(
             **wanted, limit=size, offset=start
@@ -139,5 +137,5 @@ def opened(app_url: str) -> Generator[BaseStore]:
 def test_histories_go_as_in_memory(opened: BaseStore) -> None:
     Histories.store = opened
     run_state_machine_as_test(
-        Histories, settings=settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+        Histories, settings=settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     )
