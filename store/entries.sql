@@ -60,13 +60,15 @@ SELECT encode(c.digest, 'hex') AS digest, c.memory_id::text, c.namespace, c.key,
 FROM chosen c FULL JOIN live l ON l.id = c.memory_id WHERE coalesce(c.here AND l.here, false);
 
 -- name: page
--- Values under a prefix that pass all tests, the newest first; `ids`: only of these memories, `without`: not of these. A test is made of what
--- stands at a path in the value; nothing there is null. Numbers are compared with numbers and texts with texts; others have no order.
+-- Values under a prefix that pass all tests, the newest first; `ids`: only of these memories, `without`: not of these, `most`: only so many are
+-- looked at. A test is made of what stands at a path in the value; nothing there is null. Numbers are compared with numbers and texts with
+-- texts; others have no order.
 WITH chosen AS MATERIALIZED (
     SELECT e.*, true AS here FROM weft.memory_entries e
     WHERE e.org_id = %(org_id)s::uuid AND e.scope_id = ANY (%(scope_ids)s::bigint[])
       AND e.namespace[:cardinality(%(prefix)s::text[])] = %(prefix)s::text[]
-      AND (%(ids)s::uuid[] IS NULL OR e.memory_id = ANY (%(ids)s::uuid[])) AND e.memory_id <> ALL (%(without)s::uuid[])),
+      AND (%(ids)s::uuid[] IS NULL OR e.memory_id = ANY (%(ids)s::uuid[])) AND e.memory_id <> ALL (%(without)s::uuid[])
+    ORDER BY e.updated_at DESC, e.memory_id DESC LIMIT %(most)s::int),
   passing AS MATERIALIZED (
     SELECT m.id, true AS here FROM weft.memories m
     WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY (ARRAY(SELECT memory_id FROM chosen))

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.store.base import PutOp
 
 from graphs.basestore import TTLConfig, WeftStore
 from store.errors import Invalid
@@ -155,3 +156,12 @@ async def test_a_time_to_live_that_is_none_is_refused(weft_store: WeftStore, ttl
     with pytest.raises(Invalid, match="a number of minutes above 0 up to 100 years"):
         await weft_store.aput(("n",), "key", {"v": 1}, ttl=ttl)
     assert await weft_store.aget(("n",), "key") is None
+
+
+async def test_a_page_is_full_although_hundreds_before_it_are_over(weft_store: WeftStore, behind: Look) -> None:
+    await weft_store.abatch([PutOp(("n",), f"kept{number}", {"v": number}) for number in range(3)])
+    await weft_store.abatch([PutOp(("n",), f"over{number}", {"v": number}, ttl=1) for number in range(250)])
+    await behind("UPDATE weft.memories SET expires_at = now() - interval '1 minute' WHERE expires_at IS NOT NULL")
+    assert {item.key for item in await weft_store.asearch(("n",), limit=3)} == {"kept0", "kept1", "kept2"}
+    assert len(await weft_store.asearch(("n",), limit=2, offset=1)) == 2
+    assert await weft_store.asearch(("n",), offset=3) == []
