@@ -11,15 +11,15 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from langgraph.store.base import BaseStore, GetOp, Op, PutOp
 from langgraph.store.memory import InMemoryStore
 
 from tests.basestore.conftest import in_thread
 
-LABEL = st.sampled_from(["a", "b", "ab", "a_%", "*", "ä"])
+LABEL = st.sampled_from(["a", "a", "a", "b", "b", "ab", "a_%", "*", "ä"])
 NAMESPACE = st.lists(LABEL, min_size=1, max_size=3).map(tuple)
 KEY = st.sampled_from(["k", "l", "K"])
 WORD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00$"), max_size=6)
@@ -27,7 +27,7 @@ JSON = st.recursive(
     st.one_of(st.none(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), WORD),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORD, inner, max_size=3)), max_leaves=6,
 )  # fmt: skip
-NUMBER = st.integers(-3, 3) | st.sampled_from([0.5, 2.5, -1.0])
+NUMBER = st.sampled_from([-1, 0, 0.5, 1, 1.0, 2**60])
 VALUE = st.fixed_dictionaries({"n": NUMBER, "tag": st.sampled_from(["x", "y", None]), "rest": JSON})
 TEST = st.one_of(
     NUMBER.map(lambda n: {"n": n}),
@@ -64,6 +64,10 @@ class Histories(RuleBasedStateMachine):
         else:
             self.order[op.namespace, op.key] = next(self.moment)
 
+    @initialize(places=st.lists(st.tuples(NAMESPACE, KEY, VALUE), min_size=8, max_size=12))
+    def begin(self, places: list[tuple[tuple[str, ...], str, dict[str, Any]]]) -> None:
+        self._many([(namespace, key, value, False) for namespace, key, value in places])
+
     @rule(namespace=NAMESPACE, key=KEY, value=VALUE, index=st.sampled_from([None, False, ["tag", "rest[*].a"]]))
     def put(self, namespace: tuple[str, ...], key: str, value: dict[str, Any], index: Any) -> None:
         op = PutOp((*self.root, *namespace), key, value, index)
@@ -77,7 +81,10 @@ class Histories(RuleBasedStateMachine):
         self._noted(op)
 
     @rule(places=st.lists(st.tuples(NAMESPACE, KEY, st.none() | VALUE, st.booleans()), max_size=6))
-    def many_at_once(self, places: list[tuple[tuple[str, ...], str, Any, bool]]) -> None:
+    def many(self, places: list[tuple[tuple[str, ...], str, Any, bool]]) -> None:
+        self._many(places)
+
+    def _many(self, places: list[tuple[tuple[str, ...], str, Any, bool]]) -> None:
         ops: list[Op] = [
             GetOp((*self.root, *namespace), key) if read else PutOp((*self.root, *namespace), key, value)
             for namespace, key, value, read in places
@@ -137,5 +144,8 @@ def opened(app_url: str) -> Generator[BaseStore]:
 def test_histories_go_as_in_memory(opened: BaseStore) -> None:
     Histories.store = opened
     run_state_machine_as_test(
-        Histories, settings=settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        Histories,
+        settings=settings(
+            max_examples=40, stateful_step_count=16, deadline=None, phases=(Phase.generate,), suppress_health_check=[HealthCheck.too_slow]
+        ),
     )
