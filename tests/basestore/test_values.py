@@ -219,3 +219,11 @@ async def test_a_closed_store_says_so(app_url: str) -> None:
         await store.aput(NS, "key", {"v": 1})
     with pytest.raises(Unavailable, match="closed; open it again"):
         await store.aget(NS, "key")
+
+
+async def test_a_namespace_is_not_matched_by_a_longer_one(weft_store: Any) -> None:
+    await weft_store.aput(("a",), "key", {})
+    await weft_store.aput(("a", "b"), "key", {})
+    assert await weft_store.alist_namespaces(prefix=("a", "*")) == [("a", "b")]
+    assert await weft_store.alist_namespaces(suffix=("*", "a")) == []
+    assert await weft_store.alist_namespaces(prefix=("a", "b", "*")) == []
