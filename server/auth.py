@@ -43,6 +43,13 @@ def scopes_of(role: str) -> frozenset[Scope]:
     return ROLES.get(role, frozenset())
 
 
+def need(role: str, scope: Scope) -> None:
+    """Raises Denied, naming the roles that would do."""
+    if scope not in scopes_of(role):
+        able = " or ".join(other for other, scopes in ROLES.items() if scope in scopes)
+        raise Denied(f"Your role is {role!r} and this needs the scope {scope.value!r}; ask for an API key of a user who is {able}.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """One authenticated request: the house it reached and the person behind it."""
@@ -55,11 +62,7 @@ class Caller:
 
     def need(self, scope: Scope) -> None:
         """Raises Denied, naming the roles that would do."""
-        if not self.may(scope):
-            able = " or ".join(role for role, scopes in ROLES.items() if scope in scopes)
-            raise Denied(
-                f"Your role is {self.actor.role!r} and this needs the scope {scope.value!r}; ask for an API key of a user who is {able}."
-            )
+        need(self.actor.role, scope)
 
 
 class ApiKeys(TokenVerifier):

@@ -18,9 +18,12 @@ from typing import Any, Protocol, TypeVar, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGconn
 from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
 from psycopg.types.string import TextLoader
+from psycopg.waiting import Ready, Wait
 from psycopg_pool import AsyncConnectionPool
 
 from store import jsontext
@@ -187,6 +190,8 @@ class Tenant:
                     await connection.execute(SET_ORGANIZATION_AND_PLAN if query.planned_once else SET_ORGANIZATION, (self.org_id,))
                     cursor = connection.cursor(row_factory=factory)
                     await cursor.execute(query.text, {"org_id": self.org_id, **params}, prepare=query.planned_once or None)
+                    if connection.pgconn.flush():
+                        await connection.wait(_sending(connection.pgconn))
             finally:
                 await pool.putconn(connection)
         except CAUGHT as error:
@@ -258,6 +263,8 @@ class Transaction:
         try:
             cursor = self._connection.cursor(row_factory=factory)
             await cursor.execute(query.text, {"org_id": self.org_id, **params})
+            if self._connection.pgconn.flush():
+                await self._connection.wait(_sending(self._connection.pgconn))
             if wait:
                 await self._pipeline.sync()
         except CAUGHT as error:
@@ -266,6 +273,14 @@ class Transaction:
                 await self._pipeline.sync()
             raise self.failure from error
         return cursor
+
+
+def _sending(pgconn: PGconn) -> PQGen[None]:
+    """Sends what the socket did not take at once. In a pipeline psycopg goes on to wait for the answer to a long statement (megabytes)
+    with the rest of it still unsent, for ever."""
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
 
 
 @asynccontextmanager

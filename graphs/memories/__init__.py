@@ -19,6 +19,7 @@ from graphs.memories.writing import (
     Source,
     bring_in,
     make_vectors,
+    open_desk,
     remember,
     restore,
 )
@@ -26,7 +27,7 @@ from graphs.memories.writing import (
 __all__ = [
     "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Brought", "Forgotten", "Found", "Hidden", "Kept", "Remembered", "Remembrance",
     "Restored", "Selection", "Source", "Wanted", "access", "bring_in", "consolidate", "count_forgotten", "embed", "embedder_of",
-    "export", "forget", "forgotten_view", "get", "hide", "hit_view", "in_step", "kinds", "make_vectors", "memory_view", "outcome_view",
-    "page", "parse_scope", "policy", "put_policy", "quoted", "read", "readable", "recall", "reembed", "release", "remember", "restore",
-    "spelled", "sum_up_conversation", "sum_up_texts", "sums",
+    "export", "forget", "forgotten_view", "get", "hide", "hit_view", "in_step", "kinds", "make_vectors", "memory_view", "open_desk",
+    "outcome_view", "page", "parse_scope", "policy", "put_policy", "quoted", "read", "readable", "recall", "reembed", "release",
+    "remember", "restore", "spelled", "sum_up_conversation", "sum_up_texts", "sums",
 ]  # fmt: skip

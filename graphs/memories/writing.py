@@ -83,7 +83,7 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
         raise Invalid("give a text, or an item and its kind; one of the two")
     if not isinstance(content, str) and (extra := wanted.speaker or wanted.at):
         raise Invalid(f"{extra} belongs into the item, in the field that its kind has for it")
-    desk = await _desk(access, wanted)
+    desk = await open_desk(access, wanted)
     if not isinstance(content, str) and desk.own_trust > 1:  # of a text this is looked at where it is kept
         heard = await memories.heard(access.tenant, quotes.passages(*quotes.strings(content)), access.principal.user_id)
         desk = desk if heard is None else desk.believed(heard)
@@ -134,7 +134,7 @@ async def bring_in(access: Access, source: Source, passages: Iterable[Passage]) 
     """Keeps what is in a file, in parts that can be cut off anywhere: what it says now takes the place of what was kept of it before. Once
     more changes nothing. Raises Invalid, Denied."""
     about = Remembrance(scope=source.scope, origin=source.origin, source=source.name, labels=source.labels)
-    desk = await _desk(access, about)
+    desk = await open_desk(access, about)
     rows = importing.Rows(desk=desk, collection=source.collection, title=source.title)
     for is_row, some in groupby(passages, key=lambda passage: passage.row is not None):
         done = 0
@@ -204,7 +204,8 @@ async def desk_of(access: Access, scope: Scope) -> Desk:
     return Desk(tenant=access.tenant, scope=scope, provenance=about, embedder=await _ready(access))
 
 
-async def _desk(access: Access, wanted: Remembrance) -> Desk:
+async def open_desk(access: Access, wanted: Remembrance) -> Desk:
+    """Where what has this scope and provenance is written; the scope is made when it is new. Raises Invalid, Denied."""
     if wanted.origin not in ORIGINS:
         raise Invalid(f"origin is one of {', '.join(ORIGINS)}, not {wanted.origin!r}")
     check_lengths(wanted.scope, wanted.source, wanted.author, wanted.speaker, *wanted.labels)

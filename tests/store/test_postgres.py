@@ -69,6 +69,20 @@ async def test_a_transaction_happens_as_a_whole(tenant: Tenant) -> None:
     assert await tenant.all(NAMES, str) == ["Ann", "Bob"]
 
 
+async def test_statements_of_megabytes_are_sent_to_their_end(tenant: Tenant) -> None:
+    """psycopg alone waits for the answer to a statement of which the socket has not taken all, for ever."""
+    query = Query("long", b"SELECT length(%(text)s::text) AS size")
+    text = "x" * 8_000_000
+    with anyio.fail_after(30):
+        assert await tenant.one(query, int, text=text) == len(text)
+        async with tenant.transaction() as transaction:
+            assert await transaction.one(query, int, text=text) == len(text)
+            await transaction.queue(query, text=text)
+        async with tenant.transaction() as transaction:
+            await transaction.queue(query, text=text)
+            assert await transaction.one(query, int, text="short") == 5
+
+
 async def test_an_error_of_ours_in_the_middle_undoes_a_transaction(tenant: Tenant) -> None:
     with pytest.raises(RuntimeError, match="ours"):
         async with tenant.transaction() as transaction:
