@@ -179,7 +179,7 @@ async def _replace(transaction: Transaction, desk: Desk, made: Sequence[_Made], 
     claimed = await entries.claim(transaction, desk.scope.id, [one.row() for one in made]) if made else []
     await _remove(transaction, list(dict.fromkeys([*held, *claimed])))
     if made:
-        await items.keep(transaction, desk.scope, [row for one in made for row in (one.document, *one.pieces)])
+        await items.write(transaction, desk.scope, [row for one in made for row in (one.document, *one.pieces)])
         if whole := [(one.document.id, piece.id) for one in made for piece in one.pieces]:  # neither stands without the other
             documents, pieces = [one for one, _ in whole], [one for _, one in whole]
             await memories.descend(transaction, [*documents, *pieces], [*pieces, *documents])
