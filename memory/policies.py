@@ -18,9 +18,6 @@ from store.postgres import Session
 
 Days = Annotated[float, Field(le=100_000, allow_inf_nan=False)]
 Number = Annotated[int, Field(le=1_000_000_000)]
-SWING = 0.1  # how much age can add to or take from a rank
-HALF_LIFE: dict[str, float] = {"turn": 90, "chunk": 365, "summary": 180, "episode": 180, "entity": 365}
-"""Days until a memory of the kind counts as half as fresh; facts, rules and graphs hold until something supersedes them."""
 
 
 class Window(BaseModel):
@@ -77,20 +74,6 @@ async def put(session: Session, scope_id: int, policy: Mapping[str, Any] | None)
     made = read(policy)
     await retention.put_policy(session, scope_id, dict(policy) if policy is not None else None)
     return made
-
-
-def half_life(policy: Policy, kind: str) -> float | None:
-    """Days, or None when memories of the kind do not fade."""
-    return policy.half_life_days[kind] if kind in policy.half_life_days else HALF_LIFE.get(kind)
-
-
-def freshness(policy: Policy, kind: str, told: datetime, now: datetime, *, pinned: bool = False) -> float:
-    """A factor for ranks between 1 - SWING and 1 + SWING: new 1.1, at its half-life 1.0, very old .9; 1 for what does not fade."""
-    days = half_life(policy, kind)
-    if pinned or days is None:
-        return 1.0
-    age = max((now - told).total_seconds() / 86_400, 0.0)
-    return 1 - SWING + 2 * SWING * 0.5 ** (age / days)
 
 
 async def due(session: Session, scope_id: int, policy: Policy, *, now: datetime | None = None, limit: int = 1000) -> list[str]:

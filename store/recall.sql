@@ -9,6 +9,10 @@ WITH asked AS MATERIALIZED (SELECT %(vector)s::text::halfvec AS e),      -- read
 readable AS MATERIALIZED (   -- nobody else's private scopes, whatever ids were asked for
     SELECT coalesce(array_agg(s.id), '{}') AS ids FROM weft.memory_scopes s
     WHERE s.org_id = %(org_id)s::uuid AND s.id = ANY (%(scope_ids)s::bigint[]) AND (s.user_id IS NULL OR s.user_id = %(user_id)s::uuid)),
+fading AS MATERIALIZED (     -- scopes with half-lives of their own (memory/policies.py)
+    SELECT s.id, s.policy -> 'half_life_days' AS days FROM weft.memory_scopes s
+    WHERE s.org_id = %(org_id)s::uuid AND s.id = ANY ((SELECT ids FROM readable)::bigint[]) AND s.policy -> 'half_life_days' IS NOT NULL
+      AND (s.policy ->> 'enabled' IS DISTINCT FROM 'false')),
 measure AS MATERIALIZED (    -- of the scopes: how many memories, how long; large ones are not counted each time
     SELECT coalesce(%(known_n)s::float8, greatest(sum(x.n), 1)) AS n,
       coalesce(%(known_length)s::float8, greatest(sum(x.length)::float8 / nullif(sum(x.n), 0)::float8, 1)) AS length
@@ -126,6 +130,7 @@ rows AS MATERIALIZED (
     SELECT m.id, m.scope_id, coalesce(m.series, m.id::text) AS series, coalesce(m.seq, 0) AS seq, m.length, m.tokens, m.kind, m.trust, m.role,
       m.origin, m.importance, m.pinned, coalesce(m.occurred_at, m.recorded_at) AS told_at,
       (lower(m.speaker) = ANY (%(names)s::text[]) OR split_part(lower(m.speaker), ' ', 1) = ANY (%(names)s::text[])) IS TRUE AS spoken,
+      (m.data ->> 'duplicate_of' = ANY (ARRAY(SELECT id::text FROM around))) IS TRUE AS doubled,
       (strpos(m.body, '?') > 0 OR strpos(m.body, '？') > 0)::int AS asks,
       CASE WHEN %(expected)s::text IS NULL OR m.id <> ALL (ARRAY(SELECT id FROM best)) THEN false ELSE left(m.body, 2000) ~ %(expected)s::text END AS expected,
       CASE WHEN %(days_from)s::timestamptz[] = '{}' THEN false ELSE
@@ -174,9 +179,13 @@ parts AS (
       0.25 * dated::int AS of_date, 0.1 * expected::int AS of_type, 0.15 * linked::int AS of_graph,
       CASE trust WHEN 3 THEN 1.0 WHEN 2 THEN 0.95 WHEN 1 THEN 0.75 ELSE 0.3 END
         * (0.9 + 0.2 * importance) * (1 + 0.05 * pinned::int)
-        * CASE WHEN kind IN ('turn', 'episode', 'summary')
-            THEN 1 + 0.04 * exp(-greatest(0, extract(epoch FROM coalesce(%(as_of)s::timestamptz, statement_timestamp()) - told_at)::float8) / 7776000) ELSE 1 END AS factor
-    FROM neighboured n),
+        * CASE WHEN doubled THEN 0.6 ELSE 1 END          -- says what another one that is here has said before it
+        * CASE WHEN half_life IS NULL OR pinned THEN 1
+            ELSE 1 + 0.04 * power(2, -greatest(0, extract(epoch FROM coalesce(%(as_of)s::timestamptz, statement_timestamp()) - told_at)::float8)
+              / 86400 / half_life) END AS factor
+    FROM (SELECT n.*, CASE WHEN json_typeof(f.days -> n.kind) = 'number' THEN (f.days ->> n.kind)::float8 WHEN f.days -> n.kind IS NOT NULL THEN NULL
+            ELSE CASE n.kind WHEN 'turn' THEN 90 WHEN 'episode' THEN 180 WHEN 'summary' THEN 180 WHEN 'chunk' THEN 365 WHEN 'entity' THEN 365 END END AS half_life
+          FROM neighboured n LEFT JOIN fading f ON f.id = n.scope_id) n),
 summed AS (
     SELECT p.*, (own + neighbour + of_session + coalesce(of_speaker, 0) + of_date + of_type + of_graph) * factor AS sum FROM parts p),
 barred AS (                  -- nothing that a tool or a page of the web says comes before what was said here about the question

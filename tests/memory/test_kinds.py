@@ -294,15 +294,6 @@ async def test_nothing_of_another_organization_is_seen_or_touched(desk: Desk, ot
     assert await graph.communities(other_tenant, [desk.scope.id]) == []
 
 
-def test_freshness_is_bounded_and_one_at_the_half_life() -> None:
-    policy = policies.read({"half_life_days": {"turn": 10, "episode": None}})
-    told = day(1)
-    assert policies.freshness(policy, "turn", told, told) == pytest.approx(1.1)
-    assert policies.freshness(policy, "turn", told, day(11)) == pytest.approx(1.0)
-    assert policies.freshness(policy, "turn", told, datetime(2034, 1, 1, tzinfo=UTC)) == pytest.approx(0.9)
-    assert policies.freshness(policy, "episode", told, day(30)) == policies.freshness(policy, "turn", told, day(30), pinned=True) == 1.0
-
-
 @pytest.mark.parametrize("wrong", [{"keep_days": {"dream": 1}}, {"keep_days": {"turn": 0}}, {"window": {"messages": 0}}, {"other": 1}])
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):

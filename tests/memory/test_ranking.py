@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 
-from memory import items, recall, scopes, spaces
+from memory import items, policies, recall, scopes, spaces
 from memory.embedding import Embedder, built_in
 from memory.items import NewMemory
 from memory.scopes import Principal
@@ -169,3 +170,30 @@ async def test_a_large_scope_is_counted_once_a_minute(
     (first, second) = [await recall.recall(tenant, boss, [scope], "word1 coffee", now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2)]
     assert [hit.memory.id for hit in first.hits] == [hit.memory.id for hit in second.hits]
     assert first.hits[0].score == pytest.approx(second.hits[0].score, abs=0.001)
+
+
+@pytest.mark.parametrize(("policy", "fades"), [(None, True), ({"half_life_days": {"turn": None}}, False), ({"half_life_days": {"turn": 1}}, True)])
+async def test_memories_fade_as_the_policy_of_their_scope_says(
+    tenant: Tenant, boss: Principal, scope: Scope, policy: dict[str, Any] | None, fades: bool
+) -> None:
+    now = datetime.now(UTC)
+    told = [NewMemory(kind="turn", body=f"Tea number {age}.", occurred_at=now - timedelta(days=age)) for age in (0, 30, 3_000)]
+    facts = [NewMemory(kind="fact", body=f"Tea fact {age}.", occurred_at=now - timedelta(days=age)) for age in (0, 3_000)]
+    await items.keep(tenant, scope, [*told, *facts])
+    await policies.put(tenant, scope.id, policy)
+    hits = {hit.memory.body: hit.parts["factor"] for hit in (await recall.recall(tenant, boss, [scope], "tea")).hits}
+    new, month, old = (hits[one.body] for one in told)
+    assert (new > month > old) is fades
+    assert hits["Tea fact 0."] == hits["Tea fact 3000."], "facts hold until something supersedes them"
+    if policy is None:
+        assert month - old > new - month, "ninety days halve it"
+
+
+async def test_what_was_said_before_comes_before_its_duplicate(tenant: Tenant, boss: Principal, scope: Scope) -> None:
+    first = NewMemory(kind="turn", body="The vet is open on Sunday.", series="s", seq=1)
+    again = NewMemory(kind="turn", body="The vet is open on sunday!", series="s", seq=9, data={"duplicate_of": first.id})
+    other = NewMemory(kind="turn", body="The vet has a new cat.", series="s", seq=20)
+    await items.keep(tenant, scope, [again, first, other])
+    hits = (await recall.recall(tenant, boss, [scope], "Is the vet open on Sunday?")).hits
+    assert [hit.memory.body for hit in hits][0] == first.body
+    assert len(hits) == 3
