@@ -181,8 +181,8 @@ parts AS (
         * (0.9 + 0.2 * importance) * (1 + 0.05 * pinned::int)
         * CASE WHEN doubled THEN 0.6 ELSE 1 END          -- says what another one that is here has said before it
         * CASE WHEN half_life IS NULL OR pinned THEN 1
-            ELSE 1 + 0.04 * power(2, -greatest(0, extract(epoch FROM coalesce(%(as_of)s::timestamptz, statement_timestamp()) - told_at)::float8)
-              / 86400 / half_life) END AS factor
+            ELSE 1 + 0.04 * power(2, -least(60, greatest(0,
+              extract(epoch FROM coalesce(%(as_of)s::timestamptz, statement_timestamp()) - told_at)::float8) / 86400 / half_life)) END AS factor
     FROM (SELECT n.*, CASE WHEN json_typeof(f.days -> n.kind) = 'number' THEN (f.days ->> n.kind)::float8 WHEN f.days -> n.kind IS NOT NULL THEN NULL
             ELSE CASE n.kind WHEN 'turn' THEN 90 WHEN 'episode' THEN 180 WHEN 'summary' THEN 180 WHEN 'chunk' THEN 365 WHEN 'entity' THEN 365 END END AS half_life
           FROM neighboured n LEFT JOIN fading f ON f.id = n.scope_id) n),

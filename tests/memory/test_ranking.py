@@ -172,7 +172,9 @@ async def test_a_large_scope_is_counted_once_a_minute(
     assert first.hits[0].score == pytest.approx(second.hits[0].score, abs=0.001)
 
 
-@pytest.mark.parametrize(("policy", "fades"), [(None, True), ({"half_life_days": {"turn": None}}, False), ({"half_life_days": {"turn": 1}}, True)])
+@pytest.mark.parametrize(
+    ("policy", "fades"), [(None, True), ({"half_life_days": {"turn": None}}, False), ({"half_life_days": {"turn": 1}}, True)]
+)
 async def test_memories_fade_as_the_policy_of_their_scope_says(
     tenant: Tenant, boss: Principal, scope: Scope, policy: dict[str, Any] | None, fades: bool
 ) -> None:
@@ -189,11 +191,18 @@ async def test_memories_fade_as_the_policy_of_their_scope_says(
         assert month - old > new - month, "ninety days halve it"
 
 
+async def test_ages_and_half_lives_of_any_length_are_ranked(tenant: Tenant, boss: Principal, scope: Scope) -> None:
+    told = [NewMemory(kind="turn", body=f"Tea in {year}.", occurred_at=datetime(year, 1, 1, tzinfo=UTC)) for year in (1, 1900, 2020, 9999)]
+    await items.keep(tenant, scope, told)
+    await policies.put(tenant, scope.id, {"half_life_days": {"turn": 0.001}})
+    assert len((await recall.recall(tenant, boss, [scope], "tea")).hits) == 4
+
+
 async def test_what_was_said_before_comes_before_its_duplicate(tenant: Tenant, boss: Principal, scope: Scope) -> None:
     first = NewMemory(kind="turn", body="The vet is open on Sunday.", series="s", seq=1)
     again = NewMemory(kind="turn", body="The vet is open on sunday!", series="s", seq=9, data={"duplicate_of": first.id})
     other = NewMemory(kind="turn", body="The vet has a new cat.", series="s", seq=20)
     await items.keep(tenant, scope, [again, first, other])
     hits = (await recall.recall(tenant, boss, [scope], "Is the vet open on Sunday?")).hits
-    assert [hit.memory.body for hit in hits][0] == first.body
+    assert hits[0].memory.body == first.body
     assert len(hits) == 3
