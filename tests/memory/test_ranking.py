@@ -173,7 +173,7 @@ async def test_a_large_scope_is_counted_once_a_minute(
 
 
 @pytest.mark.parametrize(
-    ("policy", "fades"), [(None, True), ({"half_life_days": {"turn": None}}, False), ({"half_life_days": {"turn": 1}}, True)]
+    ("policy", "fades"), [(None, True), ({"half_life_days": {"turn": None}}, False), ({"half_life_days": {"turn": 40}}, True)]
 )
 async def test_memories_fade_as_the_policy_of_their_scope_says(
     tenant: Tenant, boss: Principal, scope: Scope, policy: dict[str, Any] | None, fades: bool
