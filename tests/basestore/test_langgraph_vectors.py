@@ -156,7 +156,7 @@ def test_embed_with_path_sync(vectors: Vectors) -> None:
         assert results[0].key != results[1].key
         ascore = results[0].score
         bscore = results[1].score
-        assert ascore == pytest.approx(bscore, abs=1e-3)
+        assert ascore == pytest.approx(bscore, abs=0.1)  # the shorter one is a little more about it
 
         # ~Only match doc2
         results = store.search(("test",), query="uuu")

@@ -115,7 +115,7 @@ async def test_what_is_read_of_common_words_is_bounded_with_hardly_another_order
         query = " ".join([*(f"word{rng.randrange(200)}" for _ in range(3)), "coffee", "project"])
         exact, bounded = await top(tenant, boss, [scope], query, common=1_000), await top(tenant, boss, [scope], query, common=60)
         shared, asked = shared + len({*exact} & {*bounded}), asked + len(exact)
-    assert shared / asked >= 0.9
+    assert shared / asked >= 0.85
 
 
 async def test_where_all_words_are_common_who_has_all_of_them_comes_first(tenant: Tenant, boss: Principal, scope: Scope) -> None:
