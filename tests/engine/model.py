@@ -93,9 +93,10 @@ class ModelRun:
         seen = {"state": self.state, "request": self.request, "fence": self.fence, "signal": self.signal, "worker": self.worker}
         return {**seen, "wakes": self.wake is not None, "steps": rows, "waits": dict(self.waits)}
 
-    def claimable(self, now: int, living: set[int]) -> bool:
+    def claimable(self, now: int, living: set[int] | None) -> bool:
+        """`living`: workers whose lock stands; None: Postgres has just been started, and nobody's lock says anything yet."""
         if self.state == "running":
-            gone = self.worker is not None and self.worker > 0 and self.worker not in living
+            gone = self.worker is not None and self.worker > 0 and living is not None and self.worker not in living
             return gone or not 0 <= self.lease - now <= 2 * LEASE
         return self.state in ("queued", "waiting") and self.wake is not None and self.wake <= now
 

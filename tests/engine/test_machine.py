@@ -100,7 +100,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.models and not self.worn_out())
     @rule(place=PLACE)
     def claim(self, place: int) -> None:
-        living = {worker.number for worker in self.world.workers if worker.lock}
+        living = {worker.number for worker in self.world.workers if worker.lock} if self.world.settled_in() else None
         for model in self.models.values():
             if model.claimable(self.now, living):
                 model.claim(self.world.workers[place].number, self.now, self.events)

@@ -142,6 +142,11 @@ class World:
                 while self.admin.execute(LOCKED, (worker.number,)).fetchone() != (0,):
                     await asyncio.sleep(0.001)
 
+    def settled_in(self) -> bool:
+        """Whether Postgres has run for a lease: before that nobody counts as dead for want of a lock."""
+        lease = self.workers[0].engine.lease
+        return self.admin.execute("SELECT clock_timestamp() > pg_postmaster_start_time() + %s", (lease,)).fetchone() == (True,)
+
     async def claim(self, place: int) -> None:
         worker = self.workers[place]
         for claimed in await run_rows.claim(self.database, slots=10, worker=worker.number, lease=worker.engine.lease):
