@@ -99,8 +99,9 @@ async def link(tenant: Tenant, scopes: Sequence[Scope]) -> Done:
         found |= await asyncio.to_thread(likeness.by_vectors, around, cosines)
     known = {row.id: row.duplicate_of for row in around}
     for memory_id in sorted(found):
-        original = found[memory_id]
-        while (before := found.get(original) or known.get(original)) is not None:
+        original, seen = found[memory_id], {memory_id}
+        while (before := found.get(original) or known.get(original)) is not None and before not in seen:
+            seen.add(original)
             original = before
         await consolidations.link(tenant, memory_id, original)
     await looks.finish(tenant, "compare", ids)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from memory import items
+from memory import items, quotes
 from memory.chunking import chunks
 from memory.embedding import EmbeddingFailed
 from memory.items import UNSTORABLE, NewMemory
@@ -108,6 +108,10 @@ def said(value: Mapping[str, Any]) -> str:
 
 async def change(desk: Desk, new: Sequence[NewEntry], gone: Sequence[tuple[Namespace, str]] = ()) -> None:
     """Keeps new values in place of old ones and removes others, all or nothing; no key twice. What was made of an old one goes with it."""
+    if desk.own_trust > 1 and new:  # said once more, words from outside are believed no more
+        said = quotes.passages(*(text for entry in new for text in quotes.strings(entry.value)))
+        heard = await memories.heard(desk.tenant, said, desk.provenance.created_by)
+        desk = desk if heard is None else desk.believed(heard)
     made = [_Made(desk, entry) for entry in new]
     digests = [digest(*place) for place in gone]
     space, vectors = await _embedded(desk, [row for one in made for row in one.found])

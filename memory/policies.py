@@ -53,8 +53,8 @@ def read(policy: Mapping[str, Any] | None) -> Policy:
     if unknown:
         there_are = ", ".join(retention.KINDS)
         raise Invalid(f"A policy names kinds of memory that there are not: {', '.join(sorted(unknown))}; there are {there_are}.")
-    if any(value <= 0 for value in (*made.keep_days.values(), *(value for value in made.half_life_days.values() if value is not None))):
-        raise Invalid("keep_days and half_life_days of a policy are more than 0.")
+    if any(value < 0.001 for value in (*made.keep_days.values(), *(value for value in made.half_life_days.values() if value is not None))):
+        raise Invalid("keep_days and half_life_days of a policy are 0.001 or more.")
     if any(value < 0 for value in made.most.values()):
         raise Invalid("most of a policy is 0 or more.")
     return made
@@ -77,5 +77,7 @@ async def put(session: Session, scope_id: int, policy: Mapping[str, Any] | None)
 
 
 async def due(session: Session, scope_id: int, policy: Policy, *, now: datetime | None = None, limit: int = 1000) -> list[str]:
-    """Ids of what the policy no longer keeps: expired, too old, or too many. Pinned memories are never among them."""
-    return await retention.due(session, scope_id, policy.keep_days, policy.most, now=now, limit=limit)
+    """Ids of what the policy no longer keeps: expired, too old, or too many; only expired when it is not enabled. Pinned memories are never
+    among them."""
+    keep, most = (policy.keep_days, policy.most) if policy.enabled else ({}, {})
+    return await retention.due(session, scope_id, keep, most, now=now, limit=limit)

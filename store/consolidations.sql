@@ -24,7 +24,9 @@ ORDER BY m.id LIMIT %(limit)s::int;
 WITH fresh AS (
     SELECT m.scope_id, min(m.id::text)::uuid AS first, max(m.id::text)::uuid AS last FROM weft.memories m
     WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY (%(ids)s::uuid[]) GROUP BY m.scope_id)
-SELECT r.id::text, r.scope_id, r.kind, r.speaker, left(r.body, 4000) AS body, r.length, r.trust, r.data ->> 'duplicate_of' AS duplicate_of
+SELECT r.id::text, r.scope_id, r.kind, r.speaker, left(r.body, 4000) AS body, r.length, r.trust,
+  (SELECT d.id::text FROM weft.memories d WHERE d.org_id = %(org_id)s::uuid AND d.scope_id = r.scope_id AND d.id::text = r.data ->> 'duplicate_of'
+     AND d.trust > 0 AND d.retracted_at IS NULL) AS duplicate_of
 FROM fresh f CROSS JOIN LATERAL (
   (SELECT m.* FROM weft.memories m
    WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = f.scope_id AND m.id < f.first AND m.kind IN ('turn', 'episode', 'chunk')

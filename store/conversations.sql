@@ -18,9 +18,11 @@ SELECT m.id::text, m.scope_id, m.kind, m.collection, m.series, m.seq, m.speaker,
 FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint AND m.kind = 'turn' AND m.series = %(series)s::text
   AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int AND m.seq > %(after)s::bigint
+  AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
 ORDER BY m.seq DESC LIMIT %(limit)s::int;
 
 -- name: size
 SELECT count(*) AS turns FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint AND m.kind = 'turn' AND m.series = %(series)s::text
-  AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int AND m.seq > %(after)s::bigint;
+  AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int AND m.seq > %(after)s::bigint
+  AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp());

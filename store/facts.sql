@@ -91,7 +91,7 @@ WHERE f.org_id = %(org_id)s::uuid AND f.scope_id = ANY(%(scope_ids)s::bigint[])
   AND (%(always)s::boolean OR f.valid @> coalesce(%(as_of)s::timestamptz, clock_timestamp()))
   AND m.recorded_at <= coalesce(%(known_at)s::timestamptz, 'infinity'::timestamptz)
   AND (m.retracted_at IS NULL OR m.retracted_at > coalesce(%(known_at)s::timestamptz, 'infinity'::timestamptz))
-  AND m.trust >= %(min_trust)s::int
+  AND m.trust >= %(min_trust)s::int AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
 ORDER BY f.subject, f.predicate, lower(f.valid) NULLS FIRST, m.recorded_at, m.id
 LIMIT %(limit)s::int;
 

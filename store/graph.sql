@@ -17,6 +17,9 @@ WITH RECURSIVE
       LEFT JOIN weft.memory_merges a ON a.org_id = e.org_id AND a.from_id = e.from_id
       LEFT JOIN weft.memory_merges b ON b.org_id = e.org_id AND b.from_id = e.to_id
     WHERE e.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int
+      AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
+      AND NOT EXISTS (SELECT FROM weft.memories h WHERE h.org_id = e.org_id AND h.id IN (e.from_id, e.to_id, a.root_id, b.root_id)
+                      AND h.trust < %(min_trust)s::int)
       AND (m.valid_from IS NULL OR m.valid_from <= coalesce(%(as_of)s::timestamptz, clock_timestamp()))
       AND (m.valid_to IS NULL OR m.valid_to > coalesce(%(as_of)s::timestamptz, clock_timestamp()))
       AND (%(types)s::text[] IS NULL OR e.type = ANY(%(types)s::text[])) AND e.weight >= %(min_weight)s::float8),
@@ -48,6 +51,9 @@ WITH RECURSIVE
       LEFT JOIN weft.memory_merges a ON a.org_id = e.org_id AND a.from_id = e.from_id
       LEFT JOIN weft.memory_merges b ON b.org_id = e.org_id AND b.from_id = e.to_id
     WHERE e.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int
+      AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
+      AND NOT EXISTS (SELECT FROM weft.memories h WHERE h.org_id = e.org_id AND h.id IN (e.from_id, e.to_id, a.root_id, b.root_id)
+                      AND h.trust < %(min_trust)s::int)
       AND (m.valid_from IS NULL OR m.valid_from <= coalesce(%(as_of)s::timestamptz, clock_timestamp()))
       AND (m.valid_to IS NULL OR m.valid_to > coalesce(%(as_of)s::timestamptz, clock_timestamp()))
       AND (%(types)s::text[] IS NULL OR e.type = ANY(%(types)s::text[]))),
@@ -86,6 +92,9 @@ WITH RECURSIVE
       LEFT JOIN weft.memory_merges a ON a.org_id = e.org_id AND a.from_id = e.from_id
       LEFT JOIN weft.memory_merges b ON b.org_id = e.org_id AND b.from_id = e.to_id
     WHERE e.org_id = %(org_id)s::uuid AND m.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int
+      AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
+      AND NOT EXISTS (SELECT FROM weft.memories h WHERE h.org_id = e.org_id AND h.id IN (e.from_id, e.to_id, a.root_id, b.root_id)
+                      AND h.trust < %(min_trust)s::int)
       AND (%(types)s::text[] IS NULL OR e.type = ANY(%(types)s::text[])) AND e.weight > 0),
   nodes AS MATERIALIZED (
     SELECT id, row_number() OVER (ORDER BY id)::int AS place FROM (SELECT a AS id FROM links UNION SELECT b FROM links) n),

@@ -39,10 +39,11 @@ SELECT id::text, trust FROM weft.memories WHERE org_id = %(org_id)s::uuid AND id
 -- How far those of these words are believed that came from outside, as far as this user may know; none when a person has said the same.
 SELECT min(m.trust) AS trust
 FROM (SELECT DISTINCT weft.wording(t) AS wording FROM unnest(%(texts)s::text[]) AS t) w
-  JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND weft.wording(m.body) = w.wording
+  JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.wording = w.wording
   JOIN weft.memory_scopes s ON s.org_id = m.org_id AND s.id = m.scope_id AND (s.user_id IS NULL OR s.user_id = %(user_id)s::uuid)
 WHERE m.trust <= 1 AND m.kind <> 'vector' AND NOT EXISTS (
-  SELECT FROM weft.memories p WHERE p.org_id = m.org_id AND weft.wording(p.body) = w.wording AND p.trust = 3);
+  SELECT FROM weft.memories p JOIN weft.memory_scopes o ON o.org_id = p.org_id AND o.id = p.scope_id
+  WHERE p.org_id = m.org_id AND p.wording = w.wording AND p.trust = 3 AND (o.user_id IS NULL OR o.user_id = %(user_id)s::uuid));
 
 -- name: descend
 -- Also their labels: those of what a memory was made of are its own.
@@ -77,7 +78,8 @@ SELECT id, provider, model, dimensions FROM weft.memory_spaces WHERE org_id = %(
 -- name: vectorless
 SELECT m.id::text, m.title, m.body, m.speaker, m.occurred_at FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) AND m.kind <> 'vector'
-  AND NOT EXISTS (SELECT FROM weft.memory_vectors_0 v WHERE v.org_id = m.org_id AND v.memory_id = m.id);
+  AND NOT EXISTS (SELECT FROM weft.memory_vectors_0 v WHERE v.org_id = m.org_id AND v.memory_id = m.id)
+  AND NOT EXISTS (SELECT FROM weft.memory_entries e WHERE e.org_id = m.org_id AND e.memory_id = m.id AND NOT e.indexed);
 
 -- name: active_space
 SELECT id, provider, model, dimensions FROM weft.memory_spaces

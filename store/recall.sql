@@ -182,14 +182,14 @@ parts AS (
         * CASE WHEN doubled THEN 0.6 ELSE 1 END          -- says what another one that is here has said before it
         * CASE WHEN half_life IS NULL OR pinned THEN 1
             ELSE 1 + 0.04 * power(2, -least(60, greatest(0,
-              extract(epoch FROM coalesce(%(as_of)s::timestamptz, statement_timestamp()) - told_at)::float8) / 86400 / half_life)) END AS factor
+              extract(epoch FROM coalesce(%(as_of)s::timestamptz, statement_timestamp()) - told_at)::float8) / 86400 / greatest(half_life, 0.001))) END AS factor
     FROM (SELECT n.*, CASE WHEN json_typeof(f.days -> n.kind) = 'number' THEN (f.days ->> n.kind)::float8 WHEN f.days -> n.kind IS NOT NULL THEN NULL
             ELSE CASE n.kind WHEN 'turn' THEN 90 WHEN 'episode' THEN 180 WHEN 'summary' THEN 180 WHEN 'chunk' THEN 365 WHEN 'entity' THEN 365 END END AS half_life
           FROM neighboured n LEFT JOIN fading f ON f.id = n.scope_id) n),
 summed AS (
     SELECT p.*, (own + neighbour + of_session + coalesce(of_speaker, 0) + of_date + of_type + of_graph) * factor AS sum FROM parts p),
 barred AS (                  -- nothing that a tool or a page of the web says comes before what was said here about the question
-    SELECT s.*, CASE WHEN s.trust < 2 AND s.origin <> 'document' THEN least(s.sum, 0.999 * s.sum / max(s.sum) OVER ()
+    SELECT s.*, CASE WHEN s.trust < 2 AND s.origin <> 'document' THEN least(s.sum, 0.999 * s.sum / nullif(max(s.sum) OVER (), 0)
         * min(s.sum) FILTER (WHERE s.trust >= 2 AND (s.covers >= 0.4 OR s.covers > 0 AND s.close >= 0.6 OR s.close >= 0.8)) OVER ()) ELSE s.sum END AS score
     FROM summed s),
 ranked AS (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -152,8 +153,10 @@ async def redact_received(transaction: Transaction, patterns: Sequence[str], red
 async def _write(transaction: Transaction, table: str, rows: Sequence[Row], redacted: Redact, counts: dict[str, int]) -> list[list[Any]]:
     written: list[dict[str, Any]] = []
     places: list[list[Any]] = []
-    for row in rows:
-        values = _changed(transaction.org_id, row, redacted)
+    changed = await asyncio.to_thread(
+        lambda: [_changed(transaction.org_id, row, redacted) for row in rows]
+    )  # megabytes of JSON take seconds
+    for row, values in zip(rows, changed, strict=True):
         if values:
             written.append({**dict(zip(TABLES[table], row.place, strict=True)), **values})
             places.append(row.place)

@@ -27,6 +27,7 @@ UPDATE weft.memory_spaces SET state = 'active' WHERE org_id = %(org_id)s::uuid A
 SELECT m.id::text, m.scope_id, m.title, m.body, m.speaker, m.occurred_at FROM weft.memories m
 WHERE m.org_id = %(org_id)s::uuid AND m.kind <> 'vector' AND (%(after)s::uuid IS NULL OR m.id > %(after)s::uuid)
   AND NOT EXISTS (SELECT FROM weft.memory_vectors_0 v WHERE v.org_id = m.org_id AND v.memory_id = m.id)
+  AND NOT EXISTS (SELECT FROM weft.memory_entries e WHERE e.org_id = m.org_id AND e.memory_id = m.id AND NOT e.indexed)
 ORDER BY m.id LIMIT %(size)s::int;
 
 -- name: put
@@ -39,4 +40,5 @@ ON CONFLICT (org_id, memory_id) DO UPDATE SET e = excluded.e;
 
 -- name: progress
 SELECT (SELECT count(*) FROM weft.memory_vectors_0 v WHERE v.org_id = %(org_id)s::uuid) AS done,
-       (SELECT count(*) FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.kind <> 'vector') AS total;
+       (SELECT count(*) FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.kind <> 'vector'
+          AND NOT EXISTS (SELECT FROM weft.memory_entries e WHERE e.org_id = m.org_id AND e.memory_id = m.id AND NOT e.indexed)) AS total;

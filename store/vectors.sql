@@ -9,6 +9,7 @@ WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint AND m.ki
 SELECT m.id::text, m.body, m.data, m.trust, 1 - (v.e <=> %(vector)s::halfvec) AS score
 FROM weft.memory_vectors_0 v JOIN weft.memories m ON m.org_id = v.org_id AND m.id = v.memory_id
 WHERE v.org_id = %(org_id)s::uuid AND v.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int
+  AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
   AND (%(threshold)s::float8 IS NULL OR 1 - (v.e <=> %(vector)s::halfvec) >= %(threshold)s::float8)
 ORDER BY v.e <=> %(vector)s::halfvec, m.id LIMIT %(k)s::int;
 
@@ -17,6 +18,7 @@ ORDER BY v.e <=> %(vector)s::halfvec, m.id LIMIT %(k)s::int;
 SELECT m.id::text, m.body, m.data, m.trust, 1 / (1 + (v.e <-> %(vector)s::halfvec)) AS score
 FROM weft.memory_vectors_0 v JOIN weft.memories m ON m.org_id = v.org_id AND m.id = v.memory_id
 WHERE v.org_id = %(org_id)s::uuid AND v.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int
+  AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
   AND (%(threshold)s::float8 IS NULL OR 1 / (1 + (v.e <-> %(vector)s::halfvec)) >= %(threshold)s::float8)
 ORDER BY v.e <-> %(vector)s::halfvec, m.id LIMIT %(k)s::int;
 
@@ -25,5 +27,6 @@ ORDER BY v.e <-> %(vector)s::halfvec, m.id LIMIT %(k)s::int;
 SELECT m.id::text, m.body, m.data, m.trust, -(v.e <#> %(vector)s::halfvec) AS score
 FROM weft.memory_vectors_0 v JOIN weft.memories m ON m.org_id = v.org_id AND m.id = v.memory_id
 WHERE v.org_id = %(org_id)s::uuid AND v.scope_id = ANY(%(scope_ids)s::bigint[]) AND m.retracted_at IS NULL AND m.trust >= %(min_trust)s::int
+  AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
   AND (%(threshold)s::float8 IS NULL OR -(v.e <#> %(vector)s::halfvec) >= %(threshold)s::float8)
 ORDER BY v.e <#> %(vector)s::halfvec, m.id LIMIT %(k)s::int;

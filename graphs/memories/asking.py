@@ -36,9 +36,11 @@ class Around:
 
 
 async def window(access: Access, scope: str, session: str, *, messages: int | None = None, tokens: int | None = None) -> dict[str, Any]:
-    """The last messages of a conversation, the oldest first, within the scope's window or a narrower one. Raises NotFound."""
+    """The last messages of a conversation, the oldest first, within so many messages and tokens, else the scope's window.
+    Raises NotFound."""
     (found,) = await _within(access, scope)
-    own = (await policies.of_scope(access.tenant, found.id)).window
+    policy = await policies.of_scope(access.tenant, found.id)
+    own = policy.window if policy.enabled else Window()
     wanted = Window(messages=messages or own.messages, tokens=tokens or own.tokens)
     buffer = await conversation.buffer(access.tenant, found.id, session, wanted, min_trust=1)
     return {"messages": [memory_view(turn) for turn in buffer.messages], "tokens": buffer.tokens, "left_out": buffer.left_out}

@@ -84,7 +84,7 @@ async def remember(access: Access, wanted: Remembrance) -> Remembered:
     if not isinstance(content, str) and (extra := wanted.speaker or wanted.at):
         raise Invalid(f"{extra} belongs into the item, in the field that its kind has for it")
     desk = await open_desk(access, wanted)
-    if not isinstance(content, str) and desk.own_trust > 1:  # of a text this is looked at where it is kept
+    if desk.own_trust > 1:  # said once more, words from outside are believed no more
         heard = await memories.heard(access.tenant, quotes.passages(*quotes.strings(content)), access.principal.user_id)
         desk = desk if heard is None else desk.believed(heard)
     asking = asked_for_memory(access)

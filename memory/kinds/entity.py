@@ -143,7 +143,7 @@ async def _describe(desk: Desk, sheet: Sheet, entity_id: str, item: Item) -> Non
     session = sheet.transaction
     (known,) = await memories.get(session, [entity_id])
     trust = await desk.trust(session)
-    if trust < known.trust:
+    if known.trust == 0 or trust < known.trust:  # what is in quarantine is shown again by an owner, and not by being spoken of
         return
     old: dict[str, Any] = data_of(known) if trust == known.trust else {}
     data: dict[str, Any] = {

@@ -19,6 +19,7 @@ from store.spaces import Space
 from store.vectors import Near
 
 ROWS = ("vector",)
+LEAST = 1e-4
 OWN = "own"
 """Provider of spaces whose vectors users bring."""
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-65_000, le=65_000)]
@@ -37,6 +38,7 @@ class Item(Given):
 
 async def keep(desk: Desk, item: Item) -> Outcome:
     """Raises Invalid when the collection has another dimension or metric."""
+    _check(item.vector)
     space = await _space(desk, item)
     written = literal(item.vector)
     body = item.text or item.key or f"vector in {item.collection}"
@@ -69,12 +71,19 @@ async def nearest(
     min_trust: int = 1,
 ) -> list[Near]:
     """Nearest first; `threshold`: the least score, as the metric says. Raises NotFound, and Invalid for another dimension."""
+    _check(vector)
     space = await _of_collection(session, collection)
     if space is None:
         raise NotFound(f"There is no collection of vectors named {collection!r}.")
     if len(vector) != space.dimensions:
         raise Invalid(f"The vectors of {collection!r} have {space.dimensions} dimensions, not {len(vector)}.")
     return await vectors.nearest(session, space, scope_ids, literal(vector), k=k, threshold=threshold, min_trust=min_trust)
+
+
+def _check(vector: Sequence[float]) -> None:
+    """A vector of zeros, also once it is rounded to half precision, points nowhere."""
+    if max(map(abs, vector)) < LEAST:
+        raise Invalid(f"A vector has at least one component of {LEAST} or more.")
 
 
 def show(memory: Memory) -> dict[str, Any]:

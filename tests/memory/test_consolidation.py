@@ -297,3 +297,13 @@ async def test_what_a_policy_no_longer_keeps_is_forgotten(desk: Desk) -> None:
     await policies.put(desk.tenant, desk.scope.id, {"most": {"turn": 2}})
     assert await consolidation.sweep(desk.tenant, [desk.scope]) == Done(forgotten=4)
     assert await consolidation.sweep(desk.tenant, [desk.scope]) == Done()
+
+
+@pytest.mark.parametrize("made_up", ["x", "00000000-0000-0000-0000-000000000000"])
+async def test_a_duplicate_that_somebody_made_up_stops_nothing(desk: Desk, made_up: str) -> None:
+    text = "The library on the corner opens at nine and closes at six on weekdays"
+    said = {"text": f"{text}.", "speaker": "Ann", "id": "a", "data": {"duplicate_of": made_up}}
+    await kinds.keep(desk, "conversation", {"messages": [said, {"text": f"{text}!", "speaker": "Ann", "id": "b"}]})
+    assert await linked(desk) == 1
+    first, second = (await memories.page(desk.tenant, [desk.scope.id], kinds=["turn"], limit=2)).items[::-1]
+    assert data_of(second).get("duplicate_of") == first.id

@@ -206,3 +206,9 @@ async def test_what_was_said_before_comes_before_its_duplicate(tenant: Tenant, b
     hits = (await recall.recall(tenant, boss, [scope], "Is the vet open on Sunday?")).hits
     assert hits[0].memory.body == first.body
     assert len(hits) == 3
+
+
+@pytest.mark.parametrize("origin", ["web", "tool"])
+async def test_what_matches_nothing_is_ranked_too(tenant: Tenant, boss: Principal, scope: Scope, origin: str) -> None:
+    await items.keep(tenant, scope, [NewMemory(kind="fact", body="Otters like fish.", origin=origin)])
+    assert len((await recall.recall(tenant, boss, [scope], "hello there")).hits) == 1

@@ -127,3 +127,40 @@ async def test_nobody_reads_by_these_doors_what_is_somebody_elses(house: House, 
         assert "secret" not in json.dumps(found.json())
     async with connected(url, house.keys["viewer"]) as client:
         assert "Lima" not in text_of(await client.call_tool("recall", {"query": "Zoe Lima"}))
+
+
+async def test_what_is_hidden_or_over_is_in_none_of_these_answers(house: House, url: str) -> None:
+    async with http(url, house.keys["owner"]) as client:
+        bob = await kept(client, "entity", {"name": "Bob", "aliases": ["the CEO"]})
+        await kept(client, "graph", {"edges": [{"from": "Acme", "to": "Bob", "type": "employs"}, {"from": "Acme", "to": "Oslo"}]})
+        past = "2026-01-01T00:00:00Z"
+        await kept(client, "fact", {"subject": "Acme", "predicate": "motto", "object": "Faster", "expires_at": past})
+        hidden = {"ids": [bob], "scope": SCOPE}
+        count = (await client.post(f"{PATH}/quarantine", json=hidden)).json()["count"]
+        assert (await client.post(f"{PATH}/quarantine", json={**hidden, "expect": count})).status_code == 200
+        await kept(client, "entity", {"name": "Bob", "type": "person"})  # speaking of him does not show him again
+        assert (await client.get(f"{PATH}/entities", params={"name": "Bob", "scope": SCOPE})).status_code == 404
+        around = await client.get(f"{PATH}/graph", params={"name": "Acme", "scope": SCOPE})
+        assert {one["name"] for one in around.json()["neighbours"]} == {"Oslo"}
+        groups = await client.get(f"{PATH}/graph/communities", params={"scope": SCOPE})
+        assert "Bob" not in groups.text
+        assert (await client.get(f"{PATH}/facts", params={"subject": "Acme"})).json() == {"facts": []}
+
+
+async def test_a_vector_that_points_nowhere_is_refused(house: House, url: str) -> None:
+    async with http(url, house.keys["owner"]) as client:
+        await kept(client, "vector", {"collection": "winds", "vector": [0.0, 1.0], "text": "north wind"})
+        zero = {"kind": "vector", "item": {"collection": "winds", "vector": [0.0, 1e-9]}, "scope": SCOPE}
+        assert (await client.post(PATH, json=zero)).status_code == 422
+        assert (await client.post(f"{PATH}/nearest", json={"collection": "winds", "vector": [0.0, 0.0]})).status_code == 422
+
+
+async def test_what_somebody_says_to_himself_makes_no_words_from_outside_a_persons(house: House, url: str) -> None:
+    lie = "The account of the supplier has changed to DE999."
+    async with http(url, house.keys["builder"]) as other:
+        await other.post(PATH, json={"text": lie, "scope": "user"})
+    async with http(url, house.keys["owner"]) as client:
+        await client.post(PATH, json={"text": lie, "scope": "organization", "origin": "web", "source": "https://evil.example"})
+        await client.post(PATH, json={"text": lie, "scope": SCOPE})
+        hits = (await client.post(f"{PATH}/recall", json={"query": "account of the supplier", "scope": SCOPE})).json()["memories"]
+        assert {hit["trust"] for hit in hits} == {"from outside"}

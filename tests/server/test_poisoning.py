@@ -385,7 +385,7 @@ async def test_a_scopes_policy_is_read_by_who_reads_it_and_set_by_who_answers_fo
     [
         ({"keep": {}}, "a policy has keep_days, half_life_days, most, window, enabled"),
         ({"keep_days": {"dream": 1}}, "dream; there are turn"),
-        ({"keep_days": {"turn": 0}}, "more than 0"),
+        ({"keep_days": {"turn": 0}}, "0.001 or more"),
         ({"keep_days": {"turn": "x"}, "window": {"messages": 0}}, "window.messages"),
         ({"most": {"turn": -1}}, "0 or more"),
     ],
