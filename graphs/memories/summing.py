@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from graphs.memories.consulting import Asking
@@ -11,7 +12,8 @@ from graphs.memories.reach import Access, noted, parse_scope
 from graphs.memories.writing import desk_of
 from graphs.models import Models, Usage
 from graphs.nodetype import Failure
-from memory import consolidation, scopes, summarizing
+from memory import consolidation, items, scopes, summarizing
+from memory.embedding import EmbeddingFailed
 from memory.summarizing import Length, Summed, Told
 from store import summaries
 from store.errors import NotFound
@@ -85,6 +87,9 @@ async def sum_up_conversation(
         where = await scopes.find(access.tenant, access.principal, kind, name, private=private)
     standing, turns = await _known(access, where, session)
     there = await noted(access, [one.id for one in (*standing, *turns)])
+    if keep and access.embedder is not None:  # a summary that was kept when the process died has no vector yet
+        with suppress(EmbeddingFailed):
+            await items.give_vectors(access.tenant, {}, {one.id for one in standing}, access.embedder)
     standing, turns = [one for one in standing if one.id in there], [one for one in turns if one.id in there]
     if not (standing or turns):
         raise NotFound(f"Nothing is remembered of a conversation {session!r} in {scope}.")
