@@ -14,6 +14,7 @@ from graphs.memories.reach import Access, is_id, readable, spelled
 from graphs.memories.views import TRUSTED, memory_view
 from memory import names, policies, scopes
 from memory.kinds import conversation, vector
+from memory.kinds import rule as rule_kind
 from memory.policies import Window
 from store import entities, facts, graph, rules
 from store.entities import Entity
@@ -129,10 +130,7 @@ async def applying(access: Access, scope: str | None, values: Mapping[str, Json]
     unclear: list[dict[str, str]] = []
     for rule in await rules.standing(access.tenant, within):
         try:
-            for condition in rule.data["conditions"]:
-                if not await evaluator.evaluate(condition, dict(values)):
-                    break
-            else:
+            if await rule_kind.holds(rule, dict(values), evaluator.evaluate):
                 applies.append(memory_view(rule))
         except ExpressionError as error:
             unclear.append({"name": rule.title or "", "why": str(error)})

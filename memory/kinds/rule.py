@@ -54,14 +54,15 @@ async def keep(desk: Desk, item: Item) -> Outcome:
 
 async def applying(session: Session, scope_ids: Sequence[int], values: Mapping[str, Any], evaluate: Evaluate) -> list[Memory]:
     """The rules all of whose conditions are true of the values, highest priority first."""
-    found: list[Memory] = []
-    for rule in await rules.standing(session, scope_ids):
-        for condition in rule.data["conditions"]:
-            if not await evaluate(condition, values):
-                break
-        else:
-            found.append(rule)
-    return found
+    return [rule for rule in await rules.standing(session, scope_ids) if await holds(rule, values, evaluate)]
+
+
+async def holds(rule: Memory, values: Mapping[str, Any], evaluate: Evaluate) -> bool:
+    """Whether all its conditions are true; those after one that is not are not looked at."""
+    for condition in rule.data["conditions"]:
+        if not await evaluate(condition, values):
+            return False
+    return True
 
 
 def show(memory: Memory) -> dict[str, Any]:
