@@ -68,12 +68,12 @@ def store(request: pytest.FixtureRequest) -> Generator[BaseStore]:
 
 
 @pytest.fixture(params=["weft", "memory"])
-async def astore(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[BaseStore]:
-    """For asynchronous tests, in their own loop."""
+async def astore(request: pytest.FixtureRequest, app_url: str, anyio_backend: str) -> AsyncGenerator[BaseStore]:
+    """For asynchronous tests, in their own loop; `app_url` is asked for outside it, because the first to need it starts Postgres."""
     if request.param == "memory":
         yield InMemoryStore()
         return
-    async with weft(request.getfixturevalue("app_url")) as opened:
+    async with weft(app_url) as opened:
         yield opened
 
 
@@ -127,10 +127,10 @@ def vector_store(request: pytest.FixtureRequest) -> Generator[BaseStore]:
 
 
 @pytest.fixture(params=["weft", "weft words only", "memory"])
-async def avector_store(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[BaseStore]:
+async def avector_store(request: pytest.FixtureRequest, app_url: str, anyio_backend: str) -> AsyncGenerator[BaseStore]:
     if request.param == "memory":
         yield in_memory()
         return
     embedder = CharacterEmbedder(DIMENSIONS) if request.param == "weft" else None
-    async with weft(request.getfixturevalue("app_url"), embedder) as opened:
+    async with weft(app_url, embedder) as opened:
         yield opened
