@@ -33,12 +33,13 @@ async def hide(
         ids = await lineage.visible(transaction, falling)
         counts = await forgetting.count(transaction, ids)
         if not dry_run:
-            await lineage.distrust(transaction, falling, reason=reason, by=by)
+            await lineage.distrust(transaction, falling, meant=found, reason=reason, by=by)
     return Moved(ids=ids, counts=counts)
 
 
 async def release(tenant: Tenant, scopes: Sequence[Scope], choice: Choice, *, dry_run: bool = False) -> Moved:
-    """Shows them again with what rests on them, trusted as before; not what also rests on something that stays hidden."""
+    """Shows them again with what rests on them, trusted as before; not what was hidden for its own sake, or also rests on something that
+    stays hidden."""
     async with tenant.transaction() as transaction:
         ids = await lineage.rising(transaction, await chosen(transaction, scopes, choice))
         counts = await forgetting.count(transaction, ids)

@@ -21,6 +21,15 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    id: str
+    kind: str
+    parents: list[str]
+    seen: list[str]
+    meant: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Concluded:
     id: str
     subject: str
@@ -28,7 +37,7 @@ class Concluded:
     object: str
 
 
-ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Child, "visible": str, "resting": str, "trust": str}
+ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Hidden, "visible": str, "resting": str, "trust": str}
 SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
@@ -45,9 +54,9 @@ async def inherit(transaction: Transaction, ids: Sequence[str]) -> None:
     await transaction.queue(SQL.inherit, ids=list(ids))
 
 
-async def distrust(session: Session, ids: Sequence[str], *, reason: str, by: str | None) -> list[str]:
-    """Hides them; ids of those that were seen until now."""
-    return await session.all(SQL.distrust, str, ids=list(ids), reason=reason, by_user=by)
+async def distrust(session: Session, ids: Sequence[str], *, meant: Sequence[str], reason: str, by: str | None) -> list[str]:
+    """Hides them; `meant` for their own sake and the others with them. Ids of those that were seen until now."""
+    return await session.all(SQL.distrust, str, ids=list(ids), meant=list(meant), reason=reason, by_user=by)
 
 
 async def trust(session: Session, ids: Sequence[str]) -> list[str]:
@@ -88,15 +97,17 @@ def _falls(child: Child, gone: Mapping[str, None], *, wary: bool) -> bool:
 
 
 async def rising(session: Session, ids: Sequence[str]) -> list[str]:
-    """Of these and what was made of them, all that is hidden and can be seen again: not what rests on something else that stays hidden."""
-    found = {child.id: child for child in await session.all(SQL.hidden, Child, ids=list(ids))}
+    """Of these and what was made of them, all that is hidden and can be seen again: not what was hidden for its own sake, nor what rests on
+    something else that stays hidden."""
+    hidden = await session.all(SQL.hidden, Hidden, ids=list(ids))
+    found = {child.id: child for child in hidden if not child.meant or child.id in ids}
     while held := [child.id for child in found.values() if _held(child, found)]:
         for memory_id in held:
             del found[memory_id]
     return list(found)
 
 
-def _held(child: Child, rising: Mapping[str, Child]) -> bool:
+def _held(child: Hidden, rising: Mapping[str, Hidden]) -> bool:
     """One that says one thing needs one of its parents, others all of them."""
     staying = [parent for parent in child.parents if parent not in rising]
     return bool(staying) and (child.kind not in SURVIVING or (len(staying) == len(child.parents) and not child.seen))

@@ -42,17 +42,22 @@ FROM weft.memory_lineage l JOIN weft.memory_facts f ON f.org_id = l.org_id AND f
 WHERE l.org_id = %(org_id)s::uuid AND l.parent = %(id)s::uuid;
 
 -- name: distrust
--- Nobody sees these any more; as facts they hold no longer. What they were is kept beside them.
+-- Nobody sees these any more; as facts they hold no longer. What they were is kept beside them, and which of them were meant themselves.
 WITH old AS (
     SELECT m.id, m.trust FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) AND m.trust > 0 FOR UPDATE),
   hidden AS (
     UPDATE weft.memories m SET trust = 0 FROM old WHERE m.org_id = %(org_id)s::uuid AND m.id = old.id RETURNING m.id),
   noted AS (
-    INSERT INTO weft.memory_quarantines (org_id, memory_id, trust, held, reason, by_user)
-    SELECT %(org_id)s::uuid, old.id, old.trust, coalesce(f.live, false), %(reason)s::text, %(by_user)s::uuid
+    INSERT INTO weft.memory_quarantines (org_id, memory_id, trust, held, meant, reason, by_user)
+    SELECT %(org_id)s::uuid, old.id, old.trust, coalesce(f.live, false), old.id = ANY(%(meant)s::uuid[]), %(reason)s::text, %(by_user)s::uuid
     FROM old LEFT JOIN weft.memory_facts f ON f.org_id = %(org_id)s::uuid AND f.memory_id = old.id
-    ON CONFLICT (org_id, memory_id) DO UPDATE SET trust = excluded.trust, held = excluded.held, reason = excluded.reason,
-      by_user = excluded.by_user, at = excluded.at),
+    ON CONFLICT (org_id, memory_id) DO UPDATE SET trust = excluded.trust, held = excluded.held, meant = excluded.meant,
+      reason = excluded.reason, by_user = excluded.by_user, at = excluded.at),
+  again AS (                                       -- hidden already, with something else: from now on for its own sake
+    INSERT INTO weft.memory_quarantines (org_id, memory_id, trust, meant, reason, by_user)
+    SELECT %(org_id)s::uuid, m.id, 1, true, %(reason)s::text, %(by_user)s::uuid FROM weft.memories m
+    WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(meant)s::uuid[]) AND m.trust = 0
+    ON CONFLICT (org_id, memory_id) DO UPDATE SET meant = true),
   facts AS (
     UPDATE weft.memory_facts f SET live = false, retraction = 'quarantined' FROM old
     WHERE f.org_id = %(org_id)s::uuid AND f.memory_id = old.id AND f.live)
@@ -68,7 +73,8 @@ SELECT m.id::text, m.kind,
   coalesce((SELECT array_agg(p.id::text) FROM weft.memory_lineage l JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
             WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust = 0), '{}') AS parents,
   coalesce((SELECT array_agg(p.id::text) FROM weft.memory_lineage l JOIN weft.memories p ON p.org_id = l.org_id AND p.id = l.parent
-            WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust > 0), '{}') AS seen, false AS described
+            WHERE l.org_id = m.org_id AND l.child = m.id AND p.trust > 0), '{}') AS seen,
+  EXISTS (SELECT FROM weft.memory_quarantines q WHERE q.org_id = m.org_id AND q.memory_id = m.id AND q.meant) AS meant
 FROM below b JOIN weft.memories m ON m.org_id = %(org_id)s::uuid AND m.id = b.id WHERE m.trust = 0;
 
 -- name: resting

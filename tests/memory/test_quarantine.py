@@ -125,6 +125,21 @@ async def test_a_fact_whose_time_another_has_taken_meanwhile_is_history_when_it_
     assert {one.object for one in await facts.history(desk.tenant, [desk.scope.id], ["ann"])} == {"oslo", "rome"}
 
 
+async def test_what_was_hidden_for_its_own_sake_stays_hidden_when_what_it_rests_on_is_shown(desk: Desk) -> None:
+    page = await remember(web(desk), "Dora lives in Rome.", at=TOLD)
+    early = await kinds.keep(desk, "summary", {"text": "hidden before", "of": page.kept.created})
+    late = await kinds.keep(desk, "summary", {"text": "hidden after", "of": page.kept.created})
+    above = await kinds.keep(desk, "summary", {"text": "rests on one that stays", "of": late.created, "level": 2})
+    await hide(desk, Choice(ids=early.created))
+    await hide(desk)
+    new = await kinds.keep(desk, "summary", {"text": "made while hidden", "of": page.kept.created})
+    assert await hide(desk, Choice(ids=[*late.created, *new.created])) == set()
+    assert await release(desk) == {*page.kept.created, *page.concluded.created}
+    staying = [*early.created, *late.created, *above.created, *new.created]
+    assert await trusts(desk, staying) == [0, 0, 0, 0]
+    assert await release(desk, Choice(ids=[*early.created, *late.created, *new.created])) == set(staying)
+
+
 async def test_what_is_hidden_can_be_forgotten_and_another_organization_hides_nothing_of_ours(desk: Desk, other_tenant: Tenant) -> None:
     page = await remember(web(desk), "Dora lives in Rome.", at=TOLD)
     assert list((await quarantine.hide(other_tenant, [desk.scope], EVIL, reason="x")).ids) == []
