@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from memory import items, names, words
+from memory import items, names, shapes, words
 from memory.export import VERSION
 from memory.items import TRUST, NewMemory, clean
 from memory.kinds import Outcome
@@ -103,6 +103,12 @@ class Record(Closed):
     merge: Merge | None = None
     edge: Edge | None = None
     fact: Fact | None = None
+
+    @model_validator(mode="after")
+    def of_its_kind(self) -> Record:
+        if told := shapes.wrong(self.kind, self.data, self.series):
+            raise ValueError(told)
+        return self
 
 
 DATES = ("occurred_at", "valid_from", "valid_to", "recorded_at", "retracted_at", "used_at", "expires_at")
@@ -260,7 +266,8 @@ def _record(number: int, line: Any) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise Invalid(f"Line {number} is no memory as an export writes it: {place}: {first['msg']}.") from None
+        told = f"{place}: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
+        raise Invalid(f"Line {number} is no memory as an export writes it: {told}.") from None
 
 
 def read(path: Path) -> Iterator[tuple[int, Any]]:

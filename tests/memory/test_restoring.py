@@ -183,6 +183,31 @@ async def test_a_line_that_is_no_memory_is_told_by_its_number(
         await restored(other_tenant, [first, {**second, **change}, *rest])
 
 
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("summary", {"data": {"level": "top", "text": "x"}}, "data.level"),
+        ("summary", {"data": {"level": 1, "text": "x", "from_seq": 3}}, "from_seq and to_seq"),
+        ("summary", {"data": None}, "data"),
+        ("chunk", {"series": "not an id"}, "series"),
+        ("chunk", {"data": {"start": -1, "end": "x"}}, "data.start"),
+        ("entity", {"data": {"aliases": "Zeb", "attributes": []}}, "data.aliases"),
+        ("fact", {"data": [1, 2]}, "data"),
+        ("rule", {"data": {"name": "quiet", "actions": []}}, "data.actions"),
+        ("episode", {"data": "said"}, "data"),
+    ],
+)
+async def test_data_that_its_kind_could_not_read_is_refused_before_it_is_kept(
+    tenant: Tenant, other_tenant: Tenant, kind: str, change: dict[str, Any], words: str
+) -> None:
+    await fill(tenant)
+    lines = await exported(tenant)
+    number = next(number for number, one in enumerate(lines[1:-1], 1) if one["kind"] == kind)
+    with pytest.raises(Invalid, match=re.escape(words)) as refused:
+        await restored(other_tenant, [*lines[:number], {**lines[number], **change}, *lines[number + 1 :]])
+    assert f"Line {number + 1} " in refused.value.message
+
+
 def test_an_export_of_another_form_is_refused() -> None:
     with pytest.raises(Invalid, match="form 2"):
         header({"weft": "memories", "version": 2, "scopes": []})
