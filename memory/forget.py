@@ -139,7 +139,8 @@ async def _spoken(session: Session, scopes: Sequence[Scope], choice: Choice) -> 
 
 
 async def sweep(tenant: Tenant, scope: Scope, *, now: datetime | None = None) -> list[Receipt]:
-    """Forgets what the scope's policy no longer keeps, in batches of one transaction and one receipt each."""
+    """Forgets what the scope's policy no longer keeps, in batches of one transaction and one receipt each. What was made of it stays for as
+    long as its own kind is kept, but for pieces of documents, and what was made of a memory whose own time is up."""
     receipts: list[Receipt] = []
     for _ in range(ROUNDS):
         async with tenant.transaction() as transaction:
@@ -147,7 +148,9 @@ async def sweep(tenant: Tenant, scope: Scope, *, now: datetime | None = None) ->
             due = await policies.due(transaction, scope.id, policy, now=now, limit=BATCH)
             if not due:
                 break
-            ids = await lineage.falling(transaction, due)
+            old = [one.id for one in due if not one.expired]
+            ids = await lineage.falling(transaction, [one.id for one in due if one.expired])
+            ids = list(dict.fromkeys((*ids, *old, *await lineage.pieces(transaction, old))))
             receipts.append(await forgetting.erase(transaction, ids, reason="no longer kept", selector="expiry", by=None))
     return receipts
 

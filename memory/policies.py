@@ -76,8 +76,8 @@ async def put(session: Session, scope_id: int, policy: Mapping[str, Any] | None)
     return made
 
 
-async def due(session: Session, scope_id: int, policy: Policy, *, now: datetime | None = None, limit: int = 1000) -> list[str]:
-    """Ids of what the policy no longer keeps: expired, too old, or too many; only expired when it is not enabled. Pinned memories are never
+async def due(session: Session, scope_id: int, policy: Policy, *, now: datetime | None = None, limit: int = 1000) -> list[retention.Due]:
+    """What the policy no longer keeps: expired, too old, or too many; only expired when it is not enabled. Pinned memories are never
     among them."""
     keep, most = (policy.keep_days, policy.most) if policy.enabled else ({}, {})
     return await retention.due(session, scope_id, keep, most, now=now, limit=limit)

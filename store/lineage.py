@@ -37,7 +37,7 @@ class Concluded:
     object: str
 
 
-ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Hidden, "visible": str, "resting": str, "trust": str}
+ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Hidden, "pieces": str, "visible": str, "resting": str, "trust": str}
 SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
@@ -71,6 +71,10 @@ async def resting(session: Session, ids: Sequence[str]) -> set[str]:
 
 async def visible(session: Session, ids: Sequence[str]) -> list[str]:
     return await session.all(SQL.visible, str, ids=list(ids))
+
+
+async def pieces(session: Session, ids: Sequence[str]) -> list[str]:
+    return await session.all(SQL.pieces, str, ids=list(ids))
 
 
 async def falling(session: Session, ids: Sequence[str], *, wary: bool = False) -> list[str]:

@@ -63,6 +63,11 @@ WITH old AS (
     WHERE f.org_id = %(org_id)s::uuid AND f.memory_id = old.id AND f.live)
 SELECT hidden.id::text FROM hidden;
 
+-- name: pieces
+-- Pieces of documents.
+SELECT c.id::text FROM weft.memory_lineage l JOIN weft.memories c ON c.org_id = l.org_id AND c.id = l.child
+WHERE l.org_id = %(org_id)s::uuid AND l.parent = ANY(%(ids)s::uuid[]) AND c.kind = 'chunk';
+
 -- name: hidden
 -- Of these and what was made of them, all that nobody sees, each with what it was made of that nobody sees either.
 WITH RECURSIVE below AS (

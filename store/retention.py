@@ -21,7 +21,15 @@ class Held:
     policy: dict[str, Any]
 
 
-ROWS = {"policy": Held, "due": str}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """`expired`: its own time is up; else its kind is not kept so long, or not so many of it."""
+
+    id: str
+    expired: bool
+
+
+ROWS = {"policy": Held, "due": Due}
 
 
 async def policy(session: Session, scope_id: int) -> dict[str, Any]:
@@ -39,11 +47,11 @@ async def put_policy(session: Session, scope_id: int, value: dict[str, Any] | No
 
 async def due(
     session: Session, scope_id: int, keep: Mapping[str, float], most: Mapping[str, int], *, now: datetime | None = None, limit: int = 1000
-) -> list[str]:
-    """Ids of memories to forget; `keep`: days per kind, `most`: how many per kind."""
+) -> list[Due]:
+    """Memories to forget; `keep`: days per kind, `most`: how many per kind."""
     return await session.all(
         SQL.due,
-        str,
+        Due,
         scope_id=scope_id,
         keep=Json([{"kind": kind, "days": days} for kind, days in keep.items()]),
         most=Json([{"kind": kind, "most": number} for kind, number in most.items()]),

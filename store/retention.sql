@@ -13,7 +13,7 @@ WITH counted AS (
       LEFT JOIN json_to_recordset(%(keep)s::json) AS k(kind text, days float8) ON k.kind = m.kind
       LEFT JOIN json_to_recordset(%(most)s::json) AS q(kind text, most bigint) ON q.kind = m.kind
     WHERE m.org_id = %(org_id)s::uuid AND m.scope_id = %(scope_id)s::bigint AND NOT m.pinned)
-SELECT c.id FROM counted c
+SELECT c.id::text, coalesce(c.expires_at <= coalesce(%(now)s::timestamptz, clock_timestamp()), false) AS expired FROM counted c
 WHERE c.expires_at <= coalesce(%(now)s::timestamptz, clock_timestamp()) OR c.place > c.most
    OR c.told < coalesce(%(now)s::timestamptz, clock_timestamp()) - make_interval(secs => c.days * 86400)
 ORDER BY c.id LIMIT %(limit)s::int;

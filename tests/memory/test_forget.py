@@ -271,3 +271,17 @@ async def test_a_sweep_takes_what_is_old_expired_or_too_many_and_leaves_what_is_
     page = await memories.page(desk.tenant, [desk.scope.id], kinds=["turn", "episode"])
     assert {row.body for row in page.items} == {"pinned", "new", "Ann won 0.9"}
     assert [one.forgotten for one in receipts] == [{"episode": 1, "turn": 2}]
+
+
+async def test_what_was_made_of_something_no_longer_kept_stays_and_of_something_that_expired_goes(desk: Desk) -> None:
+    now = TOLD + timedelta(days=40)
+    await policies.put(desk.tenant, desk.scope.id, {"keep_days": {"turn": 30, "document": 30}})
+    old = await remember(desk, "I live in Paris.", speaker="Dora", at=TOLD)
+    said = {"text": "I work at Acme.", "at": now, "expires_at": now - timedelta(hours=1)}
+    passing = await kinds.keep(desk, "conversation", {"messages": [said]})
+    for kept, text in ((old.kept, "Dora told where she lives."), (passing, "Dora told where she works.")):
+        await kinds.keep(desk, "summary", {"text": text, "of": kept.created})
+    await kinds.keep(desk, "document", {"text": "Leave is 30 days.", "at": TOLD})
+    await forget.sweep(desk.tenant, desk.scope, now=now)
+    left = {(row.kind, row.body) for row in (await memories.page(desk.tenant, [desk.scope.id])).items if row.kind != "entity"}
+    assert left == {("fact", "Dora lives in Paris"), ("summary", "Dora told where she lives.")}
