@@ -37,7 +37,16 @@ class Concluded:
     object: str
 
 
-ROWS = {"children": Child, "concluded": Concluded, "distrust": str, "hidden": Hidden, "pieces": str, "visible": str, "resting": str, "trust": str}
+ROWS = {
+    "children": Child,
+    "concluded": Concluded,
+    "distrust": str,
+    "hidden": Hidden,
+    "pieces": str,
+    "visible": str,
+    "resting": str,
+    "trust": str,
+}
 SURVIVING = frozenset({"fact", "entity", "node", "edge"})
 """Kinds that say one thing: they stand as long as one of the memories they were made of does. Others may hold a bit of each."""
 
