@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from types import MappingProxyType, ModuleType
@@ -69,6 +68,7 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         scope=getattr(module, "scope", lambda config, key: {}),
         sees=getattr(module, "sees", lambda config: {}),
         run=module.run,
+        version=getattr(module, "VERSION", 1),
     )
 
 
@@ -84,36 +84,13 @@ def effect_of(kind: NodeType, config: Any) -> Effect:
     return kind.effect(config)
 
 
-def find(query: str, limit: int = 10) -> list[NodeType]:
-    """Node types that share words with the query, best first; all of them for an empty query."""
-    words = [word for word in re.findall(r"[a-z0-9]+", query.lower()) if len(word) > 1 and word not in STOP_WORDS]
-    if not words:
-        return list(node_types().values())[:limit]
-    ranked = [(_score(kind, words), kind) for kind in node_types().values()]
-    return [kind for score, kind in sorted(ranked, key=lambda item: (-item[0], item[1].name)) if score][:limit]
-
-
-STOP_WORDS = frozenset(re.findall(r"\w+", "an and at by do for from how in into is it of on or the then this to what when with"))
-
-
-def _score(kind: NodeType, words: list[str]) -> int:
-    called = f"{kind.name} {' '.join(ALSO_CALLED.get(kind.name, ()))}".replace("_", " ").split()
-    summary = re.findall(r"[a-z0-9]+", f"{kind.family} {kind.summary}".lower())
-    rest = re.findall(r"[a-z0-9]+", json.dumps([kind.examples, *kind.config.model_fields]).lower())
-    score = 0
-    for word in words:
-        stem = word.removesuffix("s") if len(word) > 3 else word
-        score += 8 * (word == kind.name) + 5 * (stem in called or word in called)
-        score += 3 * any(other.startswith(stem) for other in summary) + (stem in rest or word in rest)
-    return score
-
-
 def describe(kind: NodeType, detail: Literal["summary", "full"] = "full") -> dict[str, Json]:
     """What an author needs to use a node type; at most 3,000 characters as JSON. Raises nothing."""
     found: dict[str, Json] = {"type": kind.name, "family": kind.family, "summary": kind.summary}
     if detail == "summary":
         return found
     first = kind.config.model_validate(kind.examples[0])
+    found["type_version"] = kind.version
     found["effect"] = str(kind.effect(first))
     if branches := kind.branches(first):
         found["branches"] = [*branches, "error"]

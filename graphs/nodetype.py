@@ -12,6 +12,7 @@ A node type is one module graphs/nodes/<type>.py with these names (found by fold
 
 and, where it applies:
 
+    VERSION: int                      of its config and output, once they have changed; a node's `type_version` is no newer
     RETRY: Retry                      default retry
     LABELS: frozenset[str]            of "egress", "irreversible", "private", "untrusted"
     WAITS: bool                       True when it may wait for a person, a timer, an event or a child run
@@ -260,3 +261,4 @@ class NodeType:
     scope: Callable[[Any, str], dict[str, Schema]]
     sees: Callable[[Any], dict[str, Schema]]
     run: Callable[[Any, Context], Any]
+    version: int = 1

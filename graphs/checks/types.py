@@ -11,6 +11,7 @@ from graphs.checks.models import holds_bodies
 from graphs.checks.repairs import meant, translated
 from graphs.checks.view import MAX_GROUPS, NodeView
 from graphs.definition import Json
+from graphs.nodetype import NodeType
 
 
 def check_type(node: NodeView) -> Iterator[Diagnostic]:
@@ -22,9 +23,20 @@ def check_type(node: NodeView) -> Iterator[Diagnostic]:
         patch = (add(f"{node.pointer}/type", best),) if best else ()
         message = f"node {node.label} needs a `type`"
         yield Diagnostic(code="missing_field", pointer=node.pointer, message=message, expected="type", patch=patch)
+    if node.kind and "type_version" in node.raw:
+        yield from _check_version(node.kind, node.raw["type_version"], f"{node.pointer}/type_version", node.label)
     if node.kind and node.group.depth >= MAX_GROUPS and holds_bodies(node.kind.config):
         message = f"groups are nested more than {MAX_GROUPS} deep at node {node.label}"
         yield Diagnostic(code="too_deep", pointer=node.pointer, message=message)
+
+
+def _check_version(kind: NodeType, version: Json, pointer: str, label: str) -> Iterator[Diagnostic]:
+    """A version that there is not yet, of a node type that another Weft may know; what is no number the definition's model refuses."""
+    if isinstance(version, bool) or not isinstance(version, int) or 1 <= version <= kind.version:
+        return
+    message = f"node {label}: {kind.name!r} has the version {kind.version} here, not {version}"
+    expected = "1" if kind.version == 1 else f"1 to {kind.version}"
+    yield Diagnostic(code="unknown_version", pointer=pointer, message=message, expected=expected, patch=(replace(pointer, kind.version),))
 
 
 def unknown_type(type: str, config: dict[str, Json], pointer: str, name: str) -> Diagnostic:

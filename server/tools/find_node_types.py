@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from graphs.catalogue import describe, find, node_types
+from graphs.catalogue import describe, node_types
+from graphs.finding import best_example, find
 from graphs.nodetype import NodeType
 from graphs.pinning import nearest
 from server.answers import answer
@@ -22,6 +23,7 @@ ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 
 MAX_LISTED = 100
+EXAMPLES = 3  # of the types found, those that come with the example nearest to the question
 
 
 async def run(
@@ -38,6 +40,9 @@ async def run(
     if detail == "full" and query:
         return answer({"node_types": [describe(kind) for kind in found[:2]]}, next="validate_workflow(definition=…)")
     listed = [describe(kind, "summary") for kind in found]
+    if query:
+        for kind, line in zip(found[:EXAMPLES], listed, strict=False):
+            line["example"] = best_example(kind, query)
     return answer({"node_types": listed, "total": len(listed)}, next='find_node_types(type="…") for config and examples')
 
 

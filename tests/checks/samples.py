@@ -157,6 +157,12 @@ SLIPS: tuple[Slip, ...] = (
         "/edges/0/source",
         "unknown_field",
     ),
+    Slip(
+        "a version that the node type does not have",
+        lambda d: d["nodes"][0].update(type_version=2),
+        "/nodes/0/type_version",
+        "unknown_version",
+    ),
     Slip("number as text", lambda d: d["nodes"][0]["retry"].update(max_attempts="3"), "/nodes/0/retry/max_attempts", "wrong_type"),
     Slip("number as text in a config", lambda d: _config(d, 4).update(concurrency="5"), "/nodes/4/config/concurrency", "wrong_type"),
     Slip("text as number", lambda d: _config(d, 5).update(description=5), "/nodes/5/config/description", "wrong_type"),
