@@ -8,6 +8,6 @@ PROMISES = {
     "P5": "pinned: a run keeps the version it started with, whatever is published later",
     "P6": "secrets stay out: a secret value never reaches a checkpoint, event, log, trace, prompt, tool result or error text",
     "P7": "honest states: a run is never running when nothing runs, nor succeeded when a branch silently stopped",
-    "P8": "bounded: every run, loop, script, request and page has limits on time, steps, depth and size",
+    "P8": "bounded: every run, agent, loop, script, request and page has limits on time, steps, depth, size and money",
     "P9": "portable: one Postgres; works behind a transaction pooler; no other service is needed",
 }
