@@ -1,0 +1,2 @@
+-- 0012_expand_connections: filled by its owner.
+SELECT 1;
