@@ -448,9 +448,17 @@ async def test_the_check_names_what_is_missing_and_what_does_not_fit(house: Hous
     report = await authoring.check(house.runtime, house.actor(), literal)
     assert [(one.code, one.severity) for one in report.diagnostics] == [("secret_in_definition", "warning")]
     assert SECRET not in report.diagnostics[0].message
-    for written in ({"headers": {"X-Other": "sk-abcdefghijklmnop1234"}}, {"params": {"k": "ghp_abcdefghijklmnopqrst"}}):
+    literals: tuple[dict[str, Any], ...] = (
+        {"headers": {"X-Other": "sk-abcdefghijklmnop1234"}},
+        {"params": {"k": "ghp_abcdefghijklmnopqrst"}},
+    )
+    for written in literals:
         report = await authoring.check(house.runtime, house.actor(), using(**written))
         assert [one.code for one in report.diagnostics] == ["secret_in_definition"]
         assert "abcdefghijklmnop" not in report.diagnostics[0].message
-    for fine in ({"headers": {"Authorization": "{{ input.token }}", "X-Id": "order-1"}}, {"params": {"q": "a word"}}):
+    harmless: tuple[dict[str, Any], ...] = (
+        {"headers": {"Authorization": "{{ input.token }}", "X-Id": "order-1"}},
+        {"params": {"q": "a word"}},
+    )
+    for fine in harmless:
         assert (await authoring.check(house.runtime, house.actor(), using(**fine))).diagnostics == ()
