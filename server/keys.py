@@ -9,12 +9,13 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.errors import Misconfigured
+from store.errors import Conflict, Misconfigured
 
 if TYPE_CHECKING:
     from graphs.connections import MasterKey
@@ -36,6 +37,7 @@ class Keys:
 def open_keys(folder: Path) -> Keys:
     """Reads the keys and makes what is missing. Raises Misconfigured when somebody else could read them."""
     _private_folder(folder)
+    read(folder / MASTER)  # made when the first secret is set; refused from the start when others may read it
     return Keys(
         folder=folder,
         pepper=bytes.fromhex(_kept(folder / "pepper")),
@@ -106,6 +108,23 @@ def replace_master(folder: Path, *, kept: Sequence[MasterKey], add: bool) -> tup
     except OSError as error:
         raise Misconfigured(f"Weft cannot write {path} ({error.strerror}); make its folder writable.") from None
     return tuple(keys)
+
+
+@contextmanager
+def rotating(folder: Path) -> Generator[None]:
+    """While master.json is being replaced. Raises Conflict when another process does so: one of two would lose the key of the other."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows there is one operator at one machine
+        yield
+        return
+    with (folder / "master.lock").open("w") as file:
+        (folder / "master.lock").chmod(0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict("The master key is being replaced by another command; wait for its end.") from None
+        yield
 
 
 def _new_master() -> MasterKey:

@@ -23,6 +23,7 @@ from server.logs import start_logging
 from server.process import archive, house, local_owner
 from server.settings import Settings
 from store.errors import Invalid
+from store.postgres import Database
 
 if TYPE_CHECKING:
     from graphs.connecting import Described
@@ -172,13 +173,15 @@ async def rotate_key(settings: Settings) -> None:
     one stays: a server that runs may have sealed with it a moment ago."""
     start_logging("warning", settings.secrets())
     async with archive(settings) as (database, keys):
-        before = key_folder.master_keys(keys.folder)
-        now = key_folder.replace_master(keys.folder, kept=before, add=True)
-        done = await rewrap_all(database, Vault(lambda: key_folder.master_keys(keys.folder)))
-        key_folder.replace_master(keys.folder, kept=now[:2], add=False)
-    typer.echo(
-        f"{done} secrets are under the new master key {now[0].id}. Keep a copy of {keys.folder / key_folder.MASTER} in a safe place."
-    )
+        with key_folder.rotating(keys.folder):
+            await _rotate(database, keys.folder)
+
+
+async def _rotate(database: Database, folder: Path) -> None:
+    now = key_folder.replace_master(folder, kept=key_folder.master_keys(folder), add=True)
+    done = await rewrap_all(database, Vault(lambda: key_folder.master_keys(folder)))
+    key_folder.replace_master(folder, kept=now[:2], add=False)
+    typer.echo(f"{done} secrets are under the new master key {now[0].id}. Keep a copy of {folder / key_folder.MASTER} in a safe place.")
 
 
 def _line(found: Described) -> str:

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from server.keys import rotating
 from server.settings import Settings
 from tests.process.conftest import ROOT, SECONDS, Installation, Kept, surroundings
 
@@ -124,7 +125,8 @@ def test_the_master_key_is_private_replaced_on_demand_and_needed(kept: Kept, ech
     assert weft("connections", "test", "rotated", **LOCAL).code == 0
     text = path.read_text()
     path.chmod(0o644)
-    assert "chmod 600" in weft("connections", "test", "rotated", **LOCAL).out
+    assert "chmod 600" in weft("connections", "test", "rotated", **LOCAL).err
+    assert "chmod 600" in weft("doctor").out + weft("doctor").err
     path.unlink()
     lost = weft("connections", "test", "rotated", **LOCAL)  # a new key is made, and does not open what the old one sealed
     assert (lost.code, "restore master.json" in lost.out) == (1, True)
@@ -132,6 +134,9 @@ def test_the_master_key_is_private_replaced_on_demand_and_needed(kept: Kept, ech
     path.chmod(0o600)
     assert weft("connections", "test", "rotated", **LOCAL).code == 0
     assert base64.b64decode(keys[0]["key"]) not in dump(kept)
+    with rotating(path.parent):
+        assert "another command" in weft("connections", "rotate-key").err
+    assert path.read_text() == text
     weft("connections", "remove", "rotated")
 
 
