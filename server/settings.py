@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("weft", appauthor=False)),
         description="where data and keys live",
     )
+    keys_dir: Path = Field(
+        default_factory=lambda chosen: chosen["data_dir"] / "keys",
+        description="where the keys live, if not beside the data; never inside the database's folder",
+    )
     database_url: SecretStr | None = Field(default=None, description="an external Postgres; without it the embedded one is used")
     admin_database_url: SecretStr | None = Field(default=None, description="the same Postgres as an owner, for migrations only")
     listen_database_url: SecretStr | None = Field(
@@ -71,6 +75,10 @@ class Settings(BaseSettings):
     allow_nets: Words = Field(default=(), description="networks (CIDR) steps may reach although they are private")
     allowed_hosts: Words = Field(default=(), description="Host headers that the HTTP door accepts besides loopback")
     allowed_origins: Words = Field(default=(), description="Origin headers that the HTTP door accepts besides loopback")
+    public_url: str | None = Field(
+        default=None,
+        description="address of this server in a browser, such as https://weft.example.com, for links it gives out",
+    )
     published_tools: bool = Field(default=True, description="list published workflows as MCP tools of their own")
     model: str | None = Field(default=None, description="default model of llm steps, e.g. openai:gpt-5-mini")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_also("OPENAI_API_KEY"))
@@ -90,10 +98,18 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 
-    @field_validator("data_dir", "checkpoint_key_file")
+    @field_validator("data_dir", "keys_dir", "checkpoint_key_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://localhost")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+            raise ValueError(f"{url!r} is no address of a server; write for example https://weft.example.com")
+        return url.rstrip("/") if url else None
 
     @field_validator("allow_nets")
     @classmethod
@@ -137,6 +153,13 @@ class Settings(BaseSettings):
         return level.lower() if isinstance(level, str) else level
 
     @model_validator(mode="after")
+    def _apart(self) -> Settings:
+        """A copy of the database must not carry the keys."""
+        if self.keys_dir == self.postgres_dir or self.postgres_dir in self.keys_dir.parents:
+            raise ValueError(f"WEFT_KEYS_DIR={self.keys_dir} is inside the database's folder: a copy of the data would carry the keys")
+        return self
+
+    @model_validator(mode="after")
     def _named(self) -> Settings:
         if self.host not in LOOPBACK and not self.host.startswith("127.") and not self.allowed_hosts:
             raise ValueError(
@@ -155,11 +178,6 @@ class Settings(BaseSettings):
         """None: only by hand."""
         parts = INTERVAL_PART.findall(self.memory_consolidation)
         return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in parts)) if parts else None
-
-    @property
-    def keys_dir(self) -> Path:
-        """Beside the database folder and never inside it, so that a copy of the data does not carry the keys."""
-        return self.data_dir / "keys"
 
     @property
     def postgres_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""The outbox of a run: gathers what its next entry in the journal says, and sends it, in order."""
+"""The outbox of a run: gathers what its next entry in the journal says, and sends it, in order; no opened secret passes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from datetime import datetime
 from graphs.definition import Json
 from graphs.engine.events import Happening
 from graphs.engine.record import Record, row_of
+from graphs.redaction import Redactor
 from store.errors import LeaseLost, Unavailable
 from store.journal import Entry, Journal
 from store.runs import Claimed
+
+RECORDED = ("node_runs", "events", "waits", "tasks", "children", "ending", "settle")
 
 
 class Outbox:
     """`on_lost` is called when the journal fails us: then the run is no longer ours to change."""
 
-    def __init__(self, journal: Journal, claimed: Claimed, *, on_lost: Callable[[], None]) -> None:
-        self._journal, self._claimed, self._on_lost = journal, claimed, on_lost
+    def __init__(self, journal: Journal, claimed: Claimed, redactor: Redactor, *, on_lost: Callable[[], None]) -> None:
+        self._journal, self._claimed, self._redactor, self._on_lost = journal, claimed, redactor, on_lost
         self.entry = self._new()
         self.seq = 0
         self.touched: list[str] = []  # positions recorded since somebody took this list
@@ -42,7 +45,7 @@ class Outbox:
         if self._held is not None:  # it must be known first whether the run is still ours
             self._held.append(asyncio.get_running_loop().create_future())
             return self._held[-1]
-        entry, self.entry = self.entry, self._new()
+        entry, self.entry = self._cleaned(self.entry), self._new()
         then, self._then = self._then, []
         future = self._journal.submit(entry)
         future.add_done_callback(lambda done: self._written(done, then))
@@ -83,6 +86,12 @@ class Outbox:
         else:
             for act in then:
                 act()
+
+    def _cleaned(self, entry: Entry) -> Entry:
+        """Everything that the run records passes here: what its steps have opened is blotted out of it."""
+        for part in RECORDED if self._redactor.holds else ():
+            setattr(entry, part, self._redactor.clean(getattr(entry, part)))
+        return entry
 
     def _new(self) -> Entry:
         return Entry(org_id=self._claimed.org_id, run_id=self._claimed.id, fence=self._claimed.fence)

@@ -1,0 +1,2 @@
+-- 0015_expand_chats: filled by its owner.
+SELECT 1;
