@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from graphs.definition import Closed, Json
 from graphs.models._messages import Call, Endpoint, Message, Reply, Usage, Wish
@@ -58,6 +58,17 @@ class Turn(Closed):
     json_: Json = Field(default=None, alias="json", description="the answer where a schema is asked for")
     usage: UsageTurn = UsageTurn()
     fails: FailTurn | None = None
+
+
+def check_turns(turns: Sequence[Mapping[str, Json]]) -> None:
+    """Raises ValueError for the first turn that is none."""
+    for number, turn in enumerate(turns, 1):
+        try:
+            Turn.model_validate(turn)
+        except ValidationError as wrong:
+            problem = wrong.errors(include_url=False, include_input=False)[0]
+            where = "/".join(str(part) for part in problem["loc"])
+            raise ValueError(f"turn {number} of the script, at {where}: {problem['msg'].lower()}") from None
 
 
 def endpoint(settings: ModelSettings) -> Endpoint:

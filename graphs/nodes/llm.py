@@ -13,7 +13,7 @@ from graphs.definition import Closed, Duration, Json, Retry, Schema, seconds
 from graphs.documents import is_array, is_object, is_text
 from graphs.models import Completion, Image, Limit, Message, vendors
 from graphs.models._messages import MAX_MESSAGES, MessageForm, ToolForm
-from graphs.models.scripted import Turn
+from graphs.models.scripted import check_turns
 from graphs.nodetype import QUOTED, Context, Effect, Failure, Family, Templated
 
 SUMMARY = "Ask a language model. With `output_schema` the output is an object that fits it; otherwise `text`, with `model` and `usage`."
@@ -43,6 +43,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]  # bounds inside of Templated:
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+ALIAS = re.compile(r"@[a-z][a-z0-9_-]{0,63}")
 DATA_URL = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/]+={0,2})")
 MAX_IMAGES = 20
 
@@ -53,7 +54,7 @@ class LimitForm(Closed):
     tokens: int | None = Field(default=None, ge=0)
 
 
-FORMS: dict[str, type[Closed]] = {"messages": MessageForm, "tools": ToolForm, "limits": LimitForm, "script": Turn}
+FORMS: dict[str, type[Closed]] = {"messages": MessageForm, "tools": ToolForm, "limits": LimitForm}
 """What the items of these lists are. Their schemas would make the description of this step thrice as long for whoever writes a prompt."""
 
 Items = Templated[list[dict[str, Any]]]
@@ -78,7 +79,7 @@ class Config(Closed):
     @field_validator("model")
     @classmethod
     def _known(cls, model: str | None) -> str | None:
-        if model and "{{" not in model and model != "scripted":
+        if model and "{{" not in model and model != "scripted" and not ALIAS.fullmatch(model):
             vendor, _, name = model.partition(":")
             if vendor not in vendors() or not name:
                 raise ValueError(f"{model!r} is not a model; write vendor:name with a vendor of {', '.join(vendors())}")
@@ -92,7 +93,14 @@ class Config(Closed):
                 raise ValueError(f"image {number + 1} is no data URL; write data:image/png;base64,… (png, jpeg, gif or webp)")
         return images
 
-    @field_validator("messages", "tools", "limits", "script")
+    @field_validator("script")
+    @classmethod
+    def _turns(cls, script: list[dict[str, Any]] | str) -> list[dict[str, Any]] | str:
+        if isinstance(script, list):
+            check_turns([turn for turn in script if not _templated(turn)])
+        return script
+
+    @field_validator("messages", "tools", "limits")
     @classmethod
     def _forms(cls, items: list[dict[str, Any]] | str, info: ValidationInfo) -> list[dict[str, Any]] | str:
         if isinstance(items, list) and len(items) > MAX_MESSAGES:

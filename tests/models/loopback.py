@@ -78,7 +78,11 @@ class ModelServer:
         asked = await request.json()
         self.asked.append(asked)
         self.headers.append(dict(request.headers))
-        given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        given = (
+            request.headers.get("x-api-key")
+            or request.headers.get("api-key")
+            or request.headers.get("authorization", "").removeprefix("Bearer ")
+        )
         if given != KEY:
             return Turn(status=401, message=f"Incorrect API key provided: {given}.", code="invalid_api_key"), asked
         turn = self.turns.popleft() if self.turns else Turn()
@@ -263,6 +267,7 @@ def _app(server: ModelServer) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/chat/completions", completions, methods=["POST"]),
+            Route("/openai/deployments/{name}/chat/completions", completions, methods=["POST"]),
             Route("/v1/messages", messages, methods=["POST"]),
         ]
     )

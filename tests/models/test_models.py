@@ -244,7 +244,7 @@ async def test_the_default_model_is_the_operators_then_that_of_a_key_then_script
         (ModelSettings(), "openai:gpt-5-mini", "model_missing", "the operator must set OPENAI_API_KEY"),
         (ModelSettings(), "anthropic:x", "model_missing", "the operator must set ANTHROPIC_API_KEY"),
         (ModelSettings(openai_base_url="http://127.0.0.1:1/v1"), None, "model_missing", "WEFT_MODEL=openai:<a model of that server>"),
-        (ModelSettings(), "gpt-5", "model_unknown", "write anthropic:<model>, openai:<model> or scripted"),
+        (ModelSettings(), "gpt-5", "model_unknown", "write anthropic:<model>, azure:<model>, openai:<model> or scripted"),
         (ModelSettings(), "openai:", "model_unknown", "is not a model"),
         (ModelSettings(), "gemini:pro", "model_unknown", "is not a model"),
     ],
@@ -280,7 +280,7 @@ async def test_the_environment_of_the_sdks_changes_nothing(loopback: ModelServer
 
 
 def test_every_vendor_keeps_the_contract() -> None:
-    assert set(vendors()) == {"anthropic", "openai", "scripted"}
+    assert set(vendors()) == {"anthropic", "azure", "openai", "scripted"}
     for vendor in vendors().values():
         assert isinstance(vendor.NEEDS, str)
         assert isinstance(vendor.BASE, str)
