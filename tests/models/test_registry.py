@@ -78,7 +78,7 @@ async def test_only_listed_models_may_be_asked_where_the_organization_says_so(te
 @pytest.mark.parametrize("turn", [Turn(status=500), Turn(status=429), Turn(silent=True)])
 async def test_the_next_of_the_chain_answers_once_a_model_has_failed_for_good(tenant: Tenant, loopback: ModelServer, turn: Turn) -> None:
     await registry.choose(tenant, default=FIRST, fallbacks=("openai:gone", SECOND), only_listed=False)
-    timeout = {"timeout": 0.5} if turn.silent else {}
+    timeout: dict[str, Any] = {"timeout": 0.5} if turn.silent else {}
     async with asking(tenant, loopback.openai()) as models:
         await models.complete(None, HELLO)
         loopback.turns.extend([turn, Turn(status=404), Turn(text="Here.")])
@@ -123,6 +123,7 @@ async def test_images_and_tools_are_refused_where_the_registry_says_so(tenant: T
         await models.complete(SECOND, PICTURE)  # nobody knows
 
 
+@pytest.mark.promise("P6")
 async def test_a_key_of_the_organization_goes_to_its_own_address_only(
     tenant: Tenant, database: Database, owner: str, loopback: ModelServer
 ) -> None:
@@ -146,6 +147,7 @@ async def test_a_key_of_the_organization_goes_to_its_own_address_only(
             assert (await failing(models, f"{kind}:ours")).code == "model_blocked_address"
     assert redactor.text(f"x {KEY} y") != f"x {KEY} y"
     assert "sk-of-the-operator" not in str(loopback.headers)
+    assert KEY not in str(await spending.calls(tenant, run_id=None, before=None, limit=10)) + str(await registry.known(tenant))
 
 
 class _Runtime:
@@ -169,9 +171,9 @@ async def test_azure_is_asked_by_its_own_paths_key_and_version(tenant: Tenant, o
         await connecting.set_secret(runtime, actor, "azure", "api_key", KEY)
         assert (await failing(models, "azure:mine")).code == "model_missing"
         await registry.put(tenant, Listed(name="azure:mine", connection="azure"))
-        for heard in ({}, {"on_text": ignored}):
+        for heard in (None, ignored):
             loopback.turns.append(Turn(text="From the cloud."))
-            assert (await models.complete("azure:mine", HELLO, max_tokens=50, **heard)).text == "From the cloud."
+            assert (await models.complete("azure:mine", HELLO, max_tokens=50, on_text=heard)).text == "From the cloud."
     assert loopback.headers[-1]["api-key"] == KEY
     assert loopback.asked[-1]["max_completion_tokens"] == 50
 

@@ -292,6 +292,7 @@ async def test_budgets_of_one_organization_are_nothing_to_another(tenant: Tenant
         assert (await refused(models.complete(None, HELLO))).code == "budget_exceeded"
 
 
+@pytest.mark.promise("P8")
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_32_agents_on_one_budget_never_pass_it(tenant: Tenant, database: Database, loopback: ModelServer, streamed: bool) -> None:
     """Each asks until it is refused. Their inputs turn out larger than they were taken for, which nobody can know before."""
