@@ -61,7 +61,7 @@ async def agents(url: str, org_id: str, base: str) -> None:
 
 async def measure(usd: float) -> bool:
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder, model_server() as server:
-        server.usual = Turn(text="Enough.", used=USED)
+        server.turns.extend([Turn(text="Enough.", used=USED)] * 100_000)
         async with embedded(Path(folder) / "pg", Path(folder) / "keys" / "postgres.json") as postgres:
             await migrations.apply.apply(postgres.admin_url, app_password=postgres.app_password)
             async with Database.open(postgres.app_url) as database:

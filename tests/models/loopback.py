@@ -57,10 +57,9 @@ class Turn:
 
 @dataclass(slots=True, kw_only=True)
 class ModelServer:
-    """`turns` are answered in order, then `usual` for ever; `asked` holds the bodies of the requests, `headers` their headers."""
+    """`turns` are answered in order, then "ok" for ever; `asked` holds the bodies of the requests, `headers` their headers."""
 
     port: int
-    usual: Turn = Turn()
     turns: deque[Turn] = field(default_factory=deque[Turn])
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
@@ -86,7 +85,7 @@ class ModelServer:
         )
         if given != KEY:
             return Turn(status=401, message=f"Incorrect API key provided: {given}.", code="invalid_api_key"), asked
-        turn = self.turns.popleft() if self.turns else self.usual
+        turn = self.turns.popleft() if self.turns else Turn()
         if turn.silent:
             await asyncio.Event().wait()
         return turn, asked
