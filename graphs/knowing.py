@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphs.checks import Known
 from graphs.definition import Json
 from graphs.pinning import inputs_of_published
-from store import connections, jsontext
+from store import connections, jsontext, models
 from store.postgres import Session
 
 
@@ -15,4 +15,5 @@ async def known_to(session: Session, definition: Json) -> Known:
     return Known(
         workflows=await inputs_of_published(session) if '"subflow"' in text else {},
         connections=await connections.kinds(session) if '"connection"' in text else {},
+        models=await models.known(session) if '"model"' in text else None,
     )

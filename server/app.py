@@ -31,6 +31,7 @@ from server.http import (
     history,
     memories,
     memory_kinds,
+    models,
     runs,
     steering,
     tasks,
@@ -71,6 +72,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *memories.OPERATIONS,
     *circuits.OPERATIONS,
     *connections.OPERATIONS,
+    *models.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",

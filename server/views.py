@@ -122,6 +122,7 @@ def run_view(run: Run) -> View:
             **run_line(run),
             "error": run.error,
             "steps_done": run.steps_done,
+            "spent": run.spent,
             "waiting_for": run.waiting_for or None,
             "parent_run_id": run.parent_run_id,
             "forked_at": run.forked_at,

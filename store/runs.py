@@ -53,6 +53,7 @@ class Run:
     dead_at: datetime | None
     steps_done: int
     waiting_for: list[dict[str, Any]]
+    spent: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

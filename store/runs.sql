@@ -48,7 +48,10 @@ SELECT r.id::text, r.name AS workflow, r.version, r.mode, r.state, r.request,
                    'child_run_id', (SELECT c.id FROM weft.runs c WHERE c.org_id = w.org_id AND c.parent_run_id = w.run_id AND c.parent_position = w.position)))
                  ORDER BY w.created_at)
            FROM weft.waits w LEFT JOIN weft.tasks t ON t.org_id = w.org_id AND t.run_id = w.run_id AND t.position = w.position
-           WHERE w.org_id = r.org_id AND w.run_id = r.id AND w.state = 'open'), '[]'::json) AS waiting_for
+           WHERE w.org_id = r.org_id AND w.run_id = r.id AND w.state = 'open'), '[]'::json) AS waiting_for,
+       (SELECT json_build_object('calls', count(*), 'input_tokens', sum(c.input_tokens), 'output_tokens', sum(c.output_tokens),
+                 'cost_usd', round(sum(coalesce(c.cost, c.reserved_cost)), 6))
+        FROM weft.model_calls c WHERE c.org_id = r.org_id AND c.run_id = r.id HAVING count(*) > 0) AS spent
 FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid;
 
 -- name: list

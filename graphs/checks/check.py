@@ -13,6 +13,7 @@ from graphs.checks.expressions import compile_sites, parse_sites
 from graphs.checks.known import NOTHING_KNOWN, Known
 from graphs.checks.loops import check_loops
 from graphs.checks.memories import check_memories
+from graphs.checks.modelling import check_modelling
 from graphs.checks.nodes import check_nodes, check_schemas
 from graphs.checks.references import check_references
 from graphs.checks.settings import check_settings
@@ -56,6 +57,7 @@ async def check(document: Json, evaluator: Evaluator, known: Known = NOTHING_KNO
     found.extend(islice(check_memories(parsed, good), MAX_SHOWN))
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
     found.extend(islice(check_connecting(parsed, known.connections), MAX_SHOWN))
+    found.extend(islice(check_modelling(parsed, known.models), MAX_SHOWN))
     found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphs.definition import Json, Schema
+from store.models import Choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,7 @@ class Known:
     workflows: Mapping[str, Schema | None] | None = None  # published -> input schema
     connections: Mapping[str, str] | None = None  # -> kind
     tools: Mapping[str, Mapping[str, Schema]] | None = None  # connection -> tool -> input schema
+    models: Choices | None = None
     agents: Mapping[str, Json] | None = None  # profile -> what its owner knows of it
 
 

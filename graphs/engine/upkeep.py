@@ -11,7 +11,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from store import checkpoints, identities, payloads, runs, workers
+from store import checkpoints, identities, payloads, runs, spending, workers
 from store.errors import Unavailable
 from store.workers import Post
 
@@ -25,6 +25,7 @@ LOOKS = 20  # for memories that are due to be consolidated, in the time between 
 LOOK_SECONDS = (1.0, 1800.0)  # but so often at most and at least
 TIDY_AFTER = 60  # sweeps from the start to the first time: it reads much, and starting is busy enough
 CHECKPOINTS_KEPT = timedelta(days=7)  # of runs that are over; were one retried, its journal knows all it did
+CALLS_KEPT = timedelta(days=400)  # of models: what was spent in a year can be told by day
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ class Upkeep:
             while left:
                 left = await checkpoints.compact(tenant, age=CHECKPOINTS_KEPT)
             await payloads.purge(tenant)
+            await spending.expire(tenant)
+            await spending.purge(tenant, age=CALLS_KEPT)
 
 
 async def attempt(what: str, work: Awaitable[None]) -> None:

@@ -116,8 +116,18 @@ class RunPage(Shape):
     next_cursor: str | None = None
 
 
+class Spent(Shape):
+    """What the steps of a run have used of models; cost_usd is null when no price is known."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
 class RunDetail(RunLine):
     steps_done: int
+    spent: Spent | None = Field(default=None, description="on models; missing when none was asked")
     waiting_for: list[dict[str, Any]] | None = None
     parent_run_id: str | None = None
     forked_at: str | None = Field(default=None, description="the step at which they part; null: from the start")
