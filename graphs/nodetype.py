@@ -16,6 +16,7 @@ and, where it applies:
     LABELS: frozenset[str]            of "egress", "irreversible", "private", "untrusted"
     WAITS: bool                       True when it may wait for a person, a timer, an event or a child run
     ENDS: bool                        True when it ends the run (raises Stopped)
+    INNER: bool                       True when it runs steps of its own making, by context.step; WAITS too, since they may
     def branches(config) -> tuple[str, ...]     names that edges leaving it may carry in `branch`
     def taken(config, output) -> str            which of them the output selects
     def bodies(config) -> dict[str, Body]       JSON pointer inside config ("/body", "/branches/a") -> group body
@@ -25,7 +26,7 @@ and, where it applies:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -213,6 +214,31 @@ class Context(Protocol):
         """Runs the `compensate` of what has succeeded in that body, the last first."""
         ...
 
+    async def step(
+        self,
+        key: str,
+        node: Mapping[str, Json],
+        *,
+        local: Mapping[str, Json] | None = None,
+        recorded: Mapping[str, Json] | None = None,
+        approval: str | None = None,
+    ) -> Json:
+        """Runs `node` ({type, config, retry?, timeout?, on_error?, on_ambiguous?, name?}) as a step of its own at `<position>/<key>`, with
+        its own row, attempts, receipt and wait, and returns its output; after a crash it is found answered. The config is taken as it is:
+        nothing in it is a template. A key names the same step for ever: [a-z][a-z0-9_]*. `recorded` is kept in the journal instead of a
+        config that this step can build again. `approval`: it only runs when `approve` under that key was answered for exactly this node.
+        Raises BodyFailed; with on_error "continue" the failure is final, and nothing makes the step run again."""
+        ...
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        """Asks a person, at `<position>/<key>`, whether `node` may be run as the step `call`; `ask` is the config of an approval. Output as
+        of an approval. The answer counts for exactly this node, in this run, once."""
+        ...
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Results of coroutines that run inner steps side by side. The first that raises cancels the others."""
+        ...
+
     def known(self, name: str) -> Json:
         """What `keep` recorded under this name, now or before a crash; None where nothing was."""
         ...
@@ -249,6 +275,7 @@ class NodeType:
     labels: frozenset[str]
     waits: bool
     ends: bool
+    inner: bool
     config: type[BaseModel]
     effect: Callable[[Any], Effect]
     retry: Retry | None

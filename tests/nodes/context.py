@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from graphs.catalogue import node_types
 from graphs.definition import Json
@@ -13,6 +13,9 @@ from graphs.memories import Access
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
+
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -61,6 +64,15 @@ class FakeContext:
 
     def keep(self, name: str, value: Json) -> None:
         raise AssertionError("this step has nothing to keep")
+
+    async def step(self, key: str, node: Mapping[str, Json], **more: Any) -> Json:
+        raise AssertionError("this step runs none of its own")
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        raise AssertionError("this step asks nobody")
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        raise AssertionError("this step runs none of its own")
 
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
         self.shown.append(name)
