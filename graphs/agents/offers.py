@@ -121,9 +121,9 @@ TOOLS: Schema = {
     "type": "array",
     "items": {"type": "object"},
     "maxItems": 64,
-    "description": 'each {"node": type, "config": fixed, "arguments"?: schema}, {"workflow": name}, {"agent": profile}, {"mcp": connection, '
-    '"tools"?: […]}, {"openapi": connection, "operations"?: […]}, {"memory": ["recall", "remember", "forget"]}, {"house": […]} or {"ask": {}}; '
-    'with "name"?, "description"?, "approve"?',
+    "description": 'each {"node": type, "config": fixed, "arguments"?: schema}, {"workflow": name}, {"agent": profile}, '
+    '{"mcp": connection, "tools"?: […]}, {"openapi": connection, "operations"?: […]}, {"memory": ["recall", "remember", "forget"]}, '
+    '{"house": […]} or {"ask": {}}; with "name"?, "description"?, "approve"?',
 }
 MEMORY: Schema = {
     "type": "object",
