@@ -271,6 +271,10 @@ class Context(Protocol):
         """Shows progress of a long step to whoever watches the run."""
         ...
 
+    def live(self, name: str, data: Json) -> None:
+        """Shows something to whoever watches the run right now, such as ("text", {"delta": "…"}). Recorded nowhere; may be lost."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeType:

@@ -17,8 +17,7 @@ from store import jsontext
 
 MAX_TOOLS = 128
 MAX_SIZE = 200_000  # characters of all their schemas
-ANSWER, PLAN, READ = "final_answer", "plan", "read_result"  # the agent's own
-OWN = (ANSWER, PLAN, READ)
+PLAN, READ = "plan", "read_result"  # the agent's own
 _any: Schema = {"type": "object", "properties": {}}
 
 
@@ -135,7 +134,7 @@ def _named(name: str) -> str:
 
 
 def _unused(name: str, taken: Iterable[str]) -> str:
-    known = {*taken, *OWN}
+    known = {*taken, PLAN, READ}
     return next(each for number in range(1, MAX_TOOLS + 99) if (each := name if number == 1 else f"{name}_{number}") not in known)
 
 
@@ -151,8 +150,8 @@ def asks_first(tool: Offered, general: Approve, config: Any) -> bool:
     return effect_of(tool, config) is Effect.WRITE_ONCE or "irreversible" in node_types()[tool.type].labels
 
 
-def own_tools(schema: Schema | None) -> list[dict[str, Json]]:
-    """What every agent has: a plan that people see, the rest of long results, and the way to end where an answer has a form."""
+def own_tools() -> list[dict[str, Json]]:
+    """What every agent with tools has: a plan that people see, and the rest of long results."""
     items: Schema = {
         "type": "array",
         "maxItems": 50,
@@ -164,7 +163,7 @@ def own_tools(schema: Schema | None) -> list[dict[str, Json]]:
         },
     }
     call: Schema = {"call": {"type": "string", "maxLength": 100}, "offset": {"type": "integer", "minimum": 0}}
-    found: list[dict[str, Json]] = [
+    return [
         {
             "name": PLAN,
             "description": "Show people your plan: all of it, each item with its state. Call it again when something changes.",
@@ -176,9 +175,3 @@ def own_tools(schema: Schema | None) -> list[dict[str, Json]]:
             "schema": {"type": "object", "properties": call, "required": ["call", "offset"], "additionalProperties": False},
         },
     ]
-    if schema is not None:
-        answer = schema if schema.get("type") == "object" else {"type": "object", "properties": {"value": schema}, "required": ["value"]}
-        found.append(
-            {"name": ANSWER, "description": "End: give your final answer. Call it alone, once everything is done.", "schema": answer}
-        )
-    return found

@@ -240,6 +240,9 @@ class StepContext:
             await patiently(lambda run_id=run_id: runs.notify(tenant, run_id))
             self._drive.engine.look(tenant.org_id, run_id)
 
+    def live(self, name: str, data: Json) -> None:
+        self._drive.engine.live(self._drive.tenant.org_id, self.run_id, self.position, name, data)
+
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}
         self._drive.outbox.tell(("step.progress", message[:500]), position=self.position, level="business", data=data)

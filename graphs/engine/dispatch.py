@@ -27,6 +27,7 @@ from store.runs import Claimed, Loaded, NewRun, Started
 if TYPE_CHECKING:
     from graphs.compiler import Graph
     from graphs.connections import Connections
+    from graphs.definition import Json
     from graphs.models import Models
     from graphs.outbound import Outbound
     from memory.embedding import Embedder
@@ -280,6 +281,9 @@ class Engine:
     def changed(self, run_id: str) -> None:
         for event in self._watchers.get(run_id, ()):
             event.set()
+
+    def live(self, org_id: str, run_id: str, position: str, name: str, data: Json) -> None:
+        """Shows something to whoever watches the run right now; recorded nowhere, and lost when nobody does."""
 
     @asynccontextmanager
     async def watching(self, run_id: str) -> AsyncGenerator[asyncio.Event]:
