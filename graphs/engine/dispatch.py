@@ -18,6 +18,7 @@ from graphs.engine.drive import Drive
 from graphs.engine.plan import Plan, plan
 from graphs.engine.upkeep import Upkeep
 from graphs.expressions import Evaluator
+from graphs.live import Bus
 from store import runs
 from store.errors import LeaseLost, NotFound, Unavailable
 from store.journal import Entry, Journal
@@ -26,8 +27,10 @@ from store.runs import Claimed, Loaded, NewRun, Started
 
 if TYPE_CHECKING:
     from graphs.compiler import Graph
+    from graphs.definition import Json
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.runtime import House
     from memory.embedding import Embedder
 
 LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
@@ -70,6 +73,8 @@ class Engine:
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)
+        self.bus = Bus(database, drives=self.drives)
+        self.house: House | None = None  # Weft's own tools, where a server lends them to runs
         self.serving_now = False
         self.draining = False
         self.driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
@@ -87,6 +92,7 @@ class Engine:
     async def __aexit__(self, *exc: object) -> None:
         for task in list(self._background):
             task.cancel()
+        await self.bus.close()
         await self.journal.__aexit__(*exc)
 
     # -- serving -----------------------------------------------------------------------------------------------------------------
@@ -277,6 +283,10 @@ class Engine:
     def changed(self, run_id: str) -> None:
         for event in self._watchers.get(run_id, ()):
             event.set()
+
+    def live(self, org_id: str, run_id: str, position: str, name: str, data: Json) -> None:
+        """Shows something to whoever watches the run right now; recorded nowhere, and lost when nobody does."""
+        self.bus.show(org_id, run_id, position, name, data)
 
     @asynccontextmanager
     async def watching(self, run_id: str) -> AsyncGenerator[asyncio.Event]:
