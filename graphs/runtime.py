@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from graphs.connections import Connections
 from graphs.definition import Json, Schema
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
@@ -26,6 +27,7 @@ class Runtime:
     variables: Mapping[str, str]  # `env` of expressions: set by the operator, not secret
     engine: Engine
     pins: Pins = field(default_factory=Pins)
+    connections: Connections | None = None  # None: this house has no key folder, and so no connections
     embedder: Embedder | None = None  # None: memories are found by their words alone
 
 
