@@ -25,6 +25,7 @@ class FakeContext:
     evaluator: Evaluator | None = None
     scope: dict[str, Json] = field(default_factory=dict[str, Json])
     shown: list[str] = field(default_factory=list[str])
+    seen: list[tuple[str, Json]] = field(default_factory=list[tuple[str, Json]])
     run_id: str = "run-1"
     mode: Literal["production", "test"] = "production"
     node_id: str = "step"
@@ -86,6 +87,9 @@ class FakeContext:
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
         raise AssertionError("this step does not wait")
+
+    def live(self, name: str, data: Json) -> None:
+        self.seen.append((name, data))
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)
