@@ -94,9 +94,6 @@ class FakeContext:
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)
 
-    def live(self, name: str, data: Json) -> None:
-        self.shown.append(name)
-
     async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
         raise AssertionError("this step uses none of Weft's own tools")
 
