@@ -275,6 +275,10 @@ class Context(Protocol):
         """Shows something to whoever watches the run right now, such as ("text", {"delta": "…"}). Recorded nowhere; may be lost."""
         ...
 
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        """Calls one of Weft's own tools with the rights that whoever started the run has now. Raises Failure with the tool's own words."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeType:

@@ -74,6 +74,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     from graphs.outbound import Outbound, Policy
     from graphs.runtime import Runtime
     from graphs.sealing import read_keys
+    from server.house import OwnTools
 
     evaluator = await stack.enter_async_context(Evaluator())
     policy = Policy(allow_hosts=settings.allow_hosts, allow_nets=settings.allow_nets)
@@ -102,7 +103,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         embedder=embedder,
         consolidation=settings.consolidated_every,
     )
-    return Runtime(
+    runtime = Runtime(
         database=database,
         evaluator=evaluator,
         outbound=outbound,
@@ -112,6 +113,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         connections=connections,
         embedder=embedder,
     )
+    engine.house = OwnTools(runtime)
+    return runtime
 
 
 def _session_url(settings: Settings, address: Address, database: Database) -> str | None:
@@ -121,8 +124,9 @@ def _session_url(settings: Settings, address: Address, database: Database) -> st
     if not database.pooled:
         return address.url
     log.warning(
-        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, and when it dies, "
-        "others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of Postgres itself."
+        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, shows nothing live of "
+        "runs that others drive, and when it dies, others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of "
+        "Postgres itself."
     )
     return None
 
@@ -148,7 +152,8 @@ async def _listen(stack: AsyncExitStack, engine: Engine, url: str, number: int |
         else:
             engine.wake()
 
-    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard).open())
+    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard, on_live=engine.bus.heard).open())
+    engine.bus.hears = lambda: beacon.lit
     return await beacon.wait_lit(BEACON_SECONDS)
 
 

@@ -243,6 +243,21 @@ class StepContext:
     def live(self, name: str, data: Json) -> None:
         self._drive.engine.live(self._drive.tenant.org_id, self.run_id, self.position, name, data)
 
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        drive = self._drive
+        if drive.engine.house is None:
+            raise Failure("no_house", "this process lends runs none of Weft's own tools")
+        return await drive.engine.house.call(
+            drive.tenant,
+            drive.loaded.created_by,
+            self.run_id,
+            tool,
+            arguments,
+            depth=drive.loaded.depth,
+            key=self.idempotency_key,
+            show=self.live,
+        )
+
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}
         self._drive.outbox.tell(("step.progress", message[:500]), position=self.position, level="business", data=data)

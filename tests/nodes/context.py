@@ -94,6 +94,9 @@ class FakeContext:
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)
 
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        raise AssertionError("this step uses none of Weft's own tools")
+
 
 async def perform(kind: str, config: dict[str, Json], context: Context) -> Json:
     """Runs one step with a config whose templates are rendered already."""
