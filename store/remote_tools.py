@@ -1,4 +1,4 @@
-"""Tools of other servers: one row per tool with what a person approved and what its server offers now, one per connection with its health."""
+"""Tools of other servers: a row per tool with what a person approved and what is offered now, and one per connection with its health."""
 
 from __future__ import annotations
 
