@@ -182,7 +182,7 @@ class Remote:
         effect = Effect(pin.effect or Effect.WRITE_ONCE)
         params = CallToolRequestParams(name=pin.name, arguments=dict(arguments), _meta={IDEMPOTENCY_KEY: key} if key else None)  # pyright: ignore[reportArgumentType]
 
-        async def heard(done: float, total: float | None, message: str | None) -> None:
+        async def heard(progress: float, total: float | None, message: str | None) -> None:
             if progress is not None:
                 await progress(shown(message or "", 300), done, total)
 
