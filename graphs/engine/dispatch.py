@@ -26,6 +26,7 @@ from store.runs import Claimed, Loaded, NewRun, Started
 
 if TYPE_CHECKING:
     from graphs.compiler import Graph
+    from graphs.connections import Connections
     from graphs.models import Models
     from graphs.outbound import Outbound
     from memory.embedding import Embedder
@@ -59,12 +60,14 @@ class Engine:
         clock: Callable[[], datetime | None] = lambda: None,
         fused: bool = True,
         checkpoint_keys: Sequence[bytes] = (),
+        connections: Connections | None = None,
         embedder: Embedder | None = None,
         consolidation: timedelta | None = None,
     ) -> None:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
         self.checkpoint_keys = checkpoint_keys
+        self.connections = connections
         self.embedder = embedder
         self.consolidation = consolidation  # of memories, so often; None: only by hand
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
