@@ -8,6 +8,7 @@ from pydantic import Field
 
 from graphs.agents.loop import Agent
 from graphs.agents.offers import PROFILE_NAME, Settings
+from graphs.agents.profiles import settled
 from graphs.definition import Json, Schema
 from graphs.nodes.llm import MAX_PROMPT
 from graphs.nodetype import QUOTED, Context, Effect, Failure, Family
@@ -55,4 +56,5 @@ async def run(config: Config, context: Context) -> Json:
     if config.system and QUOTED in config.system:
         message = "`system` holds recalled memories, which may be anybody's words; put them into `prompt`"
         raise Failure("memory_in_system", message)
-    return await Agent(config, config.prompt, context, context.node_id).work()
+    settings, name = await settled(config, config.profile, context)
+    return await Agent(settings, config.prompt, context, name).work()
