@@ -87,9 +87,9 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         anthropic_base_url=settings.anthropic_base_url,
         memory=settings.memory_model,
     )
-    models = Models(chosen, outbound)
-    embedder = await open_embedder(settings.embedder, chosen, outbound)
     connections = Connections(Vault(partial(key_folder.master_keys, keys.folder)), outbound)
+    models = Models(chosen, outbound, connections)
+    embedder = await open_embedder(settings.embedder, chosen, outbound)
     checkpoint_keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
     engine = Engine(
         database,
@@ -111,6 +111,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
         connections=connections,
+        public_url=settings.public_url,
         embedder=embedder,
     )
     engine.house = OwnTools(runtime)

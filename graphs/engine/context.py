@@ -14,6 +14,7 @@ from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
+from graphs.models import Caller
 from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
 from memory.scopes import Principal
 from store import identities, runs, waits
@@ -70,7 +71,18 @@ class StepContext:
     def models(self) -> Models:
         models = self._drive.engine.models
         self._drive.redactor.add(*models.secrets())  # some servers repeat the key in their answer
-        return models.of(self._drive.tenant)
+        policy, record, loaded = self._step.plan.retry, self._record, self._drive.loaded
+        tried = record.attempt - record.series + 1
+        caller = Caller(
+            user_id=loaded.created_by,
+            run_id=self.run_id,
+            position=self.position,
+            attempt=record.attempt,
+            workflow=loaded.name,
+            last=policy is None or tried >= policy.max_attempts,
+            redactor=self._drive.redactor,
+        )
+        return models.of(self._drive.tenant, caller)
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
         connections, tenant, loaded = self._drive.engine.connections, self._drive.tenant, self._drive.loaded
@@ -246,6 +258,7 @@ class StepContext:
 
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
         tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"
+        payload = self._drive.redactor.clean(payload)
         received = await patiently(lambda: waits.receive(tenant, name=name, correlation=correlation, payload=payload, idempotency_key=key))
         for run_id in received.woken if received else []:
             await patiently(lambda run_id=run_id: runs.notify(tenant, run_id))
