@@ -61,6 +61,7 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         ends=getattr(module, "ENDS", False),
         config=module.Config,
         effect=effect,
+        settle=getattr(module, "settle", None),
         retry=getattr(module, "RETRY", None),
         examples=module.EXAMPLES,
         output=module.output,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from graphs.connections import Connections
 from graphs.engine import Engine
@@ -13,6 +14,9 @@ from graphs.outbound import Outbound
 from graphs.pinning import Pins
 from memory.embedding import Embedder
 from store.postgres import Database, Tenant
+
+if TYPE_CHECKING:  # the MCP SDK takes long to import
+    from graphs.remote.calling import Remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class Runtime:
     engine: Engine
     pins: Pins = field(default_factory=Pins)
     connections: Connections | None = None  # None: this house has no key folder, and so no connections
+    remote: Remote | None = None  # tools of other servers; None: where there are no connections
     embedder: Embedder | None = None  # None: memories are found by their words alone
 
 
