@@ -14,6 +14,7 @@ import jsonpatch
 
 from graphs.connecting import find
 from graphs.definition import Json
+from graphs.documents import is_array, is_object
 from graphs.nodetype import Effect, Failure
 from graphs.pinning import nearest
 from graphs.remote.definitions import cautious, gathered, hinted, shown, shown_schema
@@ -195,12 +196,14 @@ def _words(value: Json) -> Json:
     return shown(text, 2_000)
 
 
-def _at(value: Any, pointer: str) -> Json:
+def _at(value: Json, pointer: str) -> Json:
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        try:
-            value = value[int(name)] if isinstance(value, list) else value[name]
-        except (KeyError, IndexError, ValueError, TypeError):
+        if is_object(value) and name in value:
+            value = value[name]
+        elif is_array(value) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
             return None  # an operation before it has moved it
     return value
 

@@ -105,7 +105,7 @@ class Remote:
             session, listed = await self._listed(tenant, name, place, fresh=0.0)
             client = session.client
         except Failure as wrong:
-            await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
+            await _told(tenant, name, place, wrong)
             raise
         info = client.server_info
         return Listing(
@@ -146,16 +146,35 @@ class Remote:
             raise Failure(
                 "connection_unusable", f"the connection {name!r} is of kind {place.kind}; call its tools with a node of type {other}"
             )
+        try:
+            answer = await self._reached(tenant, name, tool, arguments, place, key, seconds, progress)
+        except Failure as wrong:
+            place.redactor.clean_failure(wrong)
+            raise
+        cleaned: dict[str, Json] = place.redactor.clean(answer)
+        return cleaned
+
+    async def _reached(
+        self,
+        tenant: Tenant,
+        name: str,
+        tool: str,
+        arguments: Mapping[str, Json],
+        place: Place,
+        key: str,
+        seconds: float,
+        progress: Progress | None,
+    ) -> dict[str, Json]:
         pin = await self._pinned(tenant, name, tool, place)
         definition = pin.definition or {}
         check_arguments(definition, arguments)
-        if kind == "openapi":
+        if place.kind == "openapi":
             assert place.connection is not None  # noqa: S101  # local servers speak MCP
             return await openapi.call(self._outbound.of(tenant), place.connection, pin, arguments, key=key, seconds=seconds)
         try:
             session, listed = await self._listed(tenant, name, place)
         except Failure as wrong:
-            await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
+            await _told(tenant, name, place, wrong)
             raise
         live = listed.by_name.get(tool)
         if live is None or live.digest != pin.digest:
@@ -235,7 +254,9 @@ class Remote:
             self._patient(key, place)
             self._sweep()
             line = Line(place, self._outbound.of(tenant))
-            session = Session(place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None)
+            session = Session(
+                place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None, clean=line.clean
+            )
             self._sessions[key] = line, session
             try:
                 await session.opened()
@@ -324,6 +345,12 @@ def _changed(name: str, tool: str, *, gone: bool) -> Failure:
     what = "is not offered any more" if gone else "has changed since it was approved"
     message = f"the tool {tool!r} of {name!r} {what}; nothing was sent. A person may look at it: weft connections tools {name}"
     return Failure("tool_changed", message, details={"connection": name, "tool": tool})
+
+
+async def _told(tenant: Tenant, name: str, place: Place, wrong: Failure) -> None:
+    """The health of the connection tells of what kept its tools from being listed."""
+    place.redactor.clean_failure(wrong)
+    await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
 
 
 async def _names(tenant: Tenant) -> tuple[str, ...]:
