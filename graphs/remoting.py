@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonpatch
 
-from graphs.connecting import find
+from graphs.connecting import changeable, find
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.nodetype import Effect, Failure
@@ -68,7 +68,7 @@ async def show(runtime: Runtime, actor: Actor, name: str, *, notes: Sequence[str
     """Raises NotFound."""
     source = await rows.source(actor.tenant, name)
     if source is None:
-        await _exists(runtime, actor, name)
+        await _mine(runtime, actor, name)
     return Tools(
         connection=name, source=source, tools=[_view(pin) for pin in await rows.tools(actor.tenant, name)], notes=[*notes, *_notes(source)]
     )
@@ -85,7 +85,7 @@ async def get(runtime: Runtime, actor: Actor, name: str, tool: str) -> ToolView:
 
 async def refresh(runtime: Runtime, actor: Actor, name: str) -> Tools:
     """Asks the MCP server for its tools: new ones wait for approval, changed ones are called no more. Raises NotFound, Unavailable."""
-    await _exists(runtime, actor, name)
+    await _mine(runtime, actor, name)
     if runtime.remote is None:
         raise Unavailable("This process reaches no tools of other servers.")
     try:
@@ -100,7 +100,7 @@ async def refresh(runtime: Runtime, actor: Actor, name: str) -> Tools:
 async def upload(runtime: Runtime, actor: Actor, name: str, text: str, *, include: Sequence[str] = ()) -> Tools:
     """Reads an OpenAPI document: its operations wait for approval, changed ones are called no more. `include`: tags or operations, none:
     all. Raises Invalid, NotFound."""
-    row = await find(actor, name)
+    row = await changeable(actor, name)
     if row.kind != "openapi":
         raise Invalid(f"The connection {name!r} is of kind {row.kind}; a document belongs to one of kind openapi.")
     document = await asyncio.to_thread(read, text, tuple(include))
@@ -125,6 +125,7 @@ async def upload(runtime: Runtime, actor: Actor, name: str, text: str, *, includ
 
 async def approve(runtime: Runtime, actor: Actor, name: str, choices: Sequence[Choice]) -> Tools:
     """Lets tools be called, each exactly as the person has seen it. Raises NotFound, Conflict when one is not offered so (any more)."""
+    await _mine(runtime, actor, name)
     pins = {pin.name: pin for pin in await rows.tools(actor.tenant, name)}
     async with actor.tenant.transaction() as transaction:
         for choice in choices:
@@ -143,6 +144,7 @@ async def approve(runtime: Runtime, actor: Actor, name: str, choices: Sequence[C
 
 async def disable(runtime: Runtime, actor: Actor, name: str, tools: Sequence[str]) -> Tools:
     """Ends the calls of tools until a person approves them again. Raises NotFound."""
+    await _mine(runtime, actor, name)
     async with actor.tenant.transaction() as transaction:
         for tool in tools:
             if not await rows.disable(transaction, name, tool):
@@ -242,10 +244,10 @@ def _form(scheme: Mapping[str, str]) -> str | None:
             return None
 
 
-async def _exists(runtime: Runtime, actor: Actor, name: str) -> None:
-    """Raises NotFound when it is neither a connection nor a local server that this organization may use."""
+async def _mine(runtime: Runtime, actor: Actor, name: str) -> None:
+    """Raises NotFound when it is neither a connection nor a local server that this organization may use, Denied when it is for others."""
     try:
-        await find(actor, name)
+        await changeable(actor, name)
     except NotFound:
         local = await runtime.remote.local(actor.tenant) if runtime.remote else []
         if name not in {server.name for server in local}:

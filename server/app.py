@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
@@ -23,6 +24,8 @@ from server.auth import ApiKeys, Scope
 from server.http import (
     caring,
     circuits,
+    connecting,
+    connections,
     events,
     health,
     history,
@@ -69,6 +72,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *memories.OPERATIONS,
     *circuits.OPERATIONS,
     *remote_tools.OPERATIONS,
+    *connections.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",
@@ -80,7 +84,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=OpenApiDocument,
     ),
 )
-"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, or one of the two health checks."""
+"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, or one of
+the two health checks."""
 
 
 class MethodNotAllowed(WeftError):
@@ -127,8 +132,14 @@ def create_app(runtime: Runtime, settings: Settings, *, install: Callable[[MCPSe
         async with server.session_manager.run():
             yield
 
-    routes: list[BaseRoute] = [*(route(operation, runtime) for operation in OPERATIONS), *mcp.routes, *health.routes(runtime)]
-    names = Names(settings.allowed_hosts, settings.allowed_origins)
+    routes: list[BaseRoute] = [
+        *(route(operation, runtime) for operation in OPERATIONS),
+        *mcp.routes,
+        *connecting.routes(runtime),
+        *health.routes(runtime),
+    ]
+    own = [settings.public_url] if settings.public_url else []
+    names = Names((*settings.allowed_hosts, *(urlsplit(url).hostname or "" for url in own)), (*settings.allowed_origins, *own))
     verifier = ApiKeys(identities.Keys(runtime.database, kept.pepper))
     return Starlette(
         routes=routes,

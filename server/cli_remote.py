@@ -1,4 +1,4 @@
-"""The command line's `weft connections tools|refresh|approve|disable|upload`: tools of other servers, looked at and approved by a person."""
+"""The command line's `weft connections tools` and more: tools of other servers, looked at and approved by a person."""
 
 from __future__ import annotations
 

@@ -121,6 +121,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         engine=await stack.enter_async_context(engine),
         connections=connections,
         remote=remote,
+        public_url=settings.public_url,
         embedder=embedder,
     )
 
