@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli_remote import connections_app
 from server.cli_memory import memory_app
+from server.cli_remote import connections_app
 from server.cli_runs import runs_app
 from server.terminal import DataDir
 from server.terminal import perform as _run
