@@ -71,8 +71,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *memory_kinds.OPERATIONS,
     *memories.OPERATIONS,
     *circuits.OPERATIONS,
-    *remote_tools.OPERATIONS,
     *connections.OPERATIONS,
+    *remote_tools.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",
