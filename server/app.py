@@ -32,6 +32,7 @@ from server.http import (
     history,
     memories,
     memory_kinds,
+    remote_tools,
     runs,
     steering,
     tasks,
@@ -73,6 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *memories.OPERATIONS,
     *circuits.OPERATIONS,
     *connections.OPERATIONS,
+    *remote_tools.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 import typer
 
 from server.cli_agents import agents_app
-from server.cli_connections import connections_app
 from server.cli_memory import memory_app
+from server.cli_remote import connections_app
 from server.cli_runs import runs_app
 from server.terminal import DataDir
 from server.terminal import perform as _run

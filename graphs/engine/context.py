@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.remote.calling import Bound
 
 T = TypeVar("T")
 NEVER_RETRIED = frozenset({"in_doubt", "loop_limit", "internal"})  # failures that another pass of a body cannot mend
@@ -83,6 +84,13 @@ class StepContext:
             redactor=self._drive.redactor,
         )
         return models.of(self._drive.tenant, caller)
+
+    @property
+    def remote(self) -> Bound:
+        remote = self._drive.engine.remote
+        if remote is None:
+            raise Failure("connection_missing", "this process reaches no tools of other servers")
+        return remote.of(self._drive.tenant, self.connection)
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
         connections, tenant, loaded = self._drive.engine.connections, self._drive.tenant, self._drive.loaded
