@@ -14,7 +14,7 @@ from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
-from graphs.models import Caller
+from graphs.models import Caller, Limit
 from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
 from memory.scopes import Principal
 from store import identities, runs, waits
@@ -81,6 +81,7 @@ class StepContext:
             attempt=record.attempt,
             workflow=loaded.name,
             last=policy is None or tried >= policy.max_attempts,
+            limits=tuple(Limit(**limit) for limit in self.limits),
             redactor=self._drive.redactor,
         )
         return models.of(self._drive.tenant, caller)
