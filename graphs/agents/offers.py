@@ -102,11 +102,14 @@ class Recalling(Closed):
     token_budget: int | None = Field(default=2000, ge=1, le=100_000)
 
 
+Kept = Annotated[tuple[Literal["conversation", "episode"], ...], Field(strict=False, min_length=1)]
+
+
 class Memory(Closed):
     """Memory of an agent: what it begins with, and whether what was said is remembered at the end."""
 
     recall: Recalling | None = None
-    remember: bool | tuple[Literal["conversation", "episode"], ...] = Field(default=False, description="the task and the answer, when done")
+    remember: bool | Kept = Field(default=False, description="the task and the answer, when done")
     session: str | None = Field(default=None, max_length=200, description="conversation they belong to; without it the run")
 
 
