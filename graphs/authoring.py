@@ -254,6 +254,6 @@ def _walk(body: Body) -> Iterator[Effect]:
         if kind.inner:
             yield from may_do(cast(Settings, config))
         if kind.inner:
-            yield from may_do(config)
+            yield from may_do(cast(Settings, config))
         for inner in kind.bodies(config).values():
             yield from _walk(inner)

@@ -39,7 +39,8 @@ class Agent:
         await self._begin()
         for turn in range(1, self.config.max_turns + 1):
             said = await self._ask(f"turn_{turn}", self.specs)
-            calls = self.transcript.name_calls((said.get("calls") or [])[:MAX_CALLS_OF_TURN], turn)
+            wanted: Any = said.get("calls") or []
+            calls = self.transcript.name_calls(wanted[:MAX_CALLS_OF_TURN], turn)
             self.transcript.say("assistant", said.get("text") or "", **({"calls": calls} if calls else {}))
             if not calls:
                 return await self._done(said, turn)
@@ -49,7 +50,7 @@ class Agent:
         raise AssertionError("the last turn is at the limit")
 
     async def _begin(self) -> None:
-        known = self.context.known("tools")
+        known: Any = self.context.known("tools")
         if known is None:
             listed = [tool for tool in self.config.tools if tool.agent is None or self.config.max_depth > 0]
             known = await offered(listed, self.context)
@@ -74,8 +75,9 @@ class Agent:
         if not specs and self.config.output_schema is not None:
             return {"json": said}
         self.model = str(said.get("model") or self.model)
+        used: Any = said.get("usage") or {}
         for name in self.usage:
-            self.usage[name] = _sum(self.usage[name], (said.get("usage") or {}).get(name))
+            self.usage[name] = _sum(self.usage[name], used.get(name))
         return said
 
     async def _paid(self, key: str, node: dict[str, Json], recorded: dict[str, Json]) -> Json:

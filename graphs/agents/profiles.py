@@ -12,7 +12,7 @@ from graphs.definition import Json
 from graphs.engine.configs import explain
 from graphs.nodetype import Context, Failure
 
-CAUTION: tuple[Approve, ...] = (False, "effects", True)  # the further on, the more a person is asked
+CAUTION: tuple[Any, ...] = (False, "effects", True)  # the further on, the more a person is asked
 LIMITS = ("max_turns", "max_calls", "max_tokens", "max_usd", "max_depth")
 
 
@@ -49,7 +49,8 @@ def narrowed(profile: Settings, node: Settings) -> Settings:
 
 
 def stricter(one: Approve, other: Approve) -> Approve:
-    return max(one, other, key=CAUTION.index)
+    found: Any = max(one, other, key=CAUTION.index)
+    return found
 
 
 def _chosen(has: Iterable[Tool], wanted: Iterable[Tool]) -> Iterable[Tool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -56,7 +56,7 @@ async def offered(tools: Iterable[Tool], context: Context) -> list[dict[str, Jso
     for tool in tools:
         for one in await _look_up(tool, context):
             name = _unused(one.name, found)
-            found[name] = Offered(**{**asdict(one), "name": name})
+            found[name] = replace(one, name=name)
     listed = [asdict(one) for one in found.values()]
     if len(listed) > MAX_TOOLS or len(jsontext.text(listed)) > MAX_SIZE:
         message = f"{len(listed)} tools of {len(jsontext.text(listed)):,} characters are too many; at most {MAX_TOOLS} of {MAX_SIZE:,}"
@@ -74,11 +74,11 @@ async def _look_up(tool: Tool, context: Context) -> list[Offered]:
             return [_asking(tool)]
         case _:
             given = tool.model_dump(exclude_none=True, exclude_defaults=True, mode="json")
-            return [Offered(**{**_worded(one, tool), "approve": tool.approve}) for one in await context.offered(tool.kind, given)]
+            return [replace(_worded(Offered(**one), tool), approve=tool.approve) for one in await context.offered(tool.kind, given)]
 
 
-def _worded(one: Mapping[str, Any], tool: Tool) -> dict[str, Any]:
-    return {**one, "name": tool.name or _named(one["name"]), "description": tool.description or one["description"]}
+def _worded(one: Offered, tool: Tool) -> Offered:
+    return replace(one, name=tool.name or _named(one.name), description=tool.description or one.description)
 
 
 def _of_node(tool: Tool) -> Offered:
@@ -193,6 +193,8 @@ def may_do(config: Settings) -> Iterator[Effect]:
 
 def _widest(kind: NodeType, fixed: Mapping[str, Json]) -> Effect:
     """Of a node type of which only a part of the config is known. Where the config decides, `method` is what does."""
-    if not isinstance(kind.effect, partial) and "method" not in fixed:
+    decide: Any = kind.effect
+    if not isinstance(decide, partial) and "method" not in fixed:
         return Effect.WRITE_ONCE
-    return kind.effect(kind.config.model_construct(**{str(name): value for name, value in fixed.items()}))
+    found: Effect = decide(kind.config.model_construct(**{str(name): value for name, value in fixed.items()}))
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from graphs import runs
 from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.pinning import nearest
 from graphs.runtime import Actor, Runtime
 from store import agents
@@ -57,8 +58,12 @@ async def at_work(runtime: Runtime, actor: Actor, run_id: str) -> list[AtWork]:
     return roots
 
 
+def _object(value: Json) -> dict[str, Any]:
+    return value if is_object(value) else {}
+
+
 def _agent(row: Inside) -> AtWork:
-    pinned: Any = (row.input or {}).get("#profile")
+    pinned = _object(row.input).get("#profile")
     profile = f"{pinned['name']}@{pinned['version']}" if pinned else None
     return AtWork(
         position=row.position,
@@ -87,7 +92,7 @@ def _count(row: Inside, agent: AtWork | None) -> None:
 
 def _usage(row: Inside) -> dict[str, Any]:
     """What a turn has used; one that is not done has used nothing yet that anybody knows of."""
-    output: Any = row.output if isinstance(row.output, dict) else {}
+    output = _object(row.output)
     return output.get("usage") or ({"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0} if row.state != "succeeded" else {})
 
 
@@ -105,7 +110,7 @@ async def transcript(runtime: Runtime, actor: Actor, run_id: str, position: str)
         "position": position,
         "profile": _agent(own).profile,
         "state": own.state,
-        "plan": ((own.input or {}).get("#plan") or {}).get("items", []),
+        "plan": _object(_object(own.input).get("#plan")).get("items", []),
         "messages": _messages(direct),
         "calls": [_call(key, row) for key, row in direct.items() if CALL.fullmatch(key)],
         "approvals": [_approval(key, row) for key, row in direct.items() if APPROVAL.fullmatch(key)],
@@ -119,8 +124,8 @@ def _messages(direct: dict[str, Inside]) -> list[Json]:
     messages: list[Json] = []
     for key, row in direct.items():
         if TURN.fullmatch(key):
-            given: Any = row.input or {}
-            messages = [*messages[: (given.get("earlier") or {}).get("count", 0)], *(given.get("messages") or [])]
+            given = _object(row.input)
+            messages = [*messages[: _object(given.get("earlier")).get("count", 0)], *(given.get("messages") or [])]
             if row.state == "succeeded":
                 messages.append(_said(row.output))
     return messages
@@ -128,9 +133,9 @@ def _messages(direct: dict[str, Inside]) -> list[Json]:
 
 def _said(output: Json) -> Json:
     """The words of the model in a turn; a later turn has them as it was told them, with the names of their calls."""
-    if isinstance(output, dict) and "text" in output:
-        calls: Any = output.get("calls") or []
-        return {"role": "assistant", "text": output["text"], **({"calls": calls} if calls else {})}
+    said = _object(output)
+    if "text" in said:
+        return {"role": "assistant", "text": said["text"], **({"calls": said["calls"]} if said.get("calls") else {})}
     return {"role": "assistant", "json": output}
 
 
@@ -142,7 +147,7 @@ def _call(key: str, row: Inside) -> Json:
         "turn": int(found[1]),
         "number": int(found[2]),
         "type": row.node_type,
-        "config": {name: value for name, value in (row.input or {}).items() if not name.startswith("#")},
+        "config": {name: value for name, value in _object(row.input).items() if not name.startswith("#")},
         "effect": row.effect,
         "state": row.state,
         "attempts": row.attempt,
@@ -154,8 +159,7 @@ def _call(key: str, row: Inside) -> Json:
 def _approval(key: str, row: Inside) -> Json:
     found = APPROVAL.fullmatch(key)
     assert found is not None  # noqa: S101 the caller has looked
-    output: Any = row.output or {}
-    asked: Any = row.input or {}
+    output, asked = _object(row.output), _object(row.input)
     return {
         "position": row.position,
         "turn": int(found[1]),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.engine import inner
 from graphs.nodetype import Failure
 
@@ -66,5 +67,6 @@ def _given(step: Step, key: str, wanted: str) -> bool:
     known: OpenWait | None = step.drive.waits.get(place if record.attempt == 1 else f"{place}~{record.attempt}")
     if known is None or known.state != "resolved" or known.correlation != wanted:
         return False
-    answer: Any = (known.payload or {}).get("answer") or {}
-    return answer.get("approved") is True
+    payload = known.payload
+    answer = payload.get("answer") if is_object(payload) else None
+    return is_object(answer) and answer.get("approved") is True

@@ -1,4 +1,4 @@
-"""Before a call that cannot be taken back a person is asked, about exactly that call; and whoever attacks the approval gets nothing done."""
+"""Before a call that cannot be taken back a person is asked, about exactly that call; whoever attacks the approval gets nothing done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def asked(house: House, run_id: str) -> list[Task]:
-    return (await tasks.page(house.runtime, house.actor, run_id=run_id)).items
+    return list((await tasks.page(house.runtime, house.actor, run_id=run_id)).items)
 
 
 async def test_a_call_with_an_effect_waits_for_a_person_who_sees_all_of_it(working: House, models: ModelServer, book: Ledger) -> None:

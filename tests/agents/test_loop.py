@@ -65,18 +65,18 @@ async def test_an_answer_has_the_form_that_was_asked_for(working: House, models:
     assert (await working.run(agent(output_schema=schema))).output == {"total": 4}
 
 
-@pytest.mark.parametrize(
-    ("call", "code"),
-    [
-        (("add", {"a": 1}), "bad_arguments"),
-        (("add", {"a": 1, "b": "2"}), "bad_arguments"),
-        (("add", {"a": 1, "b": 2, "code": "return 5"}), "bad_arguments"),
-        (("pay", {"url": "http://127.0.0.1:1/"}), "bad_arguments"),
-        (("pay", {"method": "GET"}), "bad_arguments"),
-        (("pay", {"json": {}, "text": "both"}), "bad_arguments"),
-        (("read_result", {"call": "call_9_9", "offset": 0}), "unknown_call"),
-    ],
-)
+WRONG: list[tuple[tuple[str, dict[str, Any]], str]] = [
+    (("add", {"a": 1}), "bad_arguments"),
+    (("add", {"a": 1, "b": "2"}), "bad_arguments"),
+    (("add", {"a": 1, "b": 2, "code": "return 5"}), "bad_arguments"),
+    (("pay", {"url": "http://127.0.0.1:1/"}), "bad_arguments"),
+    (("pay", {"method": "GET"}), "bad_arguments"),
+    (("pay", {"json": {}, "text": "both"}), "bad_arguments"),
+    (("read_result", {"call": "call_9_9", "offset": 0}), "unknown_call"),
+]
+
+
+@pytest.mark.parametrize(("call", "code"), WRONG)
 async def test_a_call_that_cannot_be_made_runs_nothing_and_says_what_is_wrong(
     working: House, models: ModelServer, book: Ledger, call: tuple[str, dict[str, Any]], code: str
 ) -> None:
@@ -128,7 +128,7 @@ async def test_what_the_journal_keeps_grows_with_the_transcript_and_not_with_its
     models.turns.extend([*(calls(("add", {"a": number, "b": 1})) for number in range(turns)), Turn(text="done")])
     run = await working.run(agent(ADD, max_turns=turns + 1))
     assert run.state == "succeeded"
-    sizes = []
+    sizes: list[int] = []
     for number in range(1, turns + 2):
         recorded = (await runs.node(working.runtime, working.actor, run.id, f"a/turn_{number}")).input
         sizes.append(len(json.dumps(recorded)))
