@@ -253,7 +253,5 @@ def _walk(body: Body) -> Iterator[Effect]:
         yield effect_of(kind, config)
         if kind.inner:
             yield from may_do(cast(Settings, config))
-        if kind.inner:
-            yield from may_do(cast(Settings, config))
         for inner in kind.bodies(config).values():
             yield from _walk(inner)

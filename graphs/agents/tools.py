@@ -4,7 +4,7 @@ offered stays the same for as long as it works, whatever is published or changed
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -193,8 +193,8 @@ def may_do(config: Settings) -> Iterator[Effect]:
 
 def _widest(kind: NodeType, fixed: Mapping[str, Json]) -> Effect:
     """Of a node type of which only a part of the config is known. Where the config decides, `method` is what does."""
-    decide: Any = kind.effect
-    if not isinstance(decide, partial) and "method" not in fixed:
+    constant = isinstance(kind.effect, partial)  # the same whatever the config says
+    if not constant and "method" not in fixed:
         return Effect.WRITE_ONCE
-    found: Effect = decide(kind.config.model_construct(**{str(name): value for name, value in fixed.items()}))
-    return found
+    decide: Callable[[Any], Effect] = kind.effect
+    return decide(kind.config.model_construct(**{str(name): value for name, value in fixed.items()}))

@@ -94,13 +94,15 @@ async def person(house: House, run_id: str, chance: random.Random) -> Counter[st
                         await steering.skip(house.runtime, house.actor, run_id, task.position, forged)
                     continue
                 try:
-                    said = {"approved": yes} if asking else {"answer": INJECTED}
+                    said: Json = {"approved": yes} if asking else {"answer": INJECTED}
+                    if task.kind == "resolution":  # the run was taken over in the middle of a call
+                        said = {"decision": "fail"}
                     await tasks.answer(house.runtime, house.actor, task.id, said)
                 except WeftError:
                     continue
                 if asking and yes:
                     approved[task.position.split("_again")[0].replace("approve_", "call_")] += 1
-    assert run.state == "succeeded" or run.error["code"] in ("agent_limit", "model_output"), run.error
+    assert run.state == "succeeded" or run.error["code"] in ("agent_limit", "model_output", "in_doubt"), run.error
     return approved
 
 
@@ -134,7 +136,7 @@ async def hijack(house: House, book: Ledger, count: int) -> None:
 
 @pytest.mark.timeout(120)
 async def test_nothing_happens_that_nobody_approved_of(working: House, book: Ledger) -> None:
-    await hijack(working, book, 25)
+    await hijack(working, book, 15)
 
 
 @pytest.mark.long

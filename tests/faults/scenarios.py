@@ -127,7 +127,7 @@ def _join(port: int) -> Part:
 
 
 def agent_at_work(port: int, turns: int) -> Part:
-    """An agent that makes three calls a turn: one that must not be repeated, one that may, and one that a person is asked about or a script.
+    """An agent that makes three calls a turn: one that must not be repeated, one that may, one that a person is asked about or a script.
     What its model says is in its prompt (tests/models/loopback.py)."""
 
     def http(name: str) -> list[Any]:

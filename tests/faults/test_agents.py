@@ -1,5 +1,5 @@
-"""kill -9 of the worker of an agent with 20 tool calls, at every commit and in every call: nothing is done twice in silence, and no answer of
-a model is paid for twice once its receipt is there."""
+"""kill -9 of the worker of an agent with 20 tool calls, at every commit and in every call: nothing is done twice in silence, and no answer
+of a model is paid for twice once its receipt is there."""
 
 from __future__ import annotations
 
@@ -69,8 +69,9 @@ async def lives(server: Server, evaluator: Evaluator, file: Path, turns: int, st
 def show(tally: Tally, seconds: float, calls: int) -> None:
     kills = sum(tally.kills.values())
     print(
-        f"\nagent with {calls} calls: {tally.boundaries} commits, {kills} kills ({dict(tally.kills)}), {len(tally.silent)} effects repeated in "
-        f"silence, {len(tally.lost)} lost, {tally.repeats} harmless repeats, {tally.reported} doubts reported of {tally.real} real, "
+        f"\nagent with {calls} calls: {tally.boundaries} commits, {kills} kills ({dict(tally.kills)}), "
+        f"{len(tally.silent)} effects repeated in silence, {len(tally.lost)} lost, {tally.repeats} harmless repeats, "
+        f"{tally.reported} doubts reported of {tally.real} real, "
         f"{len(tally.wrong)} other faults (model calls paid twice among them); {seconds:.0f} s"
     )
     for line in (*tally.lost, *tally.silent, *tally.wrong):
