@@ -15,7 +15,7 @@ from graphs.nodetype import Failure
 from graphs.pinning import nearest
 from graphs.redaction import LOOKS_SECRET, SHORTEST, Redactor
 from graphs.runtime import Actor, Runtime
-from store import connections, secrets
+from store import connections, remote_tools, secrets
 from store.connections import Event, Row
 from store.errors import Conflict, Denied, Invalid, NotFound
 from store.pages import Page
@@ -185,6 +185,7 @@ async def remove(runtime: Runtime, actor: Actor, name: str, *, force: bool = Fal
     async with actor.tenant.transaction() as transaction:
         await secrets.remove(transaction, row.id)
         await connections.delete(transaction, row.id)
+        await remote_tools.forget(transaction, name)
         data = {"workflows": users} if users else None
         await connections.tell(transaction, row.id, "removed", user_id=actor.user_id, via=actor.via, data=data)
     return users

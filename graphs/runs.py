@@ -29,6 +29,7 @@ FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
 LOOK_EVERY = 0.25  # seconds between looks at a run that another process drives
 MAX_INPUT = 1_000_000  # characters of JSON
+MAX_HANDED_ON = 4  # runs that start one another by Weft's own tools, one inside the other
 NOT_FOUND = "there is no run {!r} here; list_runs shows the runs there are"
 
 
@@ -118,9 +119,11 @@ async def start_definition(
 
 async def new_run(runtime: Runtime, actor: Actor, definition: Json, timing: Timing = UNTIMED, /, *, input: Json, **what: Any) -> NewRun:
     """What a start needs: what is run, by whom, and the settings of the definition as they are for this input. Raises Invalid."""
+    if actor.depth > MAX_HANDED_ON:
+        raise Invalid(f"runs have started one another {MAX_HANDED_ON} deep, and go no deeper; does {what['name']!r} start itself?")
     begin = Begin(workflow=what["name"], version=what["version"], mode=what["mode"], input=input)
     admitted = await admission(runtime.evaluator, definition, begin, variables=runtime.variables, timing=timing)
-    return NewRun(input=input, created_by=actor.user_id, actor=actor.user_name, **admitted.fields(), **what)
+    return NewRun(input=input, created_by=actor.user_id, actor=actor.user_name, depth=actor.depth, **admitted.fields(), **what)
 
 
 def _check_mocks(definition: Json, mocks: dict[str, Json]) -> None:

@@ -22,6 +22,7 @@ from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
 from server.http import (
+    agents,
     caring,
     circuits,
     connecting,
@@ -32,6 +33,7 @@ from server.http import (
     memories,
     memory_kinds,
     models,
+    remote_tools,
     runs,
     steering,
     tasks,
@@ -65,6 +67,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *steering.OPERATIONS,
     *history.OPERATIONS,
     *workflows.OPERATIONS,
+    *agents.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,
     *caring.OPERATIONS,  # these two before memories, whose last path takes any word
@@ -73,6 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *circuits.OPERATIONS,
     *connections.OPERATIONS,
     *models.OPERATIONS,
+    *remote_tools.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",

@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli_connections import connections_app
+from server.cli_agents import agents_app
 from server.cli_memory import memory_app
 from server.cli_models import models_app
+from server.cli_remote import connections_app
 from server.cli_runs import runs_app
 from server.terminal import DataDir
 from server.terminal import perform as _run
@@ -32,6 +33,7 @@ key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API key
 app.add_typer(key_app, name="key")
 app.add_typer(runs_app, name="runs")
 app.add_typer(memory_app, name="memory")
+app.add_typer(agents_app, name="agents")
 app.add_typer(connections_app, name="connections")
 app.add_typer(models_app, name="models")
 circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")

@@ -51,7 +51,7 @@ def connections_kinds() -> None:
 def connections_add(
     name: Name,
     kind: Annotated[str, typer.Option("--kind", "-k", help="`weft connections kinds` shows them")] = "http",
-    url: Annotated[str | None, typer.Option("--url", help="the setting base_url", show_default=False)] = None,
+    url: Annotated[str | None, typer.Option("--url", help="the setting base_url (url of kind mcp)", show_default=False)] = None,
     auth: Annotated[
         str | None,
         typer.Option("--auth", help="the setting auth: bearer, basic:<user>, header:<name> or query:<name>", show_default=False),
@@ -64,7 +64,7 @@ def connections_add(
     """Make a connection. Its secrets are set afterwards, with set-secret or authorize."""
     from server.commands import connecting
 
-    given = connecting.read_settings(settings, url, auth)
+    given = connecting.read_settings(settings, url, auth, kind)
     chosen = _settings(data_dir)
     perform(lambda: connecting.add(chosen, name, kind, given, description, role))
 

@@ -31,7 +31,12 @@ ORGANIZATION = "default"
 OWNER = "owner"
 BEACON_SECONDS = 5.0  # longest wait for the connection that hears of others
 DRAIN_SECONDS = 15.0  # for steps under way; what is not done by then the next worker takes up
-HEAVY = ("graphs.engine", "graphs.models", "graphs.outbound")  # what takes long to import, read while Postgres starts
+HEAVY = (
+    "graphs.engine",
+    "graphs.models",
+    "graphs.outbound",
+    "graphs.remote.calling",
+)  # what takes long to import, read while Postgres starts
 LATER = ("graphs.engine.conduct", "graphs.compiler", "graphs.saver")  # what only the first run needs
 
 log = logging.getLogger(__name__)
@@ -72,8 +77,11 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     from graphs.expressions import Evaluator
     from graphs.models import Models, ModelSettings
     from graphs.outbound import Outbound, Policy
+    from graphs.remote.calling import Remote
+    from graphs.remote.servers import read_servers
     from graphs.runtime import Runtime
     from graphs.sealing import read_keys
+    from server.house import OwnTools
 
     evaluator = await stack.enter_async_context(Evaluator())
     policy = Policy(allow_hosts=settings.allow_hosts, allow_nets=settings.allow_nets)
@@ -89,6 +97,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     connections = Connections(Vault(partial(key_folder.master_keys, keys.folder)), outbound)
     models = Models(chosen, outbound, connections)
     embedder = await open_embedder(settings.embedder, chosen, outbound)
+    servers = read_servers(settings.mcp_servers) if settings.mcp_servers else {}
+    remote = await stack.enter_async_context(Remote(connections, outbound, servers=servers))
     checkpoint_keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
     engine = Engine(
         database,
@@ -99,10 +109,11 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         slots=settings.max_runs,
         checkpoint_keys=checkpoint_keys,
         connections=connections,
+        remote=remote,
         embedder=embedder,
         consolidation=settings.consolidated_every,
     )
-    return Runtime(
+    runtime = Runtime(
         database=database,
         evaluator=evaluator,
         outbound=outbound,
@@ -110,9 +121,12 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
         connections=connections,
+        remote=remote,
         public_url=settings.public_url,
         embedder=embedder,
     )
+    engine.house = OwnTools(runtime)
+    return runtime
 
 
 def _session_url(settings: Settings, address: Address, database: Database) -> str | None:
@@ -122,8 +136,9 @@ def _session_url(settings: Settings, address: Address, database: Database) -> st
     if not database.pooled:
         return address.url
     log.warning(
-        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, and when it dies, "
-        "others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of Postgres itself."
+        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, shows nothing live of "
+        "runs that others drive, and when it dies, others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of "
+        "Postgres itself."
     )
     return None
 
@@ -149,7 +164,8 @@ async def _listen(stack: AsyncExitStack, engine: Engine, url: str, number: int |
         else:
             engine.wake()
 
-    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard).open())
+    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard, on_live=engine.bus.heard).open())
+    engine.bus.hears = lambda: beacon.lit
     return await beacon.wait_lit(BEACON_SECONDS)
 
 

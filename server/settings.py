@@ -80,6 +80,7 @@ class Settings(BaseSettings):
         description="address of this server in a browser, such as https://weft.example.com, for links it gives out",
     )
     published_tools: bool = Field(default=True, description="list published workflows as MCP tools of their own")
+    mcp_servers: Path | None = Field(default=None, description="file of local MCP servers that steps may call, in the form of MCP clients")
     model: str | None = Field(default=None, description="default model of llm steps, e.g. openai:gpt-5-mini")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_also("OPENAI_API_KEY"))
     openai_base_url: str | None = Field(default=None, validation_alias=_also("OPENAI_BASE_URL"))
@@ -98,7 +99,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 
-    @field_validator("data_dir", "keys_dir", "checkpoint_key_file")
+    @field_validator("data_dir", "keys_dir", "checkpoint_key_file", "mcp_servers")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None

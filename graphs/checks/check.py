@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from itertools import islice
 
+from graphs.checks.agents import check_agents
 from graphs.checks.connecting import check_connecting
 from graphs.checks.diagnostic import Diagnostic, Report
 from graphs.checks.edges import check_connections, check_edges
@@ -16,6 +17,7 @@ from graphs.checks.memories import check_memories
 from graphs.checks.modelling import check_modelling
 from graphs.checks.nodes import check_nodes, check_schemas
 from graphs.checks.references import check_references
+from graphs.checks.remote import check_remote
 from graphs.checks.settings import check_settings
 from graphs.checks.sites import find_sites
 from graphs.checks.structure import check_structure
@@ -58,6 +60,8 @@ async def check(document: Json, evaluator: Evaluator, known: Known = NOTHING_KNO
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
     found.extend(islice(check_connecting(parsed, known.connections), MAX_SHOWN))
     found.extend(islice(check_modelling(parsed, known.models), MAX_SHOWN))
+    found.extend(islice(check_agents(parsed, known), MAX_SHOWN))
+    found.extend(islice(check_remote(parsed, known.tools), MAX_SHOWN))
     found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from graphs.definition import Json
-from graphs.engine import racing
+from graphs.engine import approving, inner, offered, racing
 from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
-from graphs.models import Caller
+from graphs.models import Caller, Limit
 from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
 from memory.scopes import Principal
 from store import identities, runs, waits
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.remote.calling import Bound
 
+T = TypeVar("T")
 NEVER_RETRIED = frozenset({"in_doubt", "loop_limit", "internal"})  # failures that another pass of a body cannot mend
 
 
@@ -78,9 +81,17 @@ class StepContext:
             attempt=record.attempt,
             workflow=loaded.name,
             last=policy is None or tried >= policy.max_attempts,
+            limits=tuple(Limit(**limit) for limit in self.limits),
             redactor=self._drive.redactor,
         )
         return models.of(self._drive.tenant, caller)
+
+    @property
+    def remote(self) -> Bound:
+        remote = self._drive.engine.remote
+        if remote is None:
+            raise Failure("connection_missing", "this process reaches no tools of other servers")
+        return remote.of(self._drive.tenant, self.connection)
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
         connections, tenant, loaded = self._drive.engine.connections, self._drive.tenant, self._drive.loaded
@@ -190,6 +201,38 @@ class StepContext:
     async def undo(self, key: str, *, index: int | None = None) -> None:
         await undo_within(self._step, self.prefix(index), self._step.plan.bodies[key])
 
+    # -- steps of its own --------------------------------------------------------------------------------------------------------
+
+    async def step(
+        self,
+        key: str,
+        node: Mapping[str, Json],
+        *,
+        local: Mapping[str, Json] | None = None,
+        recorded: Mapping[str, Json] | None = None,
+        approval: str | None = None,
+        limits: Sequence[Mapping[str, Json]] = (),
+    ) -> Json:
+        if approval is not None:
+            approving.insist(self._step, approval, key, node)
+        return await inner.run(self._step, key, node, local=local, recorded=recorded, limits=limits)
+
+    @property
+    def limits(self) -> Sequence[Mapping[str, Json]]:
+        return self._step.plan.inner.limits if self._step.plan.inner else ()
+
+    async def profile(self, name: str) -> dict[str, Json]:
+        return await offered.profile(self._drive, name)
+
+    async def offered(self, kind: str, given: Mapping[str, Json]) -> list[dict[str, Json]]:
+        return await offered.tools(self._drive, kind, given)
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        return await approving.ask(self._step, key, call, node, ask)
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        return await inner.together(self._step, work)
+
     # -- waiting and telling -----------------------------------------------------------------------------------------------------
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
@@ -197,6 +240,8 @@ class StepContext:
         return await self.wait_at(f"{self.position}{attempt}" + (f"#{key}" if key else ""), wait)
 
     async def wait_at(self, place: str, wait: Wait) -> Resolution:
+        if self._step.plan.inner and self._step.plan.inner.digest:
+            wait = replace(wait, correlation=self._step.plan.inner.digest)
         try:
             known = await self._waited(place, wait)
         except asyncio.CancelledError:  # the step waits no longer, so what it asked for is withdrawn
@@ -230,6 +275,21 @@ class StepContext:
 
     def live(self, name: str, data: Json) -> None:
         self._drive.engine.live(self._drive.tenant.org_id, self.run_id, self.position, name, data)
+
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        drive = self._drive
+        if drive.engine.house is None:
+            raise Failure("no_house", "this process lends runs none of Weft's own tools")
+        return await drive.engine.house.call(
+            drive.tenant,
+            drive.loaded.created_by,
+            self.run_id,
+            tool,
+            arguments,
+            depth=drive.loaded.depth,
+            key=self.idempotency_key,
+            show=self.live,
+        )
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}

@@ -18,6 +18,7 @@ from graphs.engine.drive import Drive
 from graphs.engine.plan import Plan, plan
 from graphs.engine.upkeep import Upkeep
 from graphs.expressions import Evaluator
+from graphs.live import Bus
 from store import runs
 from store.errors import LeaseLost, NotFound, Unavailable
 from store.journal import Entry, Journal
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from graphs.definition import Json
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.remote.calling import Remote
+    from graphs.runtime import House
     from memory.embedding import Embedder
 
 LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
@@ -62,6 +65,7 @@ class Engine:
         fused: bool = True,
         checkpoint_keys: Sequence[bytes] = (),
         connections: Connections | None = None,
+        remote: Remote | None = None,
         embedder: Embedder | None = None,
         consolidation: timedelta | None = None,
     ) -> None:
@@ -69,11 +73,14 @@ class Engine:
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
         self.checkpoint_keys = checkpoint_keys
         self.connections = connections
+        self.remote = remote
         self.embedder = embedder
         self.consolidation = consolidation  # of memories, so often; None: only by hand
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)
+        self.bus = Bus(database, drives=self.drives)
+        self.house: House | None = None  # Weft's own tools, where a server lends them to runs
         self.serving_now = False
         self.draining = False
         self.driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
@@ -91,6 +98,7 @@ class Engine:
     async def __aexit__(self, *exc: object) -> None:
         for task in list(self._background):
             task.cancel()
+        await self.bus.close()
         await self.journal.__aexit__(*exc)
 
     # -- serving -----------------------------------------------------------------------------------------------------------------
@@ -284,6 +292,7 @@ class Engine:
 
     def live(self, org_id: str, run_id: str, position: str, name: str, data: Json) -> None:
         """Shows something to whoever watches the run right now; recorded nowhere, and lost when nobody does."""
+        self.bus.show(org_id, run_id, position, name, data)
 
     @asynccontextmanager
     async def watching(self, run_id: str) -> AsyncGenerator[asyncio.Event]:

@@ -172,12 +172,19 @@ class Drive(Waiting):
 
     def abandon(self, prefix: str, body: BodyPlan) -> None:
         """Closes what an earlier driver left under way in a body that is not gone on with."""
+        self._close(lambda place: within(place, prefix, body))
+
+    def abandon_inner(self, position: str) -> None:
+        """The same for the steps that the one at `position` has run by context.step."""
+        self._close(lambda place: place.startswith(f"{position}/"))
+
+    def _close(self, chosen: Callable[[str], bool]) -> None:
         for position, record in list(self.records.items()):
-            if record.state in UNDER_WAY and within(position, prefix, body):
+            if record.state in UNDER_WAY and chosen(position):
                 doubtful = record.effect == Effect.WRITE_ONCE and record.state == "running"
                 record.state = "ambiguous" if doubtful else "cancelled"
                 self.outbox.record(position, record, finished_at=self.now())
-        for place in [place for place in self.waits if within(place, prefix, body)]:
+        for place in [place for place in self.waits if chosen(place)]:
             self.drop_wait(place)
 
     # -- how the run ends --------------------------------------------------------------------------------------------------------
@@ -231,10 +238,12 @@ class Drive(Waiting):
         if self.mode != "test":
             return None
         mocks: dict[str, Json] = self.loaded.mocks or {}
-        if node.id in mocks:
+        if node.id in mocks and node.inner is None:
             return Simulated(mocks[node.id])
         if "pin" in node.node.model_fields_set:
             return Simulated(node.node.pin)
+        if node.kind.inner:
+            return None  # its own steps are simulated
         if node.kind.waits or node.kind.effect(config) is not Effect.PURE:
             return Simulated(sample(node.kind.output(config)))
         return None

@@ -45,6 +45,7 @@ class Step:
         self.waiting = 0  # answers and times it waits for itself
         self.acting = 0  # boundaries that have fired and are being seen to
         self.bodies: set[BodyRun] = set()
+        self.strands = 0  # what of it is under way outside of its inner steps
         self.config: Any = None
         self.effect = Effect.PURE
         self.fired: list[int] = []  # edges that boundaries have led to while it was under way
@@ -52,7 +53,7 @@ class Step:
     @property
     def parked(self) -> bool:
         """Whether it only waits: for answers or times of its own, or for bodies that all do."""
-        return not self.acting and (self.waiting > 0 or bool(self.bodies)) and all(body.parked for body in self.bodies)
+        return not (self.acting or self.strands) and (self.waiting > 0 or bool(self.bodies)) and all(body.parked for body in self.bodies)
 
     @property
     def hurried(self) -> bool:
@@ -153,7 +154,8 @@ class Step:
         config = await self.configure(record)
         if (simulated := self.drive.simulate(self.plan, config)) is not None:
             return simulated.value
-        self.effect = self.plan.kind.effect(config)
+        settle = self.plan.kind.settle
+        self.effect = await settle(config, self.context) if settle else self.plan.kind.effect(config)
         record.effect = str(self.effect) if self.effect in WRITES else None
         if self.effect is Effect.WRITE_ONCE and self.drive.interrupted(self.position):
             raise Failure("in_doubt", doubt.UNKNOWN)
@@ -174,8 +176,10 @@ class Step:
             return self.config
         try:
             if record.input is None:
-                record.input = await self.drive.render(self.plan.template, self.within.scope)
-            self.config = fitted(self.plan.kind.config, {**rendered(record.input), **self.plan.raw})
+                kept = self.plan.inner.recorded if self.plan.inner else None
+                record.input = dict(kept) if kept is not None else await self.drive.render(self.plan.template, self.within.scope)
+            given = self.plan.template.value if self.plan.inner and self.plan.inner.recorded is not None else rendered(record.input)
+            self.config = fitted(self.plan.kind.config, {**given, **self.plan.raw})
         except ExpressionError as error:
             raise Failure("expression", str(error)) from error
         except ValidationError as error:
@@ -201,7 +205,8 @@ class Step:
     # -- the call ----------------------------------------------------------------------------------------------------------------
 
     async def _called(self, config: Any, record: Record) -> Json:
-        call = self._limited(self.plan.kind.run(config, self.context), record)
+        run = self.plan.kind.run(config, self.context)
+        call = self._limited(self._stranded(run) if self.plan.kind.inner else run, record)
         try:
             return await (Watch(self, record).over(call) if self.plan.node.boundary else call)
         except BodyFailed as failed:
@@ -211,7 +216,19 @@ class Step:
                 raise Failure("in_doubt", doubt.UNKNOWN) from error
             raise Failure("expression", str(error)) from error
         except BaseExceptionGroup as group:
-            raise _speaker(group) from group
+            raise speaker(group) from group
+
+    async def _stranded(self, run: Coroutine[Any, Any, Json]) -> Json:
+        """A run that makes steps of its own. Between them it is not parked; when it has failed, nothing of them is left under way."""
+        self.strands = 1
+        try:
+            return await run
+        except (Failure, BodyFailed, asyncio.CancelledError):
+            if not self.drive.unloading:
+                self.drive.abandon_inner(self.position)
+            raise
+        finally:
+            self.strands = 0
 
     async def _limited(self, call: Coroutine[Any, Any, Json], record: Record) -> Json:
         """The call within its time-out, which for a group or a waiting step counts from its beginning and wakes a parked run."""
@@ -244,7 +261,7 @@ class Step:
         record.state, record.error = "retrying", error_of(failure, self.position)
         record.retry_at = self.drive.now() + timedelta(seconds=delay)
         message = f"{self.plan.id} failed ({failure.message[:300]}); {again} in {delay:.1f} s"
-        if self.plan.bodies:
+        if self.plan.bodies or self.plan.kind.inner:
             inside = (f"{self.position}/", f"{self.position}[")
             self.drive.reopen(lambda place: place.startswith(inside), record.retry_at)
         await self.write(record, ("step.retrying", message), finished=True, data=failure.details)
@@ -284,10 +301,10 @@ class Step:
         await self.drive.outbox.send()
 
 
-def _speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Of what several bodies raised at once."""
     inside = (
-        _speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions
+        speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions
     )
     return gravest(_failure_of(one) if isinstance(one, BodyFailed) else one for one in inside)
 

@@ -155,7 +155,7 @@ class Models:
             on_text=on_text,
             script=tuple(script) if script is not None else None,
         )
-        till = Till(self._tenant, self._caller, agent, limits, self._settling) if self._tenant else None
+        till = Till(self._tenant, self._caller, agent, (*self._caller.limits, *limits), self._settling) if self._tenant else None
         choices = await self._choices()
         first: Failure | None = None
         for full in chain(choices, model, self.default):

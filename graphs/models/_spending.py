@@ -43,6 +43,7 @@ class Caller:
     attempt: int | None = None
     workflow: str | None = None
     last: bool = True
+    limits: tuple[Limit, ...] = ()  # that the steps around it have set
     redactor: Redactor | None = field(default=None, repr=False)
 
     def row(self, route: Route, agent: str | None) -> dict[str, Any]:

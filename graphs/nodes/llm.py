@@ -173,7 +173,7 @@ def output(config: Config) -> Schema:
     if config.tools:
         if config.output_schema is not None:
             properties["json"] = {"anyOf": [config.output_schema, {"type": "null"}]}
-        properties["calls"] = {"type": "array", "items": CALL}
+        properties["calls"] = {"type": "array", "items": CALL, "default": []}
     elif config.output_schema is not None:
         return config.output_schema
     properties |= {"model": {"type": "string"}, "usage": COUNTED}

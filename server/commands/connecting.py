@@ -39,13 +39,13 @@ async def _opened(settings: Settings) -> AsyncGenerator[tuple[Runtime, Actor]]:
         yield runtime, await local_owner(runtime.database)
 
 
-def read_settings(given: str | None, url: str | None, auth: str | None) -> Json:
+def read_settings(given: str | None, url: str | None, auth: str | None, kind: str = "http") -> Json:
     """Settings as JSON, from a file, or made of the short options. Raises Invalid."""
     found: Json = _json(_text(given)) if given is not None else {}
     if not is_object(found):
         raise Invalid("--settings is a JSON object.")
     if url is not None:
-        found["base_url"] = url
+        found["url" if kind == "mcp" else "base_url"] = url
     if auth is not None:
         found["auth"] = _auth(auth)
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from graphs.catalogue import node_types
 from graphs.connections import Connection
@@ -14,6 +14,9 @@ from graphs.memories import Access
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
+from graphs.remote.calling import Bound
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -32,6 +35,10 @@ class FakeContext:
     idempotency_key: str = "run-1/step"
     put_down: bool = False
     connections: dict[str, Connection] = field(default_factory=dict[str, Connection])
+
+    @property
+    def remote(self) -> Bound:
+        raise AssertionError("this step calls no tools of others")
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
         found = self.connections.get(name)
@@ -71,6 +78,25 @@ class FakeContext:
     def keep(self, name: str, value: Json) -> None:
         raise AssertionError("this step has nothing to keep")
 
+    async def step(self, key: str, node: Mapping[str, Json], **more: Any) -> Json:
+        raise AssertionError("this step runs none of its own")
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        raise AssertionError("this step asks nobody")
+
+    @property
+    def limits(self) -> Sequence[Mapping[str, Json]]:
+        return ()
+
+    async def profile(self, name: str) -> dict[str, Json]:
+        raise AssertionError("this step is no agent")
+
+    async def offered(self, kind: str, given: Mapping[str, Json]) -> list[dict[str, Json]]:
+        raise AssertionError("this step is no agent")
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        raise AssertionError("this step runs none of its own")
+
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
         self.shown.append(name)
 
@@ -82,6 +108,9 @@ class FakeContext:
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)
+
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        raise AssertionError("this step uses none of Weft's own tools")
 
 
 async def perform(kind: str, config: dict[str, Json], context: Context) -> Json:
