@@ -61,19 +61,27 @@ class StepContext:
 
     @property
     def outbound(self) -> Outbound:
+        self._reach()
         return self._drive.engine.outbound.of(self._drive.tenant)
 
     @property
     def models(self) -> Models:
+        self._reach()
         return self._drive.engine.models.of(self._drive.tenant)
 
     async def memories(self) -> Access:
         from graphs.memories import Access
 
+        self._reach()
         tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
         user = await patiently(lambda: identities.get_user(tenant, user_id))
         principal = Principal(user_id=user.id, role=user.role)
         return Access(tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self.run_id, models=self.models)
+
+    def _reach(self) -> None:
+        """A replay reaches outside nowhere, whatever a step tries."""
+        if self._drive.player and not self._step.live:
+            raise Failure("replayed", "this is a replay: what reaches outside is answered from the recording, and this is not in it")
 
     @property
     def put_down(self) -> bool:
@@ -175,6 +183,8 @@ class StepContext:
         return await self.wait_at(f"{self.position}{attempt}" + (f"#{key}" if key else ""), wait)
 
     async def wait_at(self, place: str, wait: Wait) -> Resolution:
+        if self._drive.player:
+            return await self._drive.player.wait(self._step, place, wait)
         try:
             known = await self._waited(place, wait)
         except asyncio.CancelledError:  # the step waits no longer, so what it asked for is withdrawn
@@ -199,6 +209,8 @@ class StepContext:
         return known
 
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
+        if self._drive.player:
+            return
         tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"
         received = await patiently(lambda: waits.receive(tenant, name=name, correlation=correlation, payload=payload, idempotency_key=key))
         for run_id in received.woken if received else []:
