@@ -75,7 +75,7 @@ def happened(cassette: Cassette) -> dict[Key, Happened]:
     for entries in cassette.by_position.values():
         for entry in entries:
             tried = entry.tried
-            if tried.unended and not tried.boundary:
+            if tried.state == "skipped" or (tried.unended and not tried.boundary):
                 continue
             state = "interrupted" if tried.boundary else tried.state
             outcome = digest(_failure(tried.error) if tried.error and state != "succeeded" else tried.output)
@@ -138,10 +138,10 @@ class Comparison:
         then, now = _result(self._then), _result(self._now)
         if digest(then) != digest(now) and not (self._stopped and listed):
             listed.append(self._made("result", "", 1, then, now))
-        seen: set[tuple[str, int, What]] = set()
-        return [
-            one for one in listed if not ((one.position, one.attempt, one.what) in seen or seen.add((one.position, one.attempt, one.what)))
-        ]
+        once: dict[tuple[str, int, What], Divergence] = {}
+        for one in listed:
+            once.setdefault((one.position, one.attempt, one.what), one)
+        return [*once.values()]
 
     def _parted(self, what: What, key: Key, before: Happened | None, after: Happened | None) -> tuple[Rank, Divergence]:
         position, number = key
@@ -203,7 +203,7 @@ class Comparison:
         return max(ended, default=BEGINNING)
 
     def _shown(self, what: What, one: Happened | None, cassette: Cassette) -> Json:
-        if one is None or (what in ("missing", "extra") and one.state == "skipped"):
+        if one is None:
             return None
         tried = one.entry.tried
         match what:
@@ -223,13 +223,7 @@ class Comparison:
 
 def _unlike(before: Happened | None, after: Happened | None) -> What | None:
     if before is None or after is None:
-        one = before or after
-        if one and one.state == "skipped":
-            return None  # it was not reached before the run ended, or is not there any more
         return "missing" if before else "extra"
-    skipped = (before.state == "skipped", after.state == "skipped")
-    if any(skipped):
-        return None if all(skipped) else "extra" if skipped[0] else "missing"
     if before.entry.tried.type != after.entry.tried.type:
         return "type"
     if before.entry.asked != after.entry.asked and not before.entry.tried.given:

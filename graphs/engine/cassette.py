@@ -149,6 +149,19 @@ class Cassette:
                     last = max(last, one.tried.seq)
         return last
 
+    def spoke(self, entry: Entry) -> str | None:
+        """Of several failures beside each other one is heard of: where that was, if the group around them, or the run, says so."""
+        place = locate(self.plan, entry.tried.position)
+        if place is None or place.parent is None:
+            return (self.recording.head.error or {}).get("position")
+        around = self.by_position.get(place.parent.position, [])
+        group = next((one.tried for one in around if one.tried.seq > entry.tried.seq), None)
+        if group is None:
+            return None
+        caught: Json = group.input.get(DECIDED + "caught") if is_object(group.input) else None
+        found: Json = caught if is_object(caught) else group.error
+        return str(found["position"]) if is_object(found) and "position" in found else None
+
     def last_inside(self, group: Entry) -> int:
         """Where the last step inside a group settled before the group itself did."""
         prefix = group.tried.position + "/"

@@ -13,7 +13,7 @@ from graphs.engine import endings
 from graphs.engine.boundaries import Watch
 from graphs.engine.cassette import CLOCK, Cassette, Entry, asked, digest, reaches, reads_clock
 from graphs.engine.configs import DECIDED
-from graphs.engine.record import Record, RunCancelled, RunFailed, RunTimedOut, error_of
+from graphs.engine.record import Record, RunCancelled, RunFailed, RunTimedOut, StepFailed, error_of
 from graphs.nodetype import Failure, Resolution, Stopped, Wait
 from graphs.quiet import settle_down
 from graphs.samples import sample
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Policy = Literal["stop", "simulate"]
 REPLAY = "#replay"
 """The key among the mocks of a test run under which the order for its replay stands: no node can have it as its id."""
+Turn = tuple[float, float]  # when it settled; of several at once, which is older
+LAST: Turn = (float("inf"), 0.0)
 DIVERGED = "diverged"  # code of a step that asked something else, and of the run that stopped for it
 
 
@@ -41,7 +43,7 @@ class Player:
         self.drive, self.cassette, self.policy = drive, cassette, policy
         self.live = live  # the position whose call may be made, when it only reads
         self.diverged = False
-        self._turns: dict[str, float] = {}
+        self._turns: dict[str, Turn] = {}
         self._mocks: Mapping[str, Json] = {name: value for name, value in (drive.loaded.mocks or {}).items() if name != REPLAY}
         head = cassette.recording.head
         self._then: Mapping[str, Json] = {name: value for name, value in (head.mocks or {}).items() if name != REPLAY}
@@ -134,24 +136,46 @@ class Player:
     # -- turns -------------------------------------------------------------------------------------------------------------------
 
     async def paced(self, step: Step, tried: Coroutine[Any, Any, Json]) -> Json:
-        """An attempt, ended when it is its turn. The failure of a group is that of a step inside, which had its turn."""
+        """An attempt, ended when it is its turn."""
+        try:
+            if step.plan.bodies and not step.hurried:
+                await self._begin(step, self._entry(step))
+        except BaseException:
+            tried.close()
+            raise
         try:
             value = await tried
-        except (Failure, Stopped):
-            if not step.bodies:
+        except (Failure, Stopped) as ended:
+            if isinstance(ended, Failure) or step.plan.kind.ends:
                 await self._turn(step, self._entry(step))
             raise
         await self._turn(step, self._entry(step))
         return value
 
-    async def spread(self, step: Step) -> None:
-        """A failure is heard of beside the step when it was: not before what has settled there all the same."""
+    async def _begin(self, step: Step, entry: Entry | None) -> None:
+        """A group of which the recording has nothing, or nothing inside before it was cancelled, had not begun when it was cut off."""
+        place = f"{step.position}#begin"
+        if entry is None:
+            self._turns[place] = LAST
+        if entry is None or (entry.tried.unended and step.position not in self.cassette.groups):
+            await self.drive.hold(place, None, step)
+
+    async def spread(self, step: Step, ended: StepFailed | Stopped) -> None:
+        """A failure is heard of beside the step when it was: not before what has settled there all the same; and where another one was
+        heard of instead, only if that does not come. What stops the run is heard of everywhere."""
         entry = self._entry(step)
-        if entry is None or step.hurried:
+        if entry is None or step.hurried or (isinstance(ended, Stopped) and not step.plan.kind.ends):
             return
-        if (last := self.cassette.heard(entry)) > entry.tried.seq:
+        if isinstance(ended, Stopped):
+            head = self.cassette.recording.head
+            other = (ended.state, ended.output) != (head.state, head.output)
+            last = max(tried.seq for tried in self.cassette.recording.tried)
+        else:
+            spoke, last = self.cassette.spoke(entry), self.cassette.heard(entry)
+            other = spoke is not None and spoke != ended.error.get("position")
+        if other or last > entry.tried.seq:
             step.bodies.clear()
-            self._turns[place := f"{step.position}#spread"] = last + 0.5
+            self._turns[place := f"{step.position}#spread"] = LAST if other else (last + 0.5, entry.tried.seq)
             await self.drive.hold(place, None, step)
 
     async def arrived(self, step: Step, key: str, body: BodyRun) -> None:
@@ -161,8 +185,8 @@ class Player:
         if entry is None or winner is None or step.hurried:
             return
         step.bodies.discard(body)
-        last = self.cassette.last_inside(entry) + 0.5 if key == winner else float("inf")
-        self._turns[place := f"{step.position}#arrived:{key}"] = last
+        last = self.cassette.last_inside(entry)
+        self._turns[place := f"{step.position}#arrived:{key}"] = (last + 0.5, last) if key == winner else LAST
         await self.drive.hold(place, None, step)
 
     async def timed(self, step: Step, call: Coroutine[Any, Any, Json]) -> Json:
@@ -184,7 +208,7 @@ class Player:
     async def alarm(self, step: Step, place: str, turn: float | None) -> None:
         """Something beside a step that comes at its turn, or never."""
         if turn is not None:
-            self._turns[place] = turn
+            self._turns[place] = (turn, turn)
         await self.drive.hold(place, None, step, passive=True)
 
     async def _turn(self, step: Step, entry: Entry | None) -> None:
@@ -195,9 +219,9 @@ class Player:
         step.bodies.clear()
         place = f"{step.position}#turn"
         if entry is None:
-            self._turns[place] = float("inf")
+            self._turns[place] = LAST
         elif not entry.tried.unended:
-            self._turns[place] = entry.tried.seq
+            self._turns[place] = (entry.tried.seq, entry.tried.seq)
         else:
             self._turns.pop(place, None)  # it was cancelled: by what, the others know
         await self.drive.hold(place, None, step)
@@ -254,6 +278,7 @@ class Player:
     # -- what is not in the recording --------------------------------------------------------------------------------------------
 
     async def _divergence(self, step: Step, record: Record, config: Any, entry: Entry | None) -> Answer | None:
+        await self._turn(step, None if entry and entry.tried.unended else entry)  # perhaps it is cut off before
         self.diverged = True
         if self.live == step.position and step.plan.kind.effect(config) == "read":
             step.live = True

@@ -82,9 +82,9 @@ class Step:
             try:
                 if ended := await self._attempt(self._begin()):
                     return ended
-            except (StepFailed, Stopped):
+            except (StepFailed, Stopped) as ended:
                 if self.drive.player:
-                    await self.drive.player.spread(self)
+                    await self.drive.player.spread(self, ended)
                 raise
 
     async def _attempt(self, record: Record) -> Record | None:
