@@ -182,7 +182,7 @@ class Player:
         """A body of a race is done: the one that won goes on when all that settled beside it has, another one only if that does not come."""
         entry = self._entry(step)
         winner = ((entry.tried.input if entry else None) or {}).get(DECIDED + "winner")
-        if entry is None or winner is None or step.hurried:
+        if entry is None or step.hurried:
             return
         step.bodies.discard(body)
         last = self.cassette.last_inside(entry)
