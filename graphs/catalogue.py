@@ -56,8 +56,10 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         summary=module.SUMMARY,
         family=module.FAMILY,
         labels=getattr(module, "LABELS", frozenset[str]()),
+        connects=getattr(module, "CONNECTS", frozenset[str]()),
         waits=getattr(module, "WAITS", False),
         ends=getattr(module, "ENDS", False),
+        inner=getattr(module, "INNER", False),
         config=module.Config,
         effect=effect,
         retry=getattr(module, "RETRY", None),
@@ -121,7 +123,7 @@ def describe(kind: NodeType, detail: Literal["summary", "full"] = "full") -> dic
         found["waits"] = True
     if kind.labels:
         found["labels"] = sorted(kind.labels)
-    found["config"] = _lean(kind.config.model_json_schema(by_alias=True))
+    found["config"] = lean(kind.config.model_json_schema(by_alias=True))
     found["output"] = kind.output(first)
     examples: list[Json] = []
     for example in kind.examples:  # the first always, more while there is room
@@ -132,28 +134,28 @@ def describe(kind: NodeType, detail: Literal["summary", "full"] = "full") -> dic
     return {**found, "examples": examples}
 
 
-def _lean(schema: dict[str, Any]) -> dict[str, Any]:
+def lean(schema: dict[str, Any]) -> dict[str, Any]:
     """A model's JSON Schema without what says nothing to an author: titles, null as a type of what may be left out, bodies in full."""
     definitions: dict[str, Any] = schema.get("$defs", {})
 
-    def lean(part: Any, depth: int = 0) -> Any:
+    def lighter(part: Any, depth: int = 0) -> Any:
         if isinstance(part, list):
-            return [lean(inner, depth) for inner in part]  # pyright: ignore[reportUnknownVariableType]
+            return [lighter(inner, depth) for inner in part]  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(part, dict):
             return part
         reference = str(part.get("$ref", "")).removeprefix("#/$defs/")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         if reference:
-            return BODY if reference == "Body" or depth > 6 else lean(definitions[reference], depth + 1)
+            return BODY if reference == "Body" or depth > 6 else lighter(definitions[reference], depth + 1)
         kept: dict[str, Any] = {}
         for key, value in part.items():  # pyright: ignore[reportUnknownVariableType]
             if key == "properties":
-                kept[key] = {name: lean(inner, depth + 1) for name, inner in value.items()}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                kept[key] = {name: lighter(inner, depth + 1) for name, inner in value.items()}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             elif key not in ("title", "$defs") and not (key == "default" and value in (None, {}, "")):
-                kept[str(key)] = lean(value, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
+                kept[str(key)] = lighter(value, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
         options = [option for option in kept.get("anyOf", []) if option != {"type": "null"}]
         if "anyOf" in kept and len(options) == 1:
             del kept["anyOf"]
             kept = {**options[0], **kept}
         return kept
 
-    return lean(schema)
+    return lighter(schema)

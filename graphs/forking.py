@@ -167,7 +167,7 @@ def _place(rows: list[Outline], target: Plan, wanted: str) -> Place:
     if row is None:
         known = [row.position for row in rows if not row.position.startswith("#")]
         raise NotFound(f"no step {wanted!r} in this run. " + nearest(wanted, known, "It has"))
-    place = locate(target, row.position)
+    place = locate(target, row.position, row.node_type)
     if place is None:
         reason = (
             "is a compensation, which only follows the step it undoes" if "~" in row.position else "is not in that version of the workflow"

@@ -14,8 +14,10 @@ and, where it applies:
 
     RETRY: Retry                      default retry
     LABELS: frozenset[str]            of "egress", "irreversible", "private", "untrusted"
+    CONNECTS: frozenset[str]          kinds of connection that its `connection` may name (graphs/connections/)
     WAITS: bool                       True when it may wait for a person, a timer, an event or a child run
     ENDS: bool                        True when it ends the run (raises Stopped)
+    INNER: bool                       True when it runs steps of its own making, by context.step; WAITS too, since they may
     def branches(config) -> tuple[str, ...]     names that edges leaving it may carry in `branch`
     def taken(config, output) -> str            which of them the output selects
     def bodies(config) -> dict[str, Body]       JSON pointer inside config ("/body", "/branches/a") -> group body
@@ -25,7 +27,7 @@ and, where it applies:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -37,6 +39,7 @@ from pydantic_core import CoreSchema
 from graphs.definition import Body, Json, Retry, Schema
 
 if TYPE_CHECKING:  # they import Failure from here
+    from graphs.connections import Connection
     from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
@@ -178,6 +181,11 @@ class Context(Protocol):
     @property
     def models(self) -> Models: ...
 
+    async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        """The organization's connection of that name, opened for this call on behalf of whoever started the run. What it holds is
+        blotted out of everything the run records or shows. Raises Failure("connection_…") with how to fix it."""
+        ...
+
     async def memories(self) -> Access:
         """What is remembered, on behalf of whoever started the run."""
         ...
@@ -213,6 +221,31 @@ class Context(Protocol):
         """Runs the `compensate` of what has succeeded in that body, the last first."""
         ...
 
+    async def step(
+        self,
+        key: str,
+        node: Mapping[str, Json],
+        *,
+        local: Mapping[str, Json] | None = None,
+        recorded: Mapping[str, Json] | None = None,
+        approval: str | None = None,
+    ) -> Json:
+        """Runs `node` ({type, config, retry?, timeout?, on_error?, on_ambiguous?, name?}) as a step of its own at `<position>/<key>`, with
+        its own row, attempts, receipt and wait, and returns its output; after a crash it is found answered. The config is taken as it is:
+        nothing in it is a template. A key names the same step for ever: [a-z][a-z0-9_]*. `recorded` is kept in the journal instead of a
+        config that this step can build again. `approval`: it only runs when `approve` under that key was answered for exactly this node.
+        Raises BodyFailed; with on_error "continue" the failure is final, and nothing makes the step run again."""
+        ...
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        """Asks a person, at `<position>/<key>`, whether `node` may be run as the step `call`; `ask` is the config of an approval. Output as
+        of an approval. The answer counts for exactly this node, in this run, once."""
+        ...
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Results of coroutines that run inner steps side by side. The first that raises cancels the others."""
+        ...
+
     def known(self, name: str) -> Json:
         """What `keep` recorded under this name, now or before a crash; None where nothing was."""
         ...
@@ -238,6 +271,14 @@ class Context(Protocol):
         """Shows progress of a long step to whoever watches the run."""
         ...
 
+    def live(self, name: str, data: Json) -> None:
+        """Shows something to whoever watches the run right now, such as ("text", {"delta": "…"}). Recorded nowhere; may be lost."""
+        ...
+
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        """Calls one of Weft's own tools with the rights that whoever started the run has now. Raises Failure with the tool's own words."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeType:
@@ -247,8 +288,10 @@ class NodeType:
     summary: str
     family: Family
     labels: frozenset[str]
+    connects: frozenset[str]
     waits: bool
     ends: bool
+    inner: bool
     config: type[BaseModel]
     effect: Callable[[Any], Effect]
     retry: Retry | None

@@ -33,13 +33,13 @@ class Parting:
         self._entered: dict[str, bool] = {}  # groups, and whether what they caught still holds
         self._edited: dict[str, Json] = {}
         for row in rows:
-            place = locate(target, row.position)
-            if place and (self._same or self._alike(row.position, place)):
+            place = locate(target, row.position, row.node_type)
+            if place and (self._same or self._alike(row, place)):
                 self._places[row.position] = place
                 self._beside.setdefault(place.prefix, []).append(place)
 
-    def _alike(self, position: str, place: Place) -> bool:
-        before = locate(self._source, position)
+    def _alike(self, row: Outline, place: Place) -> bool:
+        before = locate(self._source, row.position, row.node_type)
         return before is not None and before.shape() == place.shape()
 
     # -- where they part -------------------------------------------------------------------------------------------------------------
@@ -75,7 +75,10 @@ class Parting:
         end = self._rows[place.position].finished_at if place.position in self._rows else None
         for other in self._beside.get(place.prefix, ()):
             later_pass = other.node.id in loop and other is not place and end is not None and self._rows[other.position].started_at >= end
-            if other.node.id in outside or later_pass:
+            later_inner = (
+                place.node.inner is not None and other is not place and end is not None and self._rows[other.position].started_at >= end
+            )
+            if other.node.id in outside or later_pass or later_inner:
                 self._gone.add(other.position)
         if place.parent is not None:
             self._enter(place.parent, place)
@@ -140,14 +143,14 @@ class Parting:
             return None  # it ends the fork, too, when that comes to it
         if row.final:
             return whole if self._same else self._moved(row, place.node)
-        return entered if place.node.bodies and row.state != "compensated" else None
+        return entered if (place.node.bodies or place.node.kind.inner) and row.state != "compensated" else None
 
     def _moved(self, row: Outline, node: NodePlan) -> Kept | None:
         """A row whose edges lie in another definition. They are decided again where they can be; a failure that led on leads on the same
         way, if that way is still there."""
         if row.state == "succeeded":
             return Kept(position=row.position, attempt=row.attempt, how="kept")
-        before = locate(self._source, row.position)
+        before = locate(self._source, row.position, row.node_type)
         if row.state == "skipped" or before is None:
             return None
         old = {edge.index: _way(edge) for edge in before.node.outgoing}

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphs.engine.plan import BodyPlan, NodePlan, Plan
+from graphs.catalogue import node_types
+from graphs.engine.plan import BodyPlan, Inner, NodePlan, Plan, plan_inner
 
 PART = re.compile(r"([a-z][a-z0-9_]*)(?::(\d+))?(?:\[(\d+)\])?")
 
@@ -35,8 +36,9 @@ class Place:
         return tuple((place.key, place.node.id, place.node.kind.name) for place in (self, *self.around()))
 
 
-def locate(plan: Plan, position: str) -> Place | None:
-    """The step a position names, or None where this definition has none there. Compensations (`ship~undo`) are no steps of it."""
+def locate(plan: Plan, position: str, type: str | None = None) -> Place | None:
+    """The step a position names, or None where this definition has none there. Compensations (`ship~undo`) are no steps of it. A step that
+    another one ran (`agent/turn_1`) is in no definition: of what type it is, its row says."""
     body, key, prefix, index = plan.body, "", "", None
     place: Place | None = None
     parts = position.split("/")
@@ -49,11 +51,20 @@ def locate(plan: Plan, position: str) -> Place | None:
         place = Place(position=own, node=node, body=body, key=key, prefix=prefix, index=index, parent=place)
         if number + 1 == len(parts):
             return None if found[3] else place
-        entered = _body_with(node, parts[number + 1])
+        entered = _inner(node, parts[number + 1], type if number + 2 == len(parts) else node.kind.name) or _body_with(
+            node, parts[number + 1]
+        )
         if entered is None:
             return None
         (key, body), prefix, index = entered, f"{prefix}{part}/", int(found[3]) if found[3] else None
     return None
+
+
+def _inner(outer: NodePlan, key: str, type: str | None) -> tuple[str, BodyPlan] | None:
+    """The body that a step of its own making runs in; one that holds steps in turn is of the same type."""
+    if not outer.kind.inner or type not in node_types():
+        return None
+    return "", plan_inner(key, {"type": type, "config": {}}, Inner())
 
 
 def _body_with(group: NodePlan, part: str) -> tuple[str, BodyPlan] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from graphs import runs
+from graphs import authoring, runs
 from graphs.checks import check
 from graphs.comparing import Comparison, Divergence, digest_of
 from graphs.definition import Definition, Json
@@ -14,14 +14,17 @@ from graphs.engine.plan import plan
 from graphs.engine.playing import REPLAY, Policy
 from graphs.engine.recording import lines, read
 from graphs.inputs import problems
-from graphs.pinning import inputs_of_published
+from graphs.knowing import known_to
+from graphs.pinning import pinned
 from graphs.runtime import Actor, Runtime
+from store import runs as run_rows
 from store import workflows
 from store.errors import Conflict, Invalid, Unavailable
 from store.runs import Run
 
 PATIENCE = 60.0  # seconds that a replay may take
 LISTED = 20  # further divergences
+Version = int | Literal["active", "draft"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ async def _replay(
 
 
 async def _checked(runtime: Runtime, actor: Actor, document: Json, input: Json) -> None:
-    report = await check(document, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
+    report = await check(document, runtime.evaluator, await known_to(actor.tenant, document))
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
         raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")
@@ -154,3 +157,22 @@ def report_of(found: Replay) -> dict[str, Any]:
 def divergence_of(one: Divergence) -> dict[str, Any]:
     found = {"position": one.position, "attempt": one.attempt, "node": one.node, "pointer": one.pointer, "what": one.what}
     return {**found, "message": one.message, "expected": one.expected, "got": one.got, "patch": [*one.patch]}
+
+
+async def target(
+    runtime: Runtime, actor: Actor, run_id: str, *, definition: Json = None, workflow: str | None = None, version: Version = None
+) -> Json:
+    """The definition to replay on: the one given, a version or the draft of a workflow, or None for what the run ran. Raises Invalid when
+    more than one is named, NotFound."""
+    if definition is not None and (workflow is not None or version is not None):
+        raise Invalid("Give either definition, or workflow and version.")
+    if definition is not None or (workflow is None and version is None):
+        return definition
+    if workflow is None:
+        loaded = await run_rows.load_run(actor.tenant, (await runs.get(runtime, actor, run_id)).id)
+        workflow = loaded.workflow_id if loaded else None
+        if workflow is None:
+            raise Invalid("this run is of a definition that was not saved as a workflow, so there is no version of it: name the workflow")
+    if version in (None, "draft"):
+        return (await authoring.get(runtime, actor, workflow)).draft
+    return (await pinned(actor.tenant, workflow, None if version == "active" else version)).body

@@ -13,7 +13,8 @@ from graphs.checks import check
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.inputs import check_input
-from graphs.pinning import Pinned, inputs_of_published, nearest, pinned
+from graphs.knowing import known_to
+from graphs.pinning import Pinned, nearest, pinned
 from graphs.runtime import Actor, Runtime
 from store import events as event_rows
 from store import jsontext, node_runs, pages, workflows
@@ -28,6 +29,7 @@ FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
 LOOK_EVERY = 0.25  # seconds between looks at a run that another process drives
 MAX_INPUT = 1_000_000  # characters of JSON
+MAX_HANDED_ON = 4  # runs that start one another by Weft's own tools, one inside the other
 NOT_FOUND = "there is no run {!r} here; list_runs shows the runs there are"
 
 
@@ -90,7 +92,7 @@ async def start_definition(
 ) -> Run:
     """Runs a definition that is not published: a draft under test, a file, or one that comes with Weft. Raises Invalid with the first
     problem. `id`: that of the run, where it must be known before."""
-    report = await check(definition, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
+    report = await check(definition, runtime.evaluator, await known_to(actor.tenant, definition))
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
         raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")
@@ -117,9 +119,11 @@ async def start_definition(
 
 async def new_run(runtime: Runtime, actor: Actor, definition: Json, timing: Timing = UNTIMED, /, *, input: Json, **what: Any) -> NewRun:
     """What a start needs: what is run, by whom, and the settings of the definition as they are for this input. Raises Invalid."""
+    if actor.depth > MAX_HANDED_ON:
+        raise Invalid(f"runs have started one another {MAX_HANDED_ON} deep, and go no deeper; does {what['name']!r} start itself?")
     begin = Begin(workflow=what["name"], version=what["version"], mode=what["mode"], input=input)
     admitted = await admission(runtime.evaluator, definition, begin, variables=runtime.variables, timing=timing)
-    return NewRun(input=input, created_by=actor.user_id, actor=actor.user_name, **admitted.fields(), **what)
+    return NewRun(input=input, created_by=actor.user_id, actor=actor.user_name, depth=actor.depth, **admitted.fields(), **what)
 
 
 def check_mocks(definition: Json, mocks: dict[str, Json]) -> None:

@@ -93,7 +93,7 @@ def _cannot_skip(run: Run) -> str:
 
 
 async def _skippable(session: Session, plan: Plan, run_id: str, wanted: str, row: NodeRun | None) -> Place:
-    place = locate(plan, row.position if row else wanted)
+    place = locate(plan, row.position if row else wanted, row.node_type if row else None)
     if place is None:
         known = await node_runs.positions(session, run_id)
         raise NotFound(f"no step {wanted!r} in this run. " + nearest(wanted, dict.fromkeys([*known, *positions_of(plan)]), "It has"))

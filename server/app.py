@@ -20,7 +20,21 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
-from server.http import caring, circuits, events, health, history, memories, memory_kinds, runs, steering, tasks, workers, workflows
+from server.http import (
+    caring,
+    circuits,
+    events,
+    health,
+    history,
+    memories,
+    memory_kinds,
+    replays,
+    runs,
+    steering,
+    tasks,
+    workers,
+    workflows,
+)
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
 from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
@@ -47,6 +61,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *runs.OPERATIONS,
     *steering.OPERATIONS,
     *history.OPERATIONS,
+    *replays.OPERATIONS,
     *workflows.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,

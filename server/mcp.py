@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-import secrets
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -14,17 +12,17 @@ from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer, RequestStateSecurity
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError, UnexpectedResourceError, UnexpectedToolError
-from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 from mcp.types import Resource as ListedResource
 from mcp.types import Tool as ListedTool
-from pydantic import AnyUrl, ValidationError
+from pydantic import AnyUrl
 
 from graphs.runtime import Actor, Runtime
 from server import prompts, published, resources
-from server.answers import MAX_ERROR, explain
+from server.answers import explain
 from server.auth import Caller, Scope, current
+from server.refusals import did_you_mean, readable, told
 from server.subscriptions import OrganizationBus
 from server.toolbox import build_tool
 from server.tools import tool_files
@@ -124,12 +122,12 @@ class WeftServer(MCPServer[Any]):
         except MCPError:
             raise
         except UnexpectedToolError as error:
-            raise _told(name, error.__cause__ or error) from error
+            raise told(name, error.__cause__ or error) from error
         except ToolError as error:
-            raise _readable(name, error, self._tool_manager.get_tool(name)) from error
+            raise readable(name, error, self._tool_manager.get_tool(name)) from error
         except Exception as error:
-            raise _told(name, error) from error
-        raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}.{_did_you_mean(name, self.scopes)}")
+            raise told(name, error) from error
+        raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}.{did_you_mean(name, self.scopes)}")
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
@@ -137,7 +135,7 @@ class WeftServer(MCPServer[Any]):
         self.permitted(Scope.READ)
         known = [prompt.name for prompt in await self.list_prompts()]
         if name not in known:
-            raise MCPError(INVALID_PARAMS, f"There is no prompt {name!r}.{_did_you_mean(name, known)}")
+            raise MCPError(INVALID_PARAMS, f"There is no prompt {name!r}.{did_you_mean(name, known)}")
         try:
             return await super().get_prompt(name, arguments, context)
         except ValueError as error:  # the SDK's wrapper around everything a prompt raises, missing arguments included
@@ -171,42 +169,6 @@ def _spoken() -> Generator[None]:
         yield
     except WeftError as error:
         raise MCPError(INTERNAL_ERROR if isinstance(error, Unavailable) else INVALID_PARAMS, explain(error)) from error
-
-
-def _told(name: str, error: BaseException) -> ToolError:
-    """A domain error keeps its words; anything else is logged under an id, and only the id goes out."""
-    if isinstance(error, WeftError):
-        return ToolError(explain(error))
-    number = secrets.token_hex(4)
-    logger.error("tool %s failed unexpectedly, incident %s", name, number, exc_info=error)
-    return ToolError(
-        f"{name} failed inside Weft; nothing you sent is known to be wrong. Try again, and report incident {number} if it happens again."
-    )
-
-
-def _readable(name: str, error: ToolError, tool: Tool | None) -> ToolError:
-    """The SDK's prefix and pydantic's web links help nobody who has to correct a call."""
-    cause = error.__cause__
-    if isinstance(cause, ValidationError) and tool is not None:
-        known = list(tool.parameters.get("properties", {}))
-        problems = [_argument_problem(problem, known) for problem in cause.errors(include_url=False, include_context=False)]
-        return ToolError(f"Wrong arguments for {name}: {' '.join(problems)}"[:MAX_ERROR])
-    return ToolError(str(error).removeprefix(f"Error executing tool {name}: ")[:MAX_ERROR])
-
-
-def _argument_problem(problem: Any, known: list[str]) -> str:
-    where = "/".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"there is no argument {where!r}.{_did_you_mean(where, known)}"
-    if problem["type"] == "missing":
-        return f"`{where}` is required."
-    return f"`{where}`: {problem['msg'][:200]}."
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f" Did you mean {' or '.join(near)}?" if near else f" There are: {', '.join(names)}."
 
 
 def build_server(

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -58,13 +59,14 @@ async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Ru
         database = await stack.enter_async_context(Database.open(address.url, max_connections=settings.max_connections))
         await bootstrap(database, keys)
         await imported
-        runtime = await _furnish(stack, settings, database)
+        runtime = await _furnish(stack, settings, database, keys)
         await _connect(stack, runtime.engine, _session_url(settings, address, database), drive=drive)
         with collector.rare():
             yield runtime
 
 
-async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database) -> Runtime:
+async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database, keys: Keys) -> Runtime:
+    from graphs.connections import Connections, Vault
     from graphs.embedders import open_embedder
     from graphs.engine import Engine
     from graphs.expressions import Evaluator
@@ -72,6 +74,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     from graphs.outbound import Outbound, Policy
     from graphs.runtime import Runtime
     from graphs.sealing import read_keys
+    from server.house import OwnTools
 
     evaluator = await stack.enter_async_context(Evaluator())
     policy = Policy(allow_hosts=settings.allow_hosts, allow_nets=settings.allow_nets)
@@ -86,7 +89,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     )
     models = Models(chosen, outbound)
     embedder = await open_embedder(settings.embedder, chosen, outbound)
-    keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
+    connections = Connections(Vault(partial(key_folder.master_keys, keys.folder)), outbound)
+    checkpoint_keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
     engine = Engine(
         database,
         evaluator,
@@ -94,19 +98,23 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         models,
         variables=settings.variables,
         slots=settings.max_runs,
-        checkpoint_keys=keys,
+        checkpoint_keys=checkpoint_keys,
+        connections=connections,
         embedder=embedder,
         consolidation=settings.consolidated_every,
     )
-    return Runtime(
+    runtime = Runtime(
         database=database,
         evaluator=evaluator,
         outbound=outbound,
         models=models,
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
+        connections=connections,
         embedder=embedder,
     )
+    engine.house = OwnTools(runtime)
+    return runtime
 
 
 def _session_url(settings: Settings, address: Address, database: Database) -> str | None:
@@ -116,8 +124,9 @@ def _session_url(settings: Settings, address: Address, database: Database) -> st
     if not database.pooled:
         return address.url
     log.warning(
-        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, and when it dies, "
-        "others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of Postgres itself."
+        "A pooler is between Weft and Postgres: this process looks for news twice a second instead of hearing of it, shows nothing live of "
+        "runs that others drive, and when it dies, others take over its runs only after 7 s. Set WEFT_LISTEN_DATABASE_URL to an address of "
+        "Postgres itself."
     )
     return None
 
@@ -143,7 +152,8 @@ async def _listen(stack: AsyncExitStack, engine: Engine, url: str, number: int |
         else:
             engine.wake()
 
-    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard).open())
+    beacon = await stack.enter_async_context(Beacon(url, number, on_notify=heard, on_live=engine.bus.heard).open())
+    engine.bus.hears = lambda: beacon.lit
     return await beacon.wait_lit(BEACON_SECONDS)
 
 

@@ -15,6 +15,7 @@ from store.postgres import CONNECT
 log = logging.getLogger("weft.listener")
 
 CHANNEL = "weft"
+LIVE = "weft_live"  # what runs show just now; see graphs/live.py
 PROBE_SECONDS = 15.0  # how long silence is believed before the server is asked whether it is still there
 ANSWER_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 5.0
@@ -29,8 +30,8 @@ class Beacon:
 
     `on_notify(payload)` is called for every notification, and with "" after every (re)connection: what was sent before it could not be
     heard, so look at everything. `on_lost()` is called once when a connection that stood is gone: from then on others may take this
-    worker's runs. Both run in the event loop and must not block. `url` must reach Postgres itself or a pooler in session mode.
-    Without a `worker_number` it only listens.
+    worker's runs. With `on_live` it also hears the channel `weft_live`. All run in the event loop and must not block. `url` must reach
+    Postgres itself or a pooler in session mode. Without a `worker_number` it only listens.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class Beacon:
         worker_number: int | None = None,
         on_notify: Callable[[str], None] | None = None,
         on_lost: Callable[[], None] | None = None,
+        on_live: Callable[[str], None] | None = None,
     ) -> None:
         self._url = url
         self._number = worker_number
+        self._on_live = on_live
         self._on_notify = on_notify or _ignore
         self._on_lost = on_lost or _ignore
         self._up = asyncio.Event()
@@ -86,11 +89,14 @@ class Beacon:
         async with await psycopg.AsyncConnection.connect(self._url, **CONNECT, prepare_threshold=None) as connection:
             await self._take_lock(connection)
             await connection.execute(f"LISTEN {CHANNEL}")
+            if self._on_live is not None:
+                await connection.execute(f"LISTEN {LIVE}")
             self._up.set()
             self._on_notify("")
             while True:
                 async for notification in connection.notifies(timeout=PROBE_SECONDS):
-                    self._on_notify(notification.payload)
+                    tell = self._on_live if notification.channel == LIVE and self._on_live else self._on_notify
+                    tell(notification.payload)
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await connection.execute("SELECT 1")
 

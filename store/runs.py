@@ -166,6 +166,7 @@ class NewRun:
     lease: timedelta = timedelta(seconds=15)
     at: datetime | None = None
     id: str | None = None
+    depth: int = 0  # of runs that started one another on behalf of a person
 
 
 class Superseded(Exception):
@@ -203,7 +204,7 @@ def as_loaded(new: NewRun, started: Started) -> Loaded:
         mode=new.mode,
         mocks=new.mocks,
         input=new.input,
-        depth=0,
+        depth=new.depth,
         request=None,
         claims=0,
         deadline_at=started.deadline_at,

@@ -15,10 +15,11 @@ WITH clock AS (SELECT coalesce(%(at)s::timestamptz, clock_timestamp()) AS now, m
         AND w.active_version = %(version)s::int AND w.deleted_at IS NULL)),
   started AS (
     INSERT INTO weft.runs (org_id, id, workflow_id, version, digest, name, mode, mocks, input, input_digest, idempotency_key, priority,
-                           concurrency_key, concurrency_limit, begin_at, deadline_at, created_by, state, worker, fence, lease_until, wake_at, started_at)
+                           concurrency_key, concurrency_limit, depth, begin_at, deadline_at, created_by, state, worker, fence, lease_until, wake_at,
+                           started_at)
     SELECT %(org_id)s::uuid, %(id)s::uuid, %(workflow_id)s::uuid, %(version)s::int, %(digest)s::bytea, %(name)s::text, %(mode)s::text, %(mocks)s::json,
            %(input)s::json, decode(%(input_digest)s::text, 'hex'), %(idempotency_key)s::text, %(priority)s::smallint,
-           %(concurrency_key)s::text, %(concurrency_limit)s::int, m.begin_at, m.deadline_at, %(created_by)s::uuid,
+           %(concurrency_key)s::text, %(concurrency_limit)s::int, %(depth)s::smallint, m.begin_at, m.deadline_at, %(created_by)s::uuid,
            CASE WHEN m.worker IS NULL THEN 'queued' ELSE 'running' END, m.worker, CASE WHEN m.worker IS NULL THEN 0 ELSE 1 END,
            CASE WHEN m.worker IS NOT NULL THEN m.now + %(lease)s::interval END,
            CASE WHEN m.worker IS NULL THEN least(coalesce(m.begin_at, m.now), m.deadline_at) END, CASE WHEN m.worker IS NOT NULL THEN m.now END

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from graphs.definition import Json
-from graphs.engine import racing
+from graphs.engine import approving, inner, racing
 from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
@@ -18,6 +19,7 @@ from memory.scopes import Principal
 from store import identities, runs, waits
 
 if TYPE_CHECKING:
+    from graphs.connections import Connection
     from graphs.engine.asking import OpenWait
     from graphs.engine.body import BodyRun
     from graphs.engine.step import Step
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from graphs.models import Models
     from graphs.outbound import Outbound
 
+T = TypeVar("T")
 NEVER_RETRIED = frozenset({"in_doubt", "loop_limit", "internal"})  # failures that another pass of a body cannot mend
 
 
@@ -67,7 +70,17 @@ class StepContext:
     @property
     def models(self) -> Models:
         self._reach()
-        return self._drive.engine.models.of(self._drive.tenant)
+        models = self._drive.engine.models
+        self._drive.redactor.add(*models.secrets())  # some servers repeat the key in their answer
+        return models.of(self._drive.tenant)
+
+    async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        self._reach()
+        connections, tenant, loaded = self._drive.engine.connections, self._drive.tenant, self._drive.loaded
+        if connections is None:
+            raise Failure("connection_missing", f"there is no connection {name!r}: this process has no key folder")
+        redactor = self._drive.redactor
+        return await patiently(lambda: connections.open(tenant, name, kind=kind, user_id=loaded.created_by, redactor=redactor))
 
     async def memories(self) -> Access:
         from graphs.memories import Access
@@ -176,6 +189,27 @@ class StepContext:
     async def undo(self, key: str, *, index: int | None = None) -> None:
         await undo_within(self._step, self.prefix(index), self._step.plan.bodies[key])
 
+    # -- steps of its own --------------------------------------------------------------------------------------------------------
+
+    async def step(
+        self,
+        key: str,
+        node: Mapping[str, Json],
+        *,
+        local: Mapping[str, Json] | None = None,
+        recorded: Mapping[str, Json] | None = None,
+        approval: str | None = None,
+    ) -> Json:
+        if approval is not None:
+            approving.insist(self._step, approval, key, node)
+        return await inner.run(self._step, key, node, local=local, recorded=recorded)
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        return await approving.ask(self._step, key, call, node, ask)
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        return await inner.together(self._step, work)
+
     # -- waiting and telling -----------------------------------------------------------------------------------------------------
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
@@ -185,6 +219,8 @@ class StepContext:
     async def wait_at(self, place: str, wait: Wait) -> Resolution:
         if self._drive.player:
             return await self._drive.player.wait(self._step, place, wait)
+        if self._step.plan.inner and self._step.plan.inner.digest:
+            wait = replace(wait, correlation=self._step.plan.inner.digest)
         try:
             known = await self._waited(place, wait)
         except asyncio.CancelledError:  # the step waits no longer, so what it asked for is withdrawn
@@ -216,6 +252,25 @@ class StepContext:
         for run_id in received.woken if received else []:
             await patiently(lambda run_id=run_id: runs.notify(tenant, run_id))
             self._drive.engine.look(tenant.org_id, run_id)
+
+    def live(self, name: str, data: Json) -> None:
+        self._drive.engine.live(self._drive.tenant.org_id, self.run_id, self.position, name, data)
+
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        self._reach()
+        drive = self._drive
+        if drive.engine.house is None:
+            raise Failure("no_house", "this process lends runs none of Weft's own tools")
+        return await drive.engine.house.call(
+            drive.tenant,
+            drive.loaded.created_by,
+            self.run_id,
+            tool,
+            arguments,
+            depth=drive.loaded.depth,
+            key=self.idempotency_key,
+            show=self.live,
+        )
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}

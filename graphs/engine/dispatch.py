@@ -18,6 +18,7 @@ from graphs.engine.drive import Drive
 from graphs.engine.plan import Plan, plan
 from graphs.engine.upkeep import Upkeep
 from graphs.expressions import Evaluator
+from graphs.live import Bus
 from store import runs
 from store.errors import LeaseLost, NotFound, Unavailable
 from store.journal import Entry, Journal
@@ -26,8 +27,11 @@ from store.runs import Claimed, Loaded, NewRun, Started
 
 if TYPE_CHECKING:
     from graphs.compiler import Graph
+    from graphs.connections import Connections
+    from graphs.definition import Json
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.runtime import House
     from memory.embedding import Embedder
 
 LEASE = timedelta(seconds=7)  # a host that vanished is replaced within 10 s
@@ -59,17 +63,21 @@ class Engine:
         clock: Callable[[], datetime | None] = lambda: None,
         fused: bool = True,
         checkpoint_keys: Sequence[bytes] = (),
+        connections: Connections | None = None,
         embedder: Embedder | None = None,
         consolidation: timedelta | None = None,
     ) -> None:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
         self.checkpoint_keys = checkpoint_keys
+        self.connections = connections
         self.embedder = embedder
         self.consolidation = consolidation  # of memories, so often; None: only by hand
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)
+        self.bus = Bus(database, drives=self.drives)
+        self.house: House | None = None  # Weft's own tools, where a server lends them to runs
         self.serving_now = False
         self.draining = False
         self.driving: dict[str, tuple[Drive | None, asyncio.Task[None]]] = {}
@@ -87,6 +95,7 @@ class Engine:
     async def __aexit__(self, *exc: object) -> None:
         for task in list(self._background):
             task.cancel()
+        await self.bus.close()
         await self.journal.__aexit__(*exc)
 
     # -- serving -----------------------------------------------------------------------------------------------------------------
@@ -277,6 +286,10 @@ class Engine:
     def changed(self, run_id: str) -> None:
         for event in self._watchers.get(run_id, ()):
             event.set()
+
+    def live(self, org_id: str, run_id: str, position: str, name: str, data: Json) -> None:
+        """Shows something to whoever watches the run right now; recorded nowhere, and lost when nobody does."""
+        self.bus.show(org_id, run_id, position, name, data)
 
     @asynccontextmanager
     async def watching(self, run_id: str) -> AsyncGenerator[asyncio.Event]:

@@ -21,6 +21,7 @@ from graphs.engine.recording import begin
 from graphs.engine.waiting import Waiting
 from graphs.expressions import Template
 from graphs.nodetype import Effect
+from graphs.redaction import Redactor
 from graphs.samples import sample
 from store import node_runs, waits
 from store.node_runs import NodeRun
@@ -44,7 +45,8 @@ class Drive(Waiting):
         self.mode: Literal["production", "test"] = "test" if loaded.mode == "test" else "production"
         self.player: Player | None = None  # of a replay
         self.checkpointed = False
-        self.outbox = Outbox(engine.journal, claimed, on_lost=self._lost)
+        self.redactor = Redactor()  # of what steps of this run have opened here
+        self.outbox = Outbox(engine.journal, claimed, self.redactor, on_lost=self._lost)
         self.records: dict[str, Record] = {}
         self.vars: dict[str, Json] = {}
         self.doubtful: set[str] = set()  # steps that an earlier driver left running
@@ -94,6 +96,11 @@ class Drive(Waiting):
             self.vars.update(row.vars)
         if row.state == "running":
             self.doubtful.add(row.position)
+
+    @property
+    def shown_id(self) -> str:
+        """The id that steps see: of the recorded run, in a replay."""
+        return self.player.cassette.recording.head.id if self.player else self.run_id
 
     def _seen(self) -> Json:
         """The variables of the house that the definition names, as they are when the run begins: a replay sees the same."""
@@ -178,12 +185,19 @@ class Drive(Waiting):
 
     def abandon(self, prefix: str, body: BodyPlan) -> None:
         """Closes what an earlier driver left under way in a body that is not gone on with."""
+        self._close(lambda place: within(place, prefix, body))
+
+    def abandon_inner(self, position: str) -> None:
+        """The same for the steps that the one at `position` has run by context.step."""
+        self._close(lambda place: place.startswith(f"{position}/"))
+
+    def _close(self, chosen: Callable[[str], bool]) -> None:
         for position, record in list(self.records.items()):
-            if record.state in UNDER_WAY and within(position, prefix, body):
+            if record.state in UNDER_WAY and chosen(position):
                 doubtful = record.effect == Effect.WRITE_ONCE and record.state == "running"
                 record.state = "ambiguous" if doubtful else "cancelled"
                 self.outbox.record(position, record, finished_at=self.now())
-        for place in [place for place in self.waits if within(place, prefix, body)]:
+        for place in [place for place in self.waits if chosen(place)]:
             self.drop_wait(place)
 
     # -- how the run ends --------------------------------------------------------------------------------------------------------
@@ -192,7 +206,8 @@ class Drive(Waiting):
         """Ends the run, durably, and gives up the lease."""
         self.outbox.tell(event, level="business", data=error)
         compact = self.checkpointed or self.claimed.fence > 1  # an earlier driver may have left some
-        self.outbox.entry.settle = {"state": state, "output": output, "error": error, "dead": dead, "compact": compact}
+        clean = self.redactor.clean
+        self.outbox.entry.settle = {"state": state, "output": clean(output), "error": clean(error), "dead": dead, "compact": compact}
         await self.outbox.send()
         self.settled = True
 
@@ -233,14 +248,16 @@ class Drive(Waiting):
         return await self.engine.evaluator.evaluate(expression, scope)
 
     async def simulate(self, step: Step, record: Record, config: Any) -> Answer | None:
-        """In a test run: the mock, the pin, or a sample of the output schema, instead of an effect or a wait; in a replay what was recorded."""
+        """In a test run: the mock, the pin, or a sample of the output schema, instead of an effect or a wait; in a replay the record."""
         if self.player:
             return await self.player.play(step, record, config)
         node, mocks = step.plan, self.loaded.mocks or {}
-        if node.id in mocks:
+        if node.id in mocks and node.inner is None:
             return Answer(mocks[node.id])
         if "pin" in node.node.model_fields_set:
             return Answer(node.node.pin)
+        if node.kind.inner:
+            return None  # its own steps are simulated
         if reaches(node, config):
             return Answer(sample(node.kind.output(config)))
         return None

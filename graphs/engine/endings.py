@@ -107,7 +107,8 @@ async def failed(step: Step, record: Record, failure: Failure) -> Record:
     record.state, record.error, record.output = "failed", error, None
     problem: dict[str, Any] | None = error
     boundary = next((one for one in step.plan.node.boundary if _catches(one, failure.code)), None)
-    if boundary or step.plan.node.on_error != "stop":
+    stopping = step.plan.inner is not None and failure.code in step.plan.inner.stopping
+    if boundary or (step.plan.node.on_error != "stop" and not stopping):
         problem = await decide(step, record, boundary=boundary)
     await step.write(record, ("step.failed", f"{step.plan.id} failed: {failure.message[:500]}"), finished=True)
     if problem:

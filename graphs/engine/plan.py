@@ -32,6 +32,18 @@ class EdgePlan:
     max_loops: int | None = None  # it leads back
 
 
+STOPPING = frozenset({"in_doubt", "budget_exceeded", "wait_cancelled", "internal"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    """What is special about a step that another one runs by context.step."""
+
+    recorded: Mapping[str, Any] | None = None  # kept in the journal instead of the config
+    digest: str | None = None  # what the answer it waits for is bound to
+    stopping: frozenset[str] = STOPPING  # codes of failures that `on_error: continue` does not pass over
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
     id: str
@@ -51,6 +63,7 @@ class NodePlan:
     milestone: Template | None = None
     correlations: dict[str, Template] = field(default_factory=dict[str, Template])  # of its event boundaries, by name
     undoes: tuple[str, int] | None = None  # it is the compensation of this attempt of a step
+    inner: Inner | None = None  # another step runs it as one of its own
 
     @property
     def onward(self) -> Iterator[EdgePlan]:
@@ -229,6 +242,30 @@ def plan_undo(id: str, undo: dict[str, Any], attempt: tuple[str, int]) -> BodyPl
         undoes=attempt,
     )
     return BodyPlan(nodes={id: step}, sinks=(id,))
+
+
+def plan_inner(key: str, given: Mapping[str, Any], inner: Inner) -> BodyPlan:
+    """The one-step body of a step that another one runs. Its config is taken as it is: braces in it may be anybody's words."""
+    kind = node_types()[given["type"]]
+    common = {name: value for name, value in given.items() if name not in ("type", "config")}
+    node = Node(id="inner", type=kind.name, **common)
+    step = NodePlan(
+        id=key,
+        node=node,
+        kind=kind,
+        template=Template(value=dict(given["config"]), codes=()),
+        raw={},
+        fixed=None,
+        incoming=0,
+        outgoing=(),
+        arrivals=None,
+        retry=node.retry or kind.retry,
+        timeout=seconds(node.timeout) if node.timeout else None,
+        waits=kind.waits,
+        bodies={},
+        inner=inner,
+    )
+    return BodyPlan(nodes={key: step}, sinks=(key,))
 
 
 @lru_cache(maxsize=256)

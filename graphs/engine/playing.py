@@ -63,7 +63,7 @@ class Player:
         return entry.tried.input if entry and self._clocked(step) and not step.plan.undoes else None
 
     def taken(self, step: Step, record: Record) -> list[int] | None:
-        """The recorded edges of a step where a condition looks at the clock and the edges are what they were; else None: they are decided."""
+        """The recorded edges of a step where a condition looks at the clock and the edges are what they were; else None."""
         entry, then = self._entry(step), self.cassette.node(step.position)
         if entry is None or then is None or entry.tried.state != record.state or then.outgoing != step.plan.outgoing:
             return None
@@ -80,10 +80,10 @@ class Player:
 
     async def play(self, step: Step, record: Record, config: Any) -> Answer | None:
         """What a step comes to without being done: what a mock, the cassette or a sample says. None: it is computed here."""
-        entry, inside = self._entry(step), step.position in self.cassette.groups
-        if step.plan.id in self._mocks:
+        entry, inside = self._entry(step), step.plan.kind.inner or step.position in self.cassette.groups
+        if step.plan.id in self._mocks and step.plan.inner is None:
             return await self._held(step, record, entry, Answer(self._mocks[step.plan.id]))
-        if self._tested and step.plan.id in self._then:
+        if self._tested and step.plan.id in self._then and step.plan.inner is None:
             return await self._held(step, record, entry, Answer(self._then[step.plan.id]))
         if self._tested and "pin" in step.plan.node.model_fields_set:
             return await self._held(step, record, entry, Answer(step.plan.node.pin))
@@ -179,7 +179,7 @@ class Player:
             await self.drive.hold(place, None, step)
 
     async def arrived(self, step: Step, key: str, body: BodyRun) -> None:
-        """A body of a race is done: the one that won goes on when all that settled beside it has, another one only if that does not come."""
+        """A body of a race is done: the one that won goes on when all that settled beside it has, others only if it never does."""
         entry = self._entry(step)
         winner = ((entry.tried.input if entry else None) or {}).get(DECIDED + "winner")
         if entry is None or step.hurried:

@@ -136,7 +136,10 @@ def of_lines(given: Iterable[str]) -> Recording:
     head: dict[str, Any] | None = None
     number = 0
     try:
-        for number, text in enumerate((line for line in given if line.strip()), start=1):
+        for text in given:
+            number += 1
+            if not text.strip():
+                continue
             found: dict[str, Any] = json.loads(text)
             if head is None:
                 if found.get("weft") != "cassette" or found.get("format") != FORMAT:

@@ -45,6 +45,7 @@ class Step:
         self.waiting = 0  # answers and times it waits for itself
         self.acting = 0  # boundaries that have fired and are being seen to
         self.bodies: set[BodyRun] = set()
+        self.strands = 0  # what of it is under way outside of its inner steps
         self.config: Any = None
         self.effect = Effect.PURE
         self.fired: list[int] = []  # edges that boundaries have led to while it was under way
@@ -54,7 +55,7 @@ class Step:
     @property
     def parked(self) -> bool:
         """Whether it only waits: for answers or times of its own, or for bodies that all do."""
-        return not self.acting and (self.waiting > 0 or bool(self.bodies)) and all(body.parked for body in self.bodies)
+        return not (self.acting or self.strands) and (self.waiting > 0 or bool(self.bodies)) and all(body.parked for body in self.bodies)
 
     @property
     def hurried(self) -> bool:
@@ -91,8 +92,9 @@ class Step:
         """One attempt; None when another is due. What may come out of it is a closed set, mapped here."""
         try:
             tried = self._tried(record)
-            output = await (self.drive.player.paced(self, tried) if self.drive.player else tried)
+            output = self.drive.redactor.clean(await (self.drive.player.paced(self, tried) if self.drive.player else tried))
         except Failure as failure:
+            self.drive.redactor.clean_failure(failure)
             if failure.code == "in_doubt" and self.effect is Effect.WRITE_ONCE:
                 return await doubt.begin(self, record, failure)
             return None if await self._retries(record, failure) else await endings.failed(self, record, failure)
@@ -183,8 +185,10 @@ class Step:
             if record.input is None and self.drive.player:
                 record.input = self.drive.player.rendered(self)
             if record.input is None:
-                record.input = await self.drive.render(self.plan.template, self.within.scope)
-            self.config = fitted(self.plan.kind.config, {**rendered(record.input), **self.plan.raw})
+                kept = self.plan.inner.recorded if self.plan.inner else None
+                record.input = dict(kept) if kept is not None else await self.drive.render(self.plan.template, self.within.scope)
+            given = self.plan.template.value if self.plan.inner and self.plan.inner.recorded is not None else rendered(record.input)
+            self.config = fitted(self.plan.kind.config, {**given, **self.plan.raw})
         except ExpressionError as error:
             raise Failure("expression", str(error)) from error
         except ValidationError as error:
@@ -210,9 +214,10 @@ class Step:
     # -- the call ----------------------------------------------------------------------------------------------------------------
 
     async def _called(self, config: Any, record: Record) -> Json:
-        call = self.plan.kind.run(config, self.context)
+        run = self.plan.kind.run(config, self.context)
+        run = self._stranded(run) if self.plan.kind.inner else run
         player = self.drive.player
-        call = player.timed(self, call) if player and self.plan.compound else self._limited(call, record)
+        call = player.timed(self, run) if player and self.plan.compound else self._limited(run, record)
         try:
             return await (Watch(self, record).over(call) if self.plan.node.boundary else call)
         except BodyFailed as failed:
@@ -222,7 +227,19 @@ class Step:
                 raise Failure("in_doubt", doubt.UNKNOWN) from error
             raise Failure("expression", str(error)) from error
         except BaseExceptionGroup as group:
-            raise _speaker(group) from group
+            raise speaker(group) from group
+
+    async def _stranded(self, run: Coroutine[Any, Any, Json]) -> Json:
+        """A run that makes steps of its own. Between them it is not parked; when it has failed, nothing of them is left under way."""
+        self.strands = 1
+        try:
+            return await run
+        except (Failure, BodyFailed, asyncio.CancelledError):
+            if not self.drive.unloading:
+                self.drive.abandon_inner(self.position)
+            raise
+        finally:
+            self.strands = 0
 
     async def _limited(self, call: Coroutine[Any, Any, Json], record: Record) -> Json:
         """The call within its time-out, which for a group or a waiting step counts from its beginning and wakes a parked run."""
@@ -255,7 +272,7 @@ class Step:
         record.state, record.error = "retrying", error_of(failure, self.position)
         record.retry_at = self.drive.now() + timedelta(seconds=delay)
         message = f"{self.plan.id} failed ({failure.message[:300]}); {again} in {delay:.1f} s"
-        if self.plan.bodies:
+        if self.plan.bodies or self.plan.kind.inner:
             inside = (f"{self.position}/", f"{self.position}[")
             self.drive.reopen(lambda place: place.startswith(inside), record.retry_at)
         await self.write(record, ("step.retrying", message), finished=True, data=failure.details)
@@ -297,10 +314,10 @@ class Step:
         await self.drive.outbox.send()
 
 
-def _speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Of what several bodies raised at once."""
     inside = (
-        _speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions
+        speaker(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions
     )
     return gravest(_failure_of(one) if isinstance(one, BodyFailed) else one for one in inside)
 

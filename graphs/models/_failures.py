@@ -30,10 +30,12 @@ def failure(full: str, vendor: Vendor, wrong: Exception) -> Failure:
         if isinstance(cause, Failure):
             return _network(full, vendor, cause)
     status = getattr(wrong, "status_code", None)
-    if isinstance(status, int):
+    if isinstance(status, int) and status >= 300:
         return _refused(full, vendor, status, wrong)
     if type(wrong).__name__ == "APITimeoutError":
         return Failure("model_timeout", f"{full} did not answer in time", retryable=True)
+    if type(wrong).__name__ in ("APIError", "APIStatusError") and getattr(wrong, "body", None):
+        return _broken_off(full, wrong)
     message = f"{full} answered something that is not of its API; {_look(vendor)}"
     return Failure("model_bad_answer", message, retryable=True)
 
@@ -41,8 +43,18 @@ def failure(full: str, vendor: Vendor, wrong: Exception) -> Failure:
 def _network(full: str, vendor: Vendor, cause: Failure) -> Failure:
     if cause.code in REFUSED:
         return cause
+    if cause.code.startswith("model_"):  # seen by the vendor module itself
+        return Failure(cause.code, f"{full}: {cause.message}", retryable=cause.retryable, retry_after=cause.retry_after)
     message = f"{full} could not be reached: {cause.message}; {_look(vendor)}"
     return Failure(f"model_{cause.code}", message, retryable=cause.retryable)
+
+
+def _broken_off(full: str, wrong: Exception) -> Failure:
+    """An error that came in the middle of a stream."""
+    words = f"{_words(wrong)} {wrong}"
+    if "rate_limit" in words:
+        return Failure("model_rate_limited", f"{full}: too many requests or tokens per minute", retryable=True)
+    return Failure("model_unavailable", f"{full} broke its answer off with an error: {words.strip()[:300]}", retryable=True)
 
 
 def _refused(full: str, vendor: Vendor, status: int, wrong: Exception) -> Failure:

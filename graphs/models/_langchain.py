@@ -1,20 +1,33 @@
-"""What the vendors share: a call made through a LangChain chat model, and its message read."""
+"""What the vendors share: a call made through a LangChain chat model, whole or as a stream, and its message read."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from graphs.models import Call, Message, Usage
+from graphs.models._messages import Call, Message, ToolSpec, Usage, Wish
+from graphs.nodetype import Failure
 
 if TYPE_CHECKING:  # slow to import
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
-
-ROLES = {"system": "system", "user": "human", "assistant": "ai"}
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 
-async def invoke(model: BaseChatModel, call: Call, messages: tuple[Message, ...], **bound: Any) -> AIMessage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """An answer read. `ending` is why the model stopped, in the vendor's word; `refusal` what it said instead."""
+
+    text: str
+    calls: tuple[Wish, ...]
+    usage: Usage
+    ending: str
+    refusal: str = ""
+
+
+async def invoke(model: BaseChatModel, call: Call, messages: list[BaseMessage], **bound: Any) -> Heard:
     """Asks once. A temperature goes along only where the model is not known to refuse one.
 
     LangSmith tracing stays off whatever the environment says: it would send prompts out past the policy."""
@@ -23,23 +36,103 @@ async def invoke(model: BaseChatModel, call: Call, messages: tuple[Message, ...]
     if call.temperature is not None and (model.profile or {}).get("temperature") is not False:
         bound["temperature"] = call.temperature
     with tracing_context(enabled=False):
-        return await model.ainvoke([(ROLES[message.role], message.text) for message in messages], **bound)
+        if call.on_text is not None:
+            return _read(await _streamed(model, call, messages, bound))
+        return _read(await model.ainvoke(messages, **bound))
 
 
-def usage(message: AIMessage) -> Usage:
+async def _streamed(model: BaseChatModel, call: Call, messages: list[BaseMessage], bound: dict[str, Any]) -> AIMessage:
+    """The whole message; one whose stream ended without saying why is not whole."""
+    from langchain_core.messages.ai import add_ai_message_chunks
+
+    pieces: list[AIMessageChunk] = []
+    stream = cast(Any, model.astream(messages, **bound))
+    try:
+        async with aclosing(stream), asyncio.timeout(call.first) as waiting:
+            async for piece in stream:
+                waiting.reschedule(None)
+                pieces.append(piece)
+                if call.on_text is not None and (text := str(piece.text)):
+                    call.on_text(text)
+    except TimeoutError:
+        raise Failure("model_timeout", f"no word of an answer within {call.first:g} s", retryable=True) from None
+    if not pieces or not any(_ending(piece) for piece in pieces):
+        raise Failure("model_cut", "the stream broke before its answer was complete", retryable=True)
+    return add_ai_message_chunks(pieces[0], *pieces[1:])
+
+
+def _read(message: AIMessage) -> Heard:
+    return Heard(
+        text=str(message.text),  # blocks of other kinds (thinking) are left out
+        calls=_calls(message),
+        usage=_usage(message),
+        ending=_ending(message),
+        refusal=str(message.additional_kwargs.get("refusal") or ""),
+    )
+
+
+def _calls(message: AIMessage) -> tuple[Wish, ...]:
+    """As the vendor wrote them. LangChain's own reading of a streamed call would mend what was cut off, and never say so."""
+    streamed = cast("list[dict[str, Any]]", getattr(message, "tool_call_chunks", []))
+    if streamed:
+        return tuple(_wish(part, part.get("args") or "{}") for part in streamed)
+    whole = [_wish(cast(Any, part), json.dumps(part["args"])) for part in message.tool_calls]
+    return (*whole, *(_wish(cast(Any, part), part["args"] or "") for part in message.invalid_tool_calls))
+
+
+def _wish(part: dict[str, Any], arguments: str) -> Wish:
+    return Wish(id=str(part.get("id") or ""), name=str(part.get("name") or ""), arguments=arguments)
+
+
+def _usage(message: AIMessage) -> Usage:
     counted = message.usage_metadata
-    return Usage(input_tokens=counted["input_tokens"], output_tokens=counted["output_tokens"]) if counted else Usage()
+    if not counted:
+        return Usage()
+    details = cast("dict[str, int | None]", counted.get("input_token_details") or {})
+    written = sum(details.get(kind) or 0 for kind in ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"))
+    return Usage(
+        input_tokens=counted["input_tokens"],
+        output_tokens=counted["output_tokens"],
+        cached_tokens=details.get("cache_read") or 0,
+        written_tokens=written,
+    )
 
 
-def text(message: AIMessage) -> str:
-    """The text of the message; blocks of other kinds (thinking) are left out."""
-    return str(message.text)
-
-
-def ending(message: AIMessage) -> str:
-    """Why the model stopped, in the vendor's word."""
+def _ending(message: AIMessage) -> str:
     metadata = cast(dict[str, Any], message.response_metadata)
     return str(metadata.get("finish_reason") or metadata.get("stop_reason") or "")
+
+
+def messages(said: tuple[Message, ...]) -> list[BaseMessage]:
+    """In LangChain's words, which both vendors' packages translate."""
+    return [_message(one) for one in said]
+
+
+def _message(said: Message) -> BaseMessage:
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+    match said.role:
+        case "system":
+            return SystemMessage(said.text)
+        case "assistant":
+            calls = [{"type": "tool_call", "id": call.id, "name": call.name, "args": call.arguments} for call in said.calls]
+            return AIMessage(content=said.text, tool_calls=cast(Any, calls))
+        case "tool":
+            return ToolMessage(content=said.text, tool_call_id=said.call_id or "")
+        case "user":
+            return HumanMessage(content=said.text if not said.images else _blocks(said))
+
+
+def _blocks(said: Message) -> Any:
+    shown = [{"type": "image_url", "image_url": {"url": image.url}} for image in said.images]
+    return [*shown, {"type": "text", "text": said.text}] if said.text else shown
+
+
+def functions(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    """Tools in OpenAI's form."""
+    return [
+        {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema}} for tool in tools
+    ]
 
 
 def described(call: Call) -> Message:

@@ -1,14 +1,16 @@
-"""Answers that must fit a JSON Schema: the schema as models take it, reading the answer, and the words that ask for a better one."""
+"""Answers that must have a form: the schema as models take it, reading answers and tool calls, and the words that ask for better ones."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from graphs.definition import Json, Schema
 from graphs.inputs import problems
+from graphs.models._messages import ToolCall, ToolSpec, Wish
 from graphs.outbound import parse_json
 
 FENCE = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
@@ -55,3 +57,24 @@ def parse(text: str) -> Json:
     """JSON, also when the model put it into a code fence. Raises ValueError."""
     fenced = FENCE.match(text)
     return parse_json(fenced[1] if fenced else text)
+
+
+def read_calls(wishes: Sequence[Wish], tools: Sequence[ToolSpec]) -> tuple[tuple[ToolCall, ...], str]:
+    """The calls a model asks for, and the words that ask for better ones ("" when all can be made)."""
+    calls: list[ToolCall] = []
+    wrong: list[str] = []
+    for number, wish in enumerate(wishes, 1):
+        if not any(tool.name == wish.name for tool in tools):
+            wrong.append(f"there is no tool {wish.name[:100]!r}; there are {', '.join(tool.name for tool in tools) or 'none'}")
+            continue
+        try:
+            arguments = parse_json(wish.arguments.strip() or "{}")
+        except ValueError as error:
+            wrong.append(f"the arguments of {wish.name} are not JSON ({error})")
+            continue
+        if not isinstance(arguments, dict):
+            wrong.append(f"the arguments of {wish.name} are not a JSON object")
+            continue
+        calls.append(ToolCall(id=wish.id or f"call_{number}", name=wish.name, arguments=cast("dict[str, Json]", arguments)))
+    said = f"None of your tool calls was made: {'; '.join(wrong)}.\nMake them again, all of them, corrected."
+    return ((), said) if wrong else (tuple(calls), "")

@@ -111,6 +111,11 @@ class Outbound:
         """An httpx2 client for a vendor SDK; as the operator configured `base_url`, its host may be private here."""
         return self._network.client(base_url, self._tenant)
 
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """The guarded network for an SDK that calls addresses an organization has chosen: none of them is trusted. No redirects, no
+        cookies, answers bounded; what goes wrong is a Failure."""
+        return self._network.plain(self._tenant)
+
     async def _enter(self, hop: _Hop, seconds: float) -> Passage:
         gate = self.gate
         return await gate.enter(target_of(hop.url), seconds) if gate else Passage()

@@ -18,10 +18,10 @@ class ModelClient(httpx2.AsyncClient):
     """A type of its own because the SDKs ask for an httpx2.AsyncClient by type."""
 
     def __init__(self, inner: GuardedTransport, max_bytes: int, gate: Gate | None = None) -> None:
-        super().__init__(transport=_Plain(inner, max_bytes, gate), trust_env=False, follow_redirects=False)
+        super().__init__(transport=PlainTransport(inner, max_bytes, gate), trust_env=False, follow_redirects=False)
 
 
-class _Plain(httpx2.AsyncBaseTransport):
+class PlainTransport(httpx2.AsyncBaseTransport):
     """SDKs follow redirects with their key headers and read answers without a bound: neither gets the chance.
 
     Answers come unpacked, so counting what arrives counts what is decoded."""

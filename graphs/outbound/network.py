@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from graphs.outbound.clients import ModelClient
+from graphs.outbound.clients import ModelClient, PlainTransport
 from graphs.outbound.gate import Gate
 from graphs.outbound.policy import Policy, Rules, bracketed
 from graphs.outbound.transport import GuardedTransport, Resolver
@@ -43,6 +43,10 @@ class Network:
                 self._trusted[key] = GuardedTransport(Rules.of(self._policy, (key,)), self._resolver, self._tls)
             clients[key] = ModelClient(self._trusted[key], self._policy.max_bytes, gate)
         return clients[key]
+
+    def plain(self, tenant: Tenant | None) -> PlainTransport:
+        """As the policy has it for everybody: no host is trusted because an organization named it."""
+        return PlainTransport(self.transport, self._policy.max_bytes, self.gate(tenant) if tenant else None)
 
     async def aclose(self) -> None:
         for gate, _ in self._gates.values():

@@ -10,9 +10,10 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from graphs import runs
+from graphs import runs, watching
 from graphs.admission import Timing
 from graphs.definition import Json
+from graphs.live import Shown
 from graphs.runs import Run
 from server.auth import Caller, Scope
 from server.http.operations import Body, Call, Operation, Query, encode
@@ -113,6 +114,10 @@ async def events(call: Call[None, EventsQuery]) -> Json | Response:
     return {"events": [event_view(item) for item in shown], "after": shown[-1].seq if len(found) > call.query.limit else None}
 
 
+def shown_view(shown: Shown) -> Json:
+    return {"position": shown.position, "name": shown.name, "data": shown.data}
+
+
 def _last_event(call: Call[None, EventsQuery]) -> int:
     last = call.headers.get("last-event-id", "")
     if last and not (last.isdecimal() and len(last) < 19):
@@ -121,9 +126,13 @@ def _last_event(call: Call[None, EventsQuery]) -> int:
 
 
 async def _stream(caller: Caller, run_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
-    """Events in order, each with its `seq` as id, so that a client that reconnects goes on where it was; then `end` with the run."""
-    async for event in runs.follow(caller.runtime, caller.actor, run_id, after=after):
-        yield ServerSentEvent(encode(event_view(event)).decode(), event=event.type, id=str(event.seq), sep="\n")
+    """Events in order, each with its `seq` as id, so that a client that reconnects goes on where it was; between them as `live`, without an
+    id, what the run shows just now; then `end` with the run."""
+    async for item in watching.along(caller.runtime, caller.actor, run_id, after=after):
+        if isinstance(item, Shown):
+            yield ServerSentEvent(encode(shown_view(item)).decode(), event="live", sep="\n")
+        else:
+            yield ServerSentEvent(encode(event_view(item)).decode(), event=item.type, id=str(item.seq), sep="\n")
     run = await runs.get(caller.runtime, caller.actor, run_id)
     yield ServerSentEvent(encode(run_view(run)).decode(), event="end", sep="\n")
 

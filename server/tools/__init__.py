@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -61,11 +61,17 @@ class ToolFile:
 @cache
 def tool_files() -> Mapping[str, ToolFile]:
     """Every tool by name, in alphabetical order."""
-    return MappingProxyType({name: _load(name) for name in sorted(module.name for module in pkgutil.iter_modules(__path__))})
+    return found_in(__name__, __path__)
 
 
-def _load(name: str) -> ToolFile:
-    module: Any = importlib.import_module(f"{__name__}.{name}")
+def found_in(package: str, path: Iterable[str]) -> Mapping[str, ToolFile]:
+    """The tools of a folder."""
+    names = sorted(module.name for module in pkgutil.iter_modules(path))
+    return MappingProxyType({name: _load(package, name) for name in names})
+
+
+def _load(package: str, name: str) -> ToolFile:
+    module: Any = importlib.import_module(f"{package}.{name}")
     return ToolFile(
         name=name,
         description=module.DESCRIPTION,

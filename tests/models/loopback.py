@@ -31,8 +31,9 @@ KEY = "sk-loopback-0123456789abcdef"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One answer. `text` is what the model says; `body` replaces the whole answer; `cut` breaks it off in the middle;
-    `silent` never answers; `ending` is the vendor's finish or stop reason."""
+    """One answer. `text` is what the model says, and `calls` the tools it calls, each (name, arguments) where text stands for itself;
+    `body` replaces the whole answer; `cut` breaks it off in the middle, of a stream after `said` pieces, and `stopped` ends a stream there
+    as if it were whole; `broken` sends an error into the stream; `silent` never answers; `ending` is the vendor's finish or stop reason."""
 
     text: str = "ok"
     status: int = 200
@@ -44,6 +45,14 @@ class Turn:
     silent: bool = False
     ending: str = ""
     refusal: str | None = None
+    calls: tuple[tuple[str, dict[str, Any] | str], ...] = ()
+    cached: int = 0
+    written: int = 0
+    used: tuple[int, int] | None = None
+    said: int = 2
+    stopped: bool = False
+    broken: str = ""
+    held: threading.Event | None = None  # a stream waits for it before its last piece
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,48 +74,163 @@ class ModelServer:
     def anthropic(self, *, key: str = KEY, model: str | None = "anthropic:claude-tiny") -> ModelSettings:
         return ModelSettings(default=model, anthropic_api_key=SecretStr(key), anthropic_base_url=self.url)
 
-    async def take(self, request: Request) -> Turn:
-        self.asked.append(await request.json())
+    async def take(self, request: Request) -> tuple[Turn, dict[str, Any]]:
+        asked = await request.json()
+        self.asked.append(asked)
         self.headers.append(dict(request.headers))
         given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
         if given != KEY:
-            return Turn(status=401, message=f"Incorrect API key provided: {given}.", code="invalid_api_key")
+            return Turn(status=401, message=f"Incorrect API key provided: {given}.", code="invalid_api_key"), asked
         turn = self.turns.popleft() if self.turns else Turn()
         if turn.silent:
             await asyncio.Event().wait()
-        return turn
+        return turn, asked
 
 
 def _openai(turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
     if turn.status != 200:
         return {"error": {"message": turn.message, "type": "error", "param": None, "code": turn.code or None}}
-    message = {"role": "assistant", "content": None if turn.refusal else turn.text, "refusal": turn.refusal}
+    message: dict[str, Any] = {"role": "assistant", "content": None if turn.refusal else turn.text, "refusal": turn.refusal}
+    if turn.calls:
+        message["tool_calls"] = _functions(turn)
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
         "model": asked["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": turn.ending or "stop", "logprobs": None}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        "choices": [{"index": 0, "message": message, "finish_reason": _finish(turn), "logprobs": None}],
+        "usage": _openai_usage(turn),
     }
+
+
+def _functions(turn: Turn) -> list[dict[str, Any]]:
+    return [
+        {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": _written(arguments)}}
+        for number, (name, arguments) in enumerate(turn.calls, 1)
+    ]
+
+
+def _written(arguments: dict[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+def _finish(turn: Turn) -> str:
+    return turn.ending or ("tool_calls" if turn.calls else "stop")
+
+
+def _openai_usage(turn: Turn) -> dict[str, Any]:
+    read, written = turn.used or (11, 7)
+    usage: dict[str, Any] = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    return usage | ({"prompt_tokens_details": {"cached_tokens": turn.cached}} if turn.cached else {})
+
+
+def _openai_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
+    """The events of a stream."""
+
+    def event(delta: dict[str, Any], finish: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        return _openai_event({"model": asked["model"], "choices": [choice]})
+
+    said = [event({"role": "assistant", "content": ""})]
+    said += [event({"refusal": turn.refusal})] if turn.refusal else [event({"content": piece}) for piece in _pieces(turn.text)]
+    for index, call in enumerate(_functions(turn)):
+        whole = call["function"]["arguments"]
+        said.append(event({"tool_calls": [{**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}]}))
+        said += [event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for piece in _pieces(whole)]
+    said.append(event({}, _finish(turn)))
+    if asked.get("stream_options", {}).get("include_usage"):
+        said.append(_openai_event({"model": asked["model"], "choices": [], "usage": _openai_usage(turn)}))
+    return [*said, "data: [DONE]\n\n"]
+
+
+def _openai_event(part: dict[str, Any]) -> str:
+    return "data: " + json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, **part}) + "\n\n"
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[start : start + 4] for start in range(0, len(text), 4)]
 
 
 def _anthropic(turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
     if turn.status != 200:
         return {"type": "error", "error": {"type": turn.code or "error", "message": turn.message}}
-    content: list[dict[str, Any]] = [{"type": "text", "text": turn.text}]
-    if "tools" in asked and turn.text.startswith("{"):
-        content = [{"type": "tool_use", "id": "toolu_1", "name": asked["tools"][0]["name"], "input": json.loads(turn.text)}]
+    content = _content(turn, asked)
     return {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
         "model": asked["model"],
         "content": content,
-        "stop_reason": turn.ending or ("tool_use" if content[0]["type"] == "tool_use" else "end_turn"),
+        "stop_reason": _stop(turn, content),
         "stop_sequence": None,
-        "usage": {"input_tokens": 13, "output_tokens": 5},
+        "usage": _anthropic_usage(turn),
     }
+
+
+def _content(turn: Turn, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    if "tools" in asked and turn.text.startswith("{"):
+        return [{"type": "tool_use", "id": "toolu_1", "name": asked["tools"][-1]["name"], "input": json.loads(turn.text)}]
+    texts = [{"type": "text", "text": turn.text}] if turn.text or not turn.calls else []
+    used = [
+        {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": arguments}
+        for number, (name, arguments) in enumerate(turn.calls, 1)
+    ]
+    return [*texts, *used]
+
+
+def _stop(turn: Turn, content: list[dict[str, Any]]) -> str:
+    return turn.ending or ("tool_use" if content and content[-1]["type"] == "tool_use" else "end_turn")
+
+
+def _anthropic_usage(turn: Turn) -> dict[str, Any]:
+    read, written = turn.used or (13, 5)
+    usage: dict[str, Any] = {"input_tokens": read - turn.cached - turn.written, "output_tokens": written}
+    if turn.cached or turn.written:
+        usage |= {"cache_read_input_tokens": turn.cached, "cache_creation_input_tokens": turn.written}
+    return usage
+
+
+def _anthropic_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
+    """The events of a stream."""
+    content = _content(turn, asked)
+    begun: dict[str, Any] = _anthropic(turn, asked) | {
+        "content": [],
+        "stop_reason": None,
+        "usage": _anthropic_usage(turn) | {"output_tokens": 1},
+    }
+    said = [_anthropic_event("message_start", message=begun)]
+    for index, block in enumerate(content):
+        text = block["type"] == "text"
+        empty: dict[str, Any] = {**block, "text": ""} if text else {**block, "input": {}}
+        said.append(_anthropic_event("content_block_start", index=index, content_block=empty))
+        for piece in _pieces(block["text"] if text else _written(block["input"])):
+            delta = {"type": "text_delta", "text": piece} if text else {"type": "input_json_delta", "partial_json": piece}
+            said.append(_anthropic_event("content_block_delta", index=index, delta=delta))
+        said.append(_anthropic_event("content_block_stop", index=index))
+    ended = {"stop_reason": _stop(turn, content), "stop_sequence": None}
+    said.append(_anthropic_event("message_delta", delta=ended, usage=_anthropic_usage(turn)))
+    return [*said, _anthropic_event("message_stop")]
+
+
+def _anthropic_event(kind: str, **part: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **part})}\n\n"
+
+
+def _stream(turn: Turn, pieces: list[str], error: str) -> Response:
+    async def told() -> AsyncIterator[bytes]:
+        for number, piece in enumerate(pieces):
+            if turn.held and number == len(pieces) - 1:
+                await asyncio.to_thread(turn.held.wait, 20)
+            if number == turn.said and turn.cut:
+                raise ConnectionResetError
+            if number == turn.said and turn.stopped:
+                return
+            if number == turn.said and turn.broken:
+                yield error.encode()
+                return
+            yield piece.encode()
+
+    return StreamingResponse(told(), media_type="text/event-stream", headers=turn.headers)
 
 
 def _respond(turn: Turn, said: dict[str, Any]) -> Response:
@@ -123,12 +247,18 @@ def _respond(turn: Turn, said: dict[str, Any]) -> Response:
 
 def _app(server: ModelServer) -> Starlette:
     async def completions(request: Request) -> Response:
-        turn = await server.take(request)
-        return _respond(turn, _openai(turn, server.asked[-1]))
+        turn, asked = await server.take(request)
+        if asked.get("stream") and turn.status == 200 and turn.body is None:
+            error = _openai_event({"error": {"message": turn.broken, "type": "error", "code": turn.code or None}})
+            return _stream(turn, _openai_pieces(turn, asked), error)
+        return _respond(turn, _openai(turn, asked))
 
     async def messages(request: Request) -> Response:
-        turn = await server.take(request)
-        return _respond(turn, _anthropic(turn, server.asked[-1]))
+        turn, asked = await server.take(request)
+        if asked.get("stream") and turn.status == 200 and turn.body is None:
+            error = _anthropic_event("error", error={"type": turn.code or "overloaded_error", "message": turn.broken})
+            return _stream(turn, _anthropic_pieces(turn, asked), error)
+        return _respond(turn, _anthropic(turn, asked))
 
     return Starlette(
         routes=[

@@ -6,58 +6,17 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from graphs.definition import Schema
-from graphs.models import Completion, Message, Models, ModelSettings, Usage, vendors
+from graphs.models import Completion, ModelSettings, Usage, vendors
 from graphs.nodetype import Failure
-from graphs.outbound import Outbound, Policy
+from tests.models.asking import HELLO, KIND, asking, both, failing
 from tests.models.loopback import KEY, ModelServer, Turn, model_server
 
 pytestmark = pytest.mark.anyio
-HELLO = (Message(role="system", text="Be brief."), Message(role="user", text="Hello"))
-KIND: Schema = {
-    "type": "object",
-    "properties": {"kind": {"enum": ["refund", "other"]}, "amount": {"type": "number", "minimum": 1}},
-    "required": ["kind"],
-    "additionalProperties": False,
-}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ModelServer]:
-    with model_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ModelServer) -> ModelServer:
-    for record in (running.turns, running.asked, running.headers):
-        record.clear()
-    return running
-
-
-@asynccontextmanager
-async def asking(settings: ModelSettings) -> AsyncGenerator[Models]:
-    async with Outbound(Policy()) as outbound:
-        yield Models(settings, outbound)
-
-
-async def failing(settings: ModelSettings, **options: Any) -> Failure:
-    async with asking(settings) as models:
-        with pytest.raises(Failure) as failed:
-            await models.complete(None, HELLO, **options)
-    assert failed.value.code.startswith("model_")
-    assert "sk-" not in failed.value.message  # nor a part of any key
-    return failed.value
-
-
-def both(server: ModelServer) -> tuple[ModelSettings, ModelSettings]:
-    return server.openai(), server.anthropic()
 
 
 # --- what goes out and comes back -------------------------------------------------------------------------------------
@@ -323,7 +282,7 @@ def test_every_vendor_keeps_the_contract() -> None:
     for vendor in vendors().values():
         assert isinstance(vendor.NEEDS, str)
         assert isinstance(vendor.BASE, str)
-        assert isinstance(vendor.configured(ModelSettings()), bool)
+        assert vendor.endpoint(ModelSettings()) is None or vendor is vendors()["scripted"]
         assert isinstance(vendor.default(ModelSettings()), str)
 
 

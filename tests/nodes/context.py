@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from graphs.catalogue import node_types
+from graphs.connections import Connection
 from graphs.definition import Json
 from graphs.expressions import Evaluator
 from graphs.memories import Access
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -22,6 +25,7 @@ class FakeContext:
     evaluator: Evaluator | None = None
     scope: dict[str, Json] = field(default_factory=dict[str, Json])
     shown: list[str] = field(default_factory=list[str])
+    seen: list[tuple[str, Json]] = field(default_factory=list[tuple[str, Json]])
     run_id: str = "run-1"
     mode: Literal["production", "test"] = "production"
     node_id: str = "step"
@@ -29,6 +33,13 @@ class FakeContext:
     attempt: int = 1
     idempotency_key: str = "run-1/step"
     put_down: bool = False
+    connections: dict[str, Connection] = field(default_factory=dict[str, Connection])
+
+    async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        found = self.connections.get(name)
+        if found is None:
+            raise Failure("connection_missing", f"there is no connection {name!r}")
+        return found
 
     async def memories(self) -> Access:
         raise AssertionError("this step remembers nothing")
@@ -62,14 +73,29 @@ class FakeContext:
     def keep(self, name: str, value: Json) -> None:
         raise AssertionError("this step has nothing to keep")
 
+    async def step(self, key: str, node: Mapping[str, Json], **more: Any) -> Json:
+        raise AssertionError("this step runs none of its own")
+
+    async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
+        raise AssertionError("this step asks nobody")
+
+    async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        raise AssertionError("this step runs none of its own")
+
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
         self.shown.append(name)
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
         raise AssertionError("this step does not wait")
 
+    def live(self, name: str, data: Json) -> None:
+        self.seen.append((name, data))
+
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)
+
+    async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        raise AssertionError("this step uses none of Weft's own tools")
 
 
 async def perform(kind: str, config: dict[str, Json], context: Context) -> Json:

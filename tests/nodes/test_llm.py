@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from graphs.catalogue import node_types
@@ -37,7 +38,9 @@ async def test_text_comes_with_the_model_and_what_it_cost(server: ModelServer) -
     server.turns.append(Turn(text="Done."))
     async with surroundings(server.openai()) as context:
         output = await perform("llm", {"prompt": "Do it", "system": "Be brief"}, context)
-    assert output == {"text": "Done.", "model": "openai:tiny", "usage": {"input_tokens": 11, "output_tokens": 7}}
+    usage = {"input_tokens": 11, "output_tokens": 7, "cached_tokens": 0, "cost_usd": None}
+    assert output == {"text": "Done.", "model": "openai:tiny", "usage": usage}
+    assert context.seen == [("text", {"delta": "Done"}), ("text", {"delta": "."})]
     assert [message["role"] for message in server.asked[-1]["messages"]] == ["system", "user"]
     assert context.shown == ["answered by openai:tiny, tokens: 11 in, 7 out"]
 
@@ -73,6 +76,11 @@ def test_asking_is_a_read_that_is_tried_three_times() -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
+        ({}, "give `prompt`, or `messages`"),
+        ({"messages": [{"role": "robot"}]}, "Input should be 'system', 'user', 'assistant' or 'tool'"),
+        ({"prompt": "x", "tools": [{"name": "no spaces"}]}, "String should match pattern"),
+        ({"prompt": "x", "images": ["https://elsewhere/cat.png"]}, "image 1 is no data URL"),
+        ({"prompt": "x", "script": [{"says": "hi"}]}, "Extra inputs are not permitted"),
         ({"prompt": ""}, "at least 1 character"),
         ({"prompt": "x" * 400_001}, "at most 400000 characters"),
         ({"prompt": "x", "model": "gpt-5"}, "write vendor:name with a vendor of anthropic, openai, scripted"),
@@ -90,3 +98,32 @@ def test_a_config_that_cannot_work_is_refused(config: dict[str, Any], says: str)
 
 def test_model_and_numbers_may_be_templates() -> None:
     LLM.config.model_validate({"prompt": "x", "model": "{{ input.model }}", "temperature": "{{ input.t }}", "max_tokens": "{{ input.n }}"})
+
+
+async def test_with_tools_the_output_says_which_it_asks_for_and_a_conversation_goes_on(server: ModelServer) -> None:
+    config: dict[str, Any] = {
+        "messages": [{"role": "user", "text": "What time is it?"}],
+        "tools": [{"name": "now", "description": "Tells the time.", "schema": {"type": "object", "properties": {}}}],
+    }
+    server.turns.extend([Turn(text="", calls=(("now", {}),)), Turn(text="Noon.")])
+    async with surroundings(server.openai()) as context:
+        first = await perform("llm", config, context)
+        assert (first["calls"], first["stop"]) == ([{"id": "call_1", "name": "now", "arguments": {}}], "tool_calls")
+        said = [{"role": "assistant", "text": "", "calls": first["calls"]}, {"role": "tool", "text": "12:00", "call_id": "call_1"}]
+        second = await perform("llm", {**config, "messages": [*config["messages"], *said]}, context)
+    assert (second["text"], second["calls"], second["stop"]) == ("Noon.", [], "stop")
+    check: Any = Draft202012Validator(LLM.output(LLM.config.model_validate(config)))
+    check.validate(second)
+    assert [message["role"] for message in server.asked[-1]["messages"]] == ["user", "assistant", "tool"]
+
+
+async def test_images_are_shown_with_the_prompt(server: ModelServer) -> None:
+    async with surroundings(server.openai()) as context:
+        await perform("llm", {"prompt": "What is this?", "images": ["data:image/png;base64,iVBORw0KGgo="]}, context)
+    assert server.asked[-1]["messages"][0]["content"][0]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="
+
+
+async def test_a_script_given_along_is_played() -> None:
+    async with surroundings(ModelSettings()) as context:
+        output = await perform("llm", {"prompt": "x", "model": "scripted:demo", "script": [{"text": "Curtain."}]}, context)
+    assert (output["text"], output["model"]) == ("Curtain.", "scripted:demo")

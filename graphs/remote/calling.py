@@ -1,0 +1,296 @@
+"""Calls of remote tools: a call goes out only while the server offers, in the same session, exactly what a person approved."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult, InputRequiredResult
+from pydantic import TypeAdapter
+
+from graphs.definition import Json
+from graphs.inputs import problems
+from graphs.nodetype import Effect, Failure
+from graphs.outbound import Outbound
+from graphs.remote import answers
+from graphs.remote.definitions import cautious, shown, usable
+from graphs.remote.faults import RAISED, doubted, explained
+from graphs.remote.openapi import calls as openapi
+from graphs.remote.opening import Line, Opens, Place, local_place, place_of
+from graphs.remote.servers import Server
+from graphs.remote.sessions import IDLE_SECONDS, Session, in_exchange
+from graphs.remote.wire import Exchange
+from store import identities
+from store import remote_tools as rows
+from store.errors import Invalid
+from store.postgres import Tenant
+from store.remote_tools import Listing, Pin
+
+MAX_SESSIONS = 200
+CALL_SECONDS = 60.0
+LONGEST_PAUSE = 60.0  # seconds until a local server that keeps dying is started again
+IDEMPOTENCY_KEY = "weft/idempotency-key"
+RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
+
+Progress = Callable[[str, float, float | None], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Pause:
+    """A local server that could not be started is left alone for longer each time."""
+
+    failures: int = 0
+    until: float = 0.0
+
+
+class Remote:
+    """`async with Remote(connections, outbound) as remote:` — one per process."""
+
+    def __init__(
+        self, connections: Opens, outbound: Outbound, *, servers: Mapping[str, Server] | None = None, idle: float = IDLE_SECONDS
+    ) -> None:
+        self._connections, self._outbound, self._idle = connections, outbound, idle
+        self._servers = servers or {}
+        self._sessions: dict[tuple[str, str], tuple[Line, Session]] = {}
+        self._opening: dict[tuple[str, str], asyncio.Lock] = {}
+        self._pauses: dict[tuple[str, str], _Pause] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        sessions = [session for _, session in self._sessions.values()]
+        self._sessions.clear()
+        await asyncio.gather(*(session.close() for session in sessions))
+
+    # -- where ---------------------------------------------------------------------------------------------------------------------
+
+    async def local(self, tenant: Tenant) -> list[Server]:
+        """The operator's servers that this organization may use."""
+        open_to_all = [server for server in self._servers.values() if not server.organizations]
+        limited = [server for server in self._servers.values() if server.organizations]
+        if limited:
+            names = await _names(tenant)
+            open_to_all += [server for server in limited if server.open_to(*names)]
+        return sorted(open_to_all, key=lambda server: server.name)
+
+    async def place(self, tenant: Tenant, name: str) -> Place:
+        """The connection of that name; where there is none, the operator's server. Raises Failure."""
+        try:
+            return place_of(await self._connections.open(tenant, name))
+        except Failure as wrong:
+            if wrong.code != "connection_missing" or name not in self._servers:
+                raise
+            server = next((server for server in await self.local(tenant) if server.name == name), None)
+            if server is None:
+                raise
+            return local_place(server)
+
+    # -- what there is -------------------------------------------------------------------------------------------------------------
+
+    async def listing(self, tenant: Tenant, name: str) -> Listing:
+        """What the MCP server offers just now. Raises Failure; the health of the connection tells of it too."""
+        place = await self.place(tenant, name)
+        if place.kind != "mcp":
+            raise Failure("connection_unusable", f"the tools of {name!r} come from its document; upload a newer one")
+        try:
+            session, listed = await self._listed(tenant, name, place, fresh=0.0)
+            client = session.client
+        except Failure as wrong:
+            await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
+            raise
+        info = client.server_info
+        return Listing(
+            kind="mcp",
+            target=place.target,
+            title=shown(f"{info.title or info.name} {info.version}", 200) if info else "",
+            protocol=client.protocol_version,
+            latency_ms=round(listed.seconds * 1000),
+            tools=listed.tools,
+            refused=listed.refused,
+        )
+
+    async def effect(self, tenant: Tenant, name: str, tool: str) -> Effect:
+        """As it was approved; write-once where nothing was."""
+        pin = await rows.tool(tenant, name, tool)
+        return Effect(pin.effect) if pin and pin.effect else Effect.WRITE_ONCE
+
+    # -- calls ---------------------------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        tenant: Tenant,
+        name: str,
+        tool: str,
+        arguments: Mapping[str, Json],
+        *,
+        kind: str = "mcp",
+        key: str = "",
+        seconds: float = CALL_SECONDS,
+        progress: Progress | None = None,
+    ) -> dict[str, Json]:
+        """Calls an approved tool within `seconds`. `key` stays the same when the same call is made again. Raises Failure: tool_missing,
+        tool_unapproved, tool_changed, bad_arguments and what happens before anything is sent; in_doubt, tool_error and the like after."""
+        place = await self.place(tenant, name)
+        if place.kind != kind:
+            other = "openapi" if place.kind == "openapi" else "mcp_tool"
+            raise Failure(
+                "connection_unusable", f"the connection {name!r} is of kind {place.kind}; call its tools with a node of type {other}"
+            )
+        pin = await self._pinned(tenant, name, tool, place)
+        definition = pin.definition or {}
+        check_arguments(definition, arguments)
+        if kind == "openapi":
+            assert place.connection is not None  # noqa: S101  # local servers speak MCP
+            return await openapi.call(self._outbound.of(tenant), place.connection, pin, arguments, key=key, seconds=seconds)
+        try:
+            session, listed = await self._listed(tenant, name, place)
+        except Failure as wrong:
+            await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
+            raise
+        live = listed.by_name.get(tool)
+        if live is None or live.digest != pin.digest:
+            await rows.saw(tenant, name, tool, live)
+            raise _changed(name, tool, gone=live is None)
+        return await self._called(session, pin, arguments, key, seconds, progress)
+
+    async def _pinned(self, tenant: Tenant, name: str, tool: str, place: Place) -> Pin:
+        pin = await rows.tool(tenant, name, tool)
+        if pin is None:
+            known = [other.name for other in await rows.tools(tenant, name) if other.state == "approved"]
+            listed = f"approved are {', '.join(known[:20])}" if known else f"none is known; run weft connections refresh {name}"
+            raise Failure("tool_missing", f"the connection {name!r} has no tool {shown(tool, 128)!r}; {listed}")
+        source = await rows.source(tenant, name)
+        if pin.state == "approved" and source is not None and source.target != place.target:
+            message = f"the connection {name!r} leads elsewhere than when its tools were approved; refresh it and approve them there"
+            raise Failure("tool_changed", message)
+        if pin.state == "approved" and pin.definition is not None:
+            return pin
+        if pin.state in ("changed", "gone"):
+            raise _changed(name, tool, gone=pin.state == "gone")
+        why = "nobody has approved it yet" if pin.state == "new" else "it is disabled"
+        message = f"the tool {tool!r} of {name!r} may not be called: {why}. A person may: weft connections approve {name} {tool}"
+        raise Failure("tool_unapproved", message)
+
+    async def _called(
+        self, session: Session, pin: Pin, arguments: Mapping[str, Json], key: str, seconds: float, progress: Progress | None
+    ) -> dict[str, Json]:
+        exchange = Exchange(sent=session.local)  # a pipe does not tell what has gone through
+        effect = Effect(pin.effect or Effect.WRITE_ONCE)
+        params = CallToolRequestParams(name=pin.name, arguments=dict(arguments), _meta={IDEMPOTENCY_KEY: key} if key else None)  # pyright: ignore[reportArgumentType]
+
+        async def heard(progress: float, total: float | None, message: str | None) -> None:
+            if progress is not None:
+                await progress(shown(message or "", 300), done, total)
+
+        try:
+            async with session.used() as client, asyncio.timeout(seconds):
+                request = client.session.send_request(
+                    CallToolRequest(params=params), RESULT, request_read_timeout_seconds=seconds + 1, progress_callback=heard
+                )
+                result: CallToolResult | InputRequiredResult = await in_exchange(exchange, request)
+            if isinstance(result, InputRequiredResult):
+                message = f"{session.where} asks for something in the middle of the call, which a step cannot answer"
+                raise Failure("remote_asks", message)
+            return answers.output(result, (pin.definition or {}).get("output_schema"), session.where)
+        except RAISED as wrong:
+            raise doubted(explained(wrong, exchange, session.where), effect, sent=exchange.sent, what=f"the call of {pin.name}") from None
+        except Failure as wrong:
+            raise doubted(wrong, effect, sent=exchange.sent, what=f"the call of {pin.name}") from None
+
+    # -- sessions ------------------------------------------------------------------------------------------------------------------
+
+    async def _listed(self, tenant: Tenant, name: str, place: Place, *, fresh: float | None = None) -> Any:
+        """(session, listing) that a call may rely on. A session that the server has given up is opened anew, once."""
+        for again in (True, False):
+            session = await self._session(tenant, name, place)
+            try:
+                async with session.used():
+                    return session, await session.listing(fresh=fresh)
+            except Failure as wrong:
+                if wrong.code != "remote_closed" or not again:
+                    raise
+                await self._drop(tenant, name, session)
+        raise AssertionError("unreachable")
+
+    async def _session(self, tenant: Tenant, name: str, place: Place) -> Session:
+        key = (tenant.org_id, name)
+        async with self._opening.setdefault(key, asyncio.Lock()):
+            if known := self._sessions.get(key):
+                line, session = known
+                if not session.over and line.place.target == place.target and line.place.server == place.server:
+                    line.place = place  # credentials as they are now
+                    return session
+                del self._sessions[key]
+                await session.close()
+            self._patient(key, place)
+            self._sweep()
+            line = Line(place, self._outbound.of(tenant))
+            session = Session(place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None)
+            self._sessions[key] = line, session
+            try:
+                await session.opened()
+            except BaseException:
+                del self._sessions[key]
+                self._pause(key, place)
+                await session.close()
+                raise
+            self._pauses.pop(key, None)
+            return session
+
+    async def _drop(self, tenant: Tenant, name: str, session: Session) -> None:
+        known = self._sessions.get((tenant.org_id, name))
+        if known and known[1] is session:
+            del self._sessions[tenant.org_id, name]
+        await session.close()
+
+    def _sweep(self) -> None:
+        for key in [key for key, (_, session) in self._sessions.items() if session.over]:
+            del self._sessions[key]
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise Failure(
+                "remote_busy", f"this process already has {MAX_SESSIONS} sessions with MCP servers", retryable=True, retry_after=5.0
+            )
+
+    def _patient(self, key: tuple[str, str], place: Place) -> None:
+        pause = self._pauses.get(key)
+        left = pause.until - time.monotonic() if pause and place.server else 0.0
+        if left > 0:
+            message = f"{place.where} has failed to start {pause.failures if pause else 0} times; it is tried again in {left:.0f} s"
+            raise Failure("remote_start", message, retryable=True, retry_after=left)
+
+    def _pause(self, key: tuple[str, str], place: Place) -> None:
+        if place.server is None:
+            return
+        pause = self._pauses.setdefault(key, _Pause())
+        pause.failures += 1
+        pause.until = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**pause.failures)
+
+
+def check_arguments(definition: Mapping[str, Any], arguments: Mapping[str, Json]) -> None:
+    """Raises Failure("bad_arguments") with every problem."""
+    try:
+        wrong = problems(usable(definition["input_schema"]), dict(arguments))
+    except Invalid as invalid:
+        raise Failure("bad_arguments", invalid.message) from None
+    if wrong:
+        said = "; ".join(f"arguments{one['pointer']}: {shown(one['message'], 200)}" for one in wrong)
+        raise Failure("bad_arguments", f"the arguments do not fit {definition['name']}: {said}", details={"problems": wrong})
+
+
+def default_effect(definition: Mapping[str, Any]) -> Effect:
+    """What a tool is approved with when the person says nothing about it."""
+    return cautious(definition)
+
+
+def _changed(name: str, tool: str, *, gone: bool) -> Failure:
+    what = "is not offered any more" if gone else "has changed since it was approved"
+    message = f"the tool {tool!r} of {name!r} {what}; nothing was sent. A person may look at it: weft connections tools {name}"
+    return Failure("tool_changed", message, details={"connection": name, "tool": tool})
+
+
+async def _names(tenant: Tenant) -> tuple[str, ...]:
+    return tenant.org_id, (await identities.get_organization(tenant)).slug

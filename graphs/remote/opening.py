@@ -1,0 +1,88 @@
+"""A connection as the remote tools need it: opened by the house's connections, or a local server of the operator's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+
+from graphs.definition import Json
+from graphs.nodetype import Failure
+from graphs.outbound import Outbound
+from graphs.remote.servers import Server
+from graphs.remote.stdio import stdio
+from graphs.remote.wire import MAX_EVENT, WireTransport, client
+from store.postgres import Tenant
+
+
+class Opened(Protocol):
+    """The part of graphs.connections.Connection that is used here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Json]: ...
+    async def headers(self, url: str) -> dict[str, str]: ...
+
+
+class Opens(Protocol):
+    """The part of graphs.connections.Connections that is used here."""
+
+    async def open(self, tenant: Tenant, name: str, *, kind: str | None = None) -> Opened: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the tools of a connection are. `target` is what an approval holds for; `where` may be shown."""
+
+    kind: str
+    target: str
+    where: str
+    fresh: float = 0.0
+    connection: Opened | None = None
+    server: Server | None = None
+
+
+def place_of(connection: Opened) -> Place:
+    if connection.kind not in ("mcp", "openapi"):
+        message = f"the connection {connection.name!r} is of kind {connection.kind}; remote tools need one of kind mcp or openapi"
+        raise Failure("connection_unusable", message)
+    url = str(connection.settings["url" if connection.kind == "mcp" else "base_url"])
+    fresh = float(connection.settings.get("fresh_seconds") or 0.0)
+    return Place(kind=connection.kind, target=url, where=origin_of(url), fresh=fresh, connection=connection)
+
+
+def local_place(server: Server) -> Place:
+    return Place(kind="mcp", target=server.target, where=f"the local server {server.name!r}", fresh=server.fresh, server=server)
+
+
+def origin_of(url: str) -> str:
+    """As much of a URL as may be shown: paths and queries can carry secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+
+
+class Line:
+    """How a session reaches its server; the connection may be opened anew meanwhile, with other credentials."""
+
+    def __init__(self, place: Place, outbound: Outbound) -> None:
+        self.place = place
+        self._outbound = outbound
+
+    def transport(self) -> AbstractAsyncContextManager[Any]:
+        if self.place.server is not None:
+            return stdio(self.place.server)
+        wire = WireTransport(self._outbound.transport(), self._headers)
+        return streamable_http_client(self.place.target, http_client=client(wire), max_sse_event_size=MAX_EVENT)
+
+    async def _headers(self, url: str) -> dict[str, str]:
+        if self.place.connection is None or httpx2.URL(url).host != httpx2.URL(self.place.target).host:
+            return {}
+        return await self.place.connection.headers(url)
