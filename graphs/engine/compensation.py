@@ -53,7 +53,7 @@ async def undo_within(step: Step, prefix: str, body: BodyPlan) -> None:
 
     for position, record in undoable(step.drive, lambda position: within(position, prefix, body)):
         await undo(step.drive, position, record, entered)
-    step.bodies = {body for body in step.bodies if not body.failing}
+    step.bodies = {body for body in step.bodies if not body.failing and body.steps}  # what is done waits for nothing: it never looks parked
 
 
 async def undo(drive: Drive, position: str, record: Record, entered: Callable[[BodyRun], None]) -> bool:
