@@ -25,7 +25,7 @@ Rank = tuple[datetime, int, int, int]
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 TOLD: Mapping[What, str] = {
     "type": "is of another type",
-    "config": "asks for something else",
+    "config": "has another rendered config",
     "state": "came to another end",
     "output": "has another output",
     "error": "failed in another way",

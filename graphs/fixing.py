@@ -132,7 +132,8 @@ async def _tried(runtime: Runtime, actor: Actor, recording: Recording, patch: Pa
     diagnostics = tuple(item.as_json() for item in report.diagnostics)
     made = Proposal(ok=False, reason="", diagnostics=diagnostics, diff=diff, given=patch)
     if not report.ok:
-        return replace(made, reason="the patched definition is not valid: " + report.diagnostics[0].message)
+        first = next(item for item in report.diagnostics if item.severity == "error")
+        return replace(made, reason=f"the patched definition is not valid: {first.message} (at {first.pointer})")
     if patches.same(before, document):
         return replace(made, reason="the patch changes nothing")
     position = (recording.head.error or {}).get("position")
