@@ -77,7 +77,9 @@ def happened(cassette: Cassette) -> dict[Key, Happened]:
             tried = entry.tried
             if tried.state == "skipped" or (tried.unended and not tried.boundary):
                 continue
-            state = "interrupted" if tried.boundary else tried.state
+            state = (
+                "interrupted" if tried.boundary else "succeeded" if tried.state == "compensated" else tried.state
+            )  # undoing is a step too
             outcome = digest(_failure(tried.error) if tried.error and state != "succeeded" else tried.output)
             made = Happened(entry, state, outcome, _leads(cassette, entry))
             found[made.key] = made
@@ -172,9 +174,11 @@ class Comparison:
 
     def _decider(self, position: str) -> str | None:
         """The group that decides whether a step of it runs: of the first step of a body."""
-        place = self._place(position)
+        place, then = self._place(position), self._then.node(position)
         if place is None or place.parent is None or place.node.incoming or ":" in position.rpartition("/")[2]:
             return None
+        if then is not None and then.node != place.node.node:
+            return None  # it is another one now, and speaks for itself
         return place.parent.position
 
     def _rank(self, what: What, before: Happened | None, after: Happened | None) -> Rank:

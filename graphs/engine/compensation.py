@@ -49,7 +49,7 @@ async def undo_within(step: Step, prefix: str, body: BodyPlan) -> None:
     """Undoes what a body of a group has done. A step that cannot be undone does not keep the others from it."""
 
     def entered(inner: BodyRun) -> None:
-        step.bodies = {body for body in step.bodies if not body.failing} | {inner}
+        step.bodies = {body for body in step.bodies if not body.failing and body.steps} | {inner}
 
     for position, record in undoable(step.drive, lambda position: within(position, prefix, body)):
         await undo(step.drive, position, record, entered)

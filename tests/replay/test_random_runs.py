@@ -20,6 +20,7 @@ AT_ONCE = 8
 GRAPHS = 30
 
 
+@pytest.mark.timeout(400)
 async def test_random_runs_replay_with_equal_digests_and_edits_are_located(running: House, capsys: pytest.CaptureFixture[str]) -> None:
     seed = random.randrange(10**6)
     listed, wrong = cases(itertools.count(seed), GRAPHS), list[str]()
@@ -36,7 +37,7 @@ async def test_random_runs_replay_with_equal_digests_and_edits_are_located(runni
     import pathlib
 
     pathlib.Path("/tmp/found5.txt").write_text("\n".join(wrong))
-    assert wrong == [], wrong[0]
+    assert wrong == [], "\n".join(wrong)[:3000]
     assert located > GRAPHS
 
 
