@@ -1,11 +1,11 @@
-"""All benchmarks, one after another: `make bench`, or `python -m benchmarks [engine|doors|validate …]`."""
+"""All benchmarks, one after another: `make bench`, or `python -m benchmarks [engine|doors|validate|replay …]`."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-ALL = ("engine", "doors", "validate")
+ALL = ("engine", "doors", "validate", "replay")
 
 
 def main(wanted: list[str]) -> int:
