@@ -40,12 +40,13 @@ async def house(server: Embedded, model: ModelServer, url: str) -> AsyncGenerato
         Evaluator() as evaluator,
         Outbound(Policy(allow_hosts=("127.0.0.1",))) as outbound,
     ):
-        models, variables = Models(model.openai(), outbound), dict.fromkeys(SERVICES, url)
+        models, variables = Models(model.openai(), outbound), {name: url for name in SERVICES}
         async with Engine(database, evaluator, outbound, models, variables=variables) as engine, engine.serving():
             tenant = database.tenant((await identities.create_organization(database, slug="bench", name="Bench")).id)
             owner = await identities.create_user(tenant, name="bench", role="owner")
             actor = Actor(tenant=tenant, user_id=owner.id, user_name="bench", role="owner", via="cli")
-            yield Runtime(database=database, evaluator=evaluator, outbound=outbound, models=models, variables=variables, engine=engine), actor
+            runtime = Runtime(database=database, evaluator=evaluator, outbound=outbound, models=models, variables=variables, engine=engine)
+            yield runtime, actor
 
 
 async def located(runtime: Runtime, actor: Actor, run: Run, seed: int) -> bool | None:

@@ -84,7 +84,8 @@ def _at(document: Json, pointer: str) -> Json:
     import jsonpointer
 
     try:
-        return jsonpointer.resolve_pointer(document, pointer)
+        found: Json = jsonpointer.resolve_pointer(document, pointer)  # pyright: ignore[reportUnknownMemberType]
+        return found
     except jsonpointer.JsonPointerException as wrong:
         message = f"there is nothing to mask at {pointer!r}: {wrong}. Pointers begin with /input, /output, /env or /steps/<position>"
         raise Invalid(message) from None

@@ -126,7 +126,8 @@ class Comparison:
     def __init__(self, then: Cassette, now: Cassette) -> None:
         self._then, self._now = then, now
         self._before, self._after = happened(then), happened(now)
-        self._stopped = (now.recording.head.error or {}).get("code") == DIVERGED
+        error: dict[str, Json] = now.recording.head.error or {}
+        self._stopped = error.get("code") == DIVERGED
 
     def divergences(self) -> list[Divergence]:
         """All of them, the first cause first."""
@@ -135,6 +136,7 @@ class Comparison:
             before, after = self._before.get(key), self._after.get(key)
             if (what := _unlike(before, after)) and not (what == "missing" and self._stopped):
                 found.append(self._parted(what, key, before, after))
+        found += self._cut_off()
         found.sort(key=lambda item: item[0])
         listed = [divergence for _, divergence in found]
         then, now = _result(self._then), _result(self._now)
@@ -144,6 +146,15 @@ class Comparison:
         for one in listed:
             once.setdefault((one.position, one.attempt, one.what), one)
         return [*once.values()]
+
+    def _cut_off(self) -> Iterator[tuple[Rank, Divergence]]:
+        """What came to nothing in the recording, because it was cancelled, may have been asked for something else all the same."""
+        for position, entries in self._then.by_position.items():
+            for entry in entries:
+                now = self._now.entry(position, entry.number)
+                if now and entry.tried.unended and not entry.tried.boundary and now.asked != entry.asked:
+                    before, after = (Happened(one, one.tried.state, "", None) for one in (entry, now))
+                    yield self._parted("config", before.key, before, after)
 
     def _parted(self, what: What, key: Key, before: Happened | None, after: Happened | None) -> tuple[Rank, Divergence]:
         position, number = key
@@ -194,14 +205,14 @@ class Comparison:
         return (_moment(tried.began), 1, depth, tried.seq)
 
     def _when(self, one: Happened) -> datetime:
-        """The recorded time at which something began that the recording does not have: when the last thing before it ended."""
-        began = _moment(one.entry.tried.began)
+        """The recorded time at which something began that the recording does not have: when what ended before it did."""
+        came = _moment(one.entry.tried.ended or one.entry.tried.began)
         ended = (
             _moment(before.entry.tried.ended)
             for key, before in self._before.items()
             if (after := self._after.get(key))
             and after.entry.tried.ended
-            and _moment(after.entry.tried.ended) <= began
+            and _moment(after.entry.tried.ended) <= came
             and before.entry.tried.ended
         )
         return max(ended, default=BEGINNING)

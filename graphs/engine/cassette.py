@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphs.definition import Json
-from graphs.documents import is_object
+from graphs.documents import is_array, is_object
 from graphs.engine.configs import DECIDED, rendered
 from graphs.engine.plan import NodePlan, Plan
 from graphs.nodetype import Effect
@@ -64,7 +64,8 @@ class Tried:
     @property
     def boundary(self) -> str | None:
         """The boundary that cut it off."""
-        details: Json = (self.error or {}).get("details") if self.state in UNENDED else None
+        error: dict[str, Json] = self.error or {}
+        details: Json = error.get("details") if self.state in UNENDED else None
         return str(details["boundary"]) if is_object(details) and "boundary" in details else None
 
     @property
@@ -153,7 +154,8 @@ class Cassette:
         """Of several failures beside each other one is heard of: where that was, if the group around them, or the run, says so."""
         place = locate(self.plan, entry.tried.position)
         if place is None or place.parent is None:
-            return (self.recording.head.error or {}).get("position")
+            error: dict[str, Json] = self.recording.head.error or {}
+            return error.get("position")
         around = self.by_position.get(place.parent.position, [])
         group = next((one.tried for one in around if one.tried.seq > entry.tried.seq), None)
         if group is None:
@@ -211,7 +213,7 @@ def _kept(attempts: list[Tried], *, retried: bool) -> list[Tried]:
     for tried in attempts:
         if kept and not retried and (tried.series == tried.attempt or tried.given):
             kept.clear()
-        if kept and kept[-1].state == "ambiguous":
+        if kept and kept[-1].state in ("ambiguous", "succeeded"):  # the latter: a stop, made again after its run was put down
             kept.pop()
         kept.append(tried)
     return kept
@@ -231,12 +233,9 @@ def digest(value: Json) -> str:
 
 
 def ordered(value: Json) -> Json:
-    if isinstance(value, dict):
-        items: Mapping[str, Json] = value  # pyright: ignore[reportUnknownVariableType]
-        return {key: ordered(items[key]) for key in sorted(items)}
-    if isinstance(value, list):
-        return [ordered(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    if is_object(value):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    return [ordered(item) for item in value] if is_array(value) else value
 
 
 def reaches(node: NodePlan, config: Any) -> bool:

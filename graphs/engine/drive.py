@@ -81,7 +81,8 @@ class Drive(Waiting):
         if self.claimed.fence == 1:
             self.outbox.tell(("run.started", f"{self.loaded.name} started"), level="business", data=self._seen())
         self.ending = self.loaded.ending is not None
-        if self.mode == "test" and (order := (self.loaded.mocks or {}).get(REPLAY)):
+        mocks: dict[str, Any] = self.loaded.mocks or {}
+        if self.mode == "test" and (order := mocks.get(REPLAY)):
             self.player = await begin(self, order)
         self.root = BodyRun(self, self.plan.body, "", await self._root_scope())
         self.halting = self.request == "pause" or self.engine.draining
@@ -251,7 +252,8 @@ class Drive(Waiting):
         """In a test run: the mock, the pin, or a sample of the output schema, instead of an effect or a wait; in a replay the record."""
         if self.player:
             return await self.player.play(step, record, config)
-        node, mocks = step.plan, self.loaded.mocks or {}
+        node = step.plan
+        mocks: dict[str, Json] = self.loaded.mocks or {}
         if node.id in mocks and node.inner is None:
             return Answer(mocks[node.id])
         if "pin" in node.node.model_fields_set:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphs.definition import Boundary, Json
+from graphs.documents import is_object
 from graphs.engine import endings
 from graphs.engine.boundaries import Watch
 from graphs.engine.cassette import CLOCK, Cassette, Entry, asked, digest, reaches, reads_clock
@@ -44,9 +45,9 @@ class Player:
         self.live = live  # the position whose call may be made, when it only reads
         self.diverged = False
         self._turns: dict[str, Turn] = {}
-        self._mocks: Mapping[str, Json] = {name: value for name, value in (drive.loaded.mocks or {}).items() if name != REPLAY}
+        self._mocks: Mapping[str, Json] = _mocks(drive.loaded.mocks)
         head = cassette.recording.head
-        self._then: Mapping[str, Json] = {name: value for name, value in (head.mocks or {}).items() if name != REPLAY}
+        self._then: Mapping[str, Json] = _mocks(head.mocks)
         self._tested = head.mode == "test"
 
     # -- what the run sees -------------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ class Player:
 
     def _told(self, step: Step, entry: Entry) -> bool:
         """Whether the outcome of something computed is taken as recorded: a person gave it, it looked at the clock, or its time ran out."""
-        return entry.tried.given or self._clocked(step) or (entry.tried.error or {}).get("code") == "timeout"
+        return entry.tried.given or self._clocked(step) or _code(entry.tried.error) == "timeout"
 
     async def _held(self, step: Step, record: Record, entry: Entry | None, answer: Answer | None) -> Answer:
         call = self._answered(step, entry, answer)
@@ -181,7 +182,8 @@ class Player:
     async def arrived(self, step: Step, key: str, body: BodyRun) -> None:
         """A body of a race is done: the one that won goes on when all that settled beside it has, others only if it never does."""
         entry = self._entry(step)
-        winner = ((entry.tried.input if entry else None) or {}).get(DECIDED + "winner")
+        given: dict[str, Json] = (entry.tried.input if entry else None) or {}
+        winner = given.get(DECIDED + "winner")
         if entry is None or step.hurried:
             return
         step.bodies.discard(body)
@@ -235,7 +237,7 @@ class Player:
         head = self.cassette.recording.head
         if not self.diverged and head.state == "cancelled":
             raise RunCancelled
-        if not self.diverged and (head.error or {}).get("code") == "run_timeout":
+        if not self.diverged and _code(head.error) == "run_timeout":
             raise RunTimedOut
         raise RunFailed(DIVERGED, "the replay stops here: what would follow depends on a step for which nothing is recorded")
 
@@ -293,3 +295,12 @@ class Player:
         with suppress(Failure):
             await self.drive.hold(f"{step.position}#never", None, step)
         raise RunFailed(DIVERGED, message)
+
+
+def _mocks(given: Any) -> Mapping[str, Json]:
+    mocks: dict[str, Json] = given or {}
+    return {name: value for name, value in mocks.items() if name != REPLAY}
+
+
+def _code(error: Any) -> str | None:
+    return error.get("code") if is_object(error) else None

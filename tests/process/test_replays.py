@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ async def test_a_run_is_replayed_from_the_journal_and_from_a_file(terminal: Term
     again = json.loads(await terminal.prints(replays.replay(terminal.settings, order(str(file)))))
     assert (terminal.code, again["equal"], again["digest"]) == (0, True, same["digest"])
     draft = tmp_path / "draft.json"
-    draft.write_text(json.dumps({**BREAKS, "nodes": [{**BREAKS["nodes"][0], "config": {"values": {"n": 2}}}, *BREAKS["nodes"][1:]]}))
+    nodes: list[dict[str, Any]] = copy.deepcopy(BREAKS["nodes"])  # pyright: ignore[reportAssignmentType]
+    nodes[0]["config"] = {"values": {"n": 2}}
+    changed = {**BREAKS, "nodes": nodes}
+    draft.write_text(json.dumps(changed))
     parted = json.loads(await terminal.prints(replays.replay(terminal.settings, order(str(file), on=str(draft)))))
     assert (terminal.code, parted["equal"], parted["first_divergence"]["position"]) == (1, False, "a")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphs.definition import Json
+from graphs.documents import is_array, is_object
 from graphs.engine.cassette import Recording
 
 
@@ -32,14 +33,14 @@ def edits(recording: Recording, rng: random.Random) -> Iterator[Edit]:
             yield Edit(kind, id, changed)
 
 
-def bodies(part: Json) -> Iterator[dict[str, Any]]:
+def bodies(part: Any) -> Iterator[dict[str, Any]]:
     """Every body of a definition: the definition itself, and those inside groups."""
-    if isinstance(part, dict):
-        if isinstance(part.get("nodes"), list):
+    if is_object(part):
+        if is_array(part.get("nodes")):
             yield part
         for inner in part.values():
             yield from bodies(inner)
-    elif isinstance(part, list):
+    elif is_array(part):
         for inner in part:
             yield from bodies(inner)
 

@@ -81,7 +81,7 @@ async def test_rest_offers_a_fix_only_when_it_holds(house: House, url: str) -> N
 @pytest.mark.promise("P3")
 async def test_who_may_not_author_is_refused_and_strangers_find_nothing(house: House, stranger: House, url: str) -> None:
     run = await house.run(await house.publish(FLOW), {"n": 1})
-    calls = [("POST", "replay", {}), ("GET", "cassette", None), ("POST", "fix", {"patch": RIGHT})]
+    calls: list[tuple[str, str, Any]] = [("POST", "replay", {}), ("GET", "cassette", None), ("POST", "fix", {"patch": RIGHT})]
     for method, what, body in calls:
         for role in ("viewer", "operator"):
             async with http(url, house.keys[role]) as client:
