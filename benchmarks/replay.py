@@ -40,7 +40,7 @@ async def house(server: Embedded, model: ModelServer, url: str) -> AsyncGenerato
         Evaluator() as evaluator,
         Outbound(Policy(allow_hosts=("127.0.0.1",))) as outbound,
     ):
-        models, variables = Models(model.openai(), outbound), {name: url for name in SERVICES}
+        models, variables = Models(model.openai(), outbound), dict.fromkeys(SERVICES, url)
         async with Engine(database, evaluator, outbound, models, variables=variables) as engine, engine.serving():
             tenant = database.tenant((await identities.create_organization(database, slug="bench", name="Bench")).id)
             owner = await identities.create_user(tenant, name="bench", role="owner")

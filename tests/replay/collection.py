@@ -22,7 +22,7 @@ from tests.models.loopback import ModelServer, Turn
 from tests.outbound.loopback import Asked, Origin, answer, origin
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SERVICES = ("SHOP_URL", "PAY_URL", "BILLING_URL")
+SERVICES: tuple[str, ...] = ("SHOP_URL", "PAY_URL", "BILLING_URL")
 TICKETS = (("refund", 20.0), ("refund", 80.0), ("question", 0.0), ("other", 0.0))
 SECONDS = 60.0
 

@@ -20,7 +20,7 @@ async def test_a_hundred_recorded_runs_replay_and_edits_are_located(house: House
     seed, located, wrong = random.randrange(10**6), 0, list[str]()
     with model_server() as model:
         async with services() as shop, house.opened(models=model.openai()) as house.runtime:
-            house.runtime.engine.variables = {name: shop.url for name in SERVICES}
+            house.runtime.engine.variables = dict.fromkeys(SERVICES, shop.url)
             recorded = await record(house.runtime, house.actor, model, seed=seed)
             calls = len(shop.asked), len(model.asked)
             for run in recorded:

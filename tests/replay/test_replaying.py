@@ -44,8 +44,8 @@ def http(id: str, url: str, **config: Any) -> dict[str, Any]:
 
 def everything(url: str) -> dict[str, Any]:
     """Models, calls that change something, retries, questions, times, events, a child run, loops, a script, the clock and a variable."""
-    each = {"nodes": [http("ship", url + "/ship/{{ index }}", method="POST", json={"order": "{{ item }}"}), put("line", n="{{ nodes.ship.body.n }}")],
-            "edges": [{"from": "ship", "to": "line"}]}  # fmt: skip
+    ship = http("ship", url + "/ship/{{ index }}", method="POST", json={"order": "{{ item }}"})
+    each = {"nodes": [ship, put("line", n="{{ nodes.ship.body.n }}")], "edges": [{"from": "ship", "to": "line"}]}
     guarded = {
         "body": {"nodes": [{**http("broken", url + "/broken"), "retry": {"max_attempts": 1}}]},
         "catch": {"nodes": [put("caught", why="{{ error.message }}")]},
@@ -67,8 +67,8 @@ def everything(url: str) -> dict[str, Any]:
         {"id": "told", "type": "emit_event", "config": {"event": "done", "correlation": "{{ run.id }}"}},
         {"id": "sums", "type": "script", "config": {"code": "return sum([l.n for l in lines]) + y", "values": {
             "lines": "{{ nodes.each.items }}", "y": "{{ nodes.child.output.y }}"}}},
-        edges=[("classify", "each"), ("flaky", "each"), ("when", "each"), ("each", "safe"), ("safe", "both"), ("both", "heard"), ("heard", "child"),
-               ("child", "told"), ("told", "sums")],
+        edges=[("classify", "each"), ("flaky", "each"), ("when", "each"), ("each", "safe"), ("safe", "both"), ("both", "heard"),
+               ("heard", "child"), ("child", "told"), ("told", "sums")],
         input={"type": "object", "properties": {"ticket": {"type": "string"}, "orders": {"type": "array"}}},
         output={"sum": "{{ nodes.sums }}", "said": "{{ nodes.classify.text }}"},
     )  # fmt: skip
@@ -242,8 +242,12 @@ async def test_what_was_undone_and_cancelled_replays(running: House, shop: Origi
         **http("book", shop.url + "/book", method="POST", json={}),
         "compensate": {"type": "http", "config": {"method": "DELETE", "url": shop.url + "/book"}},
     }
-    saga = {"compensate": True, "body": {"nodes": [booked, {**http("pay", shop.url + "/broken"), "retry": {"max_attempts": 1}}], "edges": [{"from": "book", "to": "pay"}]},
-            "catch": {"nodes": [put("sorry", why="{{ error.code }}")]}}  # fmt: skip
+    pay = {**http("pay", shop.url + "/broken"), "retry": {"max_attempts": 1}}
+    saga = {
+        "compensate": True,
+        "body": {"nodes": [booked, pay], "edges": [{"from": "book", "to": "pay"}]},
+        "catch": {"nodes": [put("sorry", why="{{ error.code }}")]},
+    }
     run = await running.run(flow({"id": "saga", "type": "try", "config": saga}))
     assert run.state == "succeeded"
     calls = len(shop.asked)
