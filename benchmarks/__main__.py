@@ -1,11 +1,11 @@
-"""All benchmarks, one after another: `make bench`, or `python -m benchmarks [engine|doors|validate|budgets …]`."""
+"""All benchmarks, one after another: `make bench`, or `python -m benchmarks [engine|doors|validate|budgets|replay …]`."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-ALL = ("engine", "doors", "validate", "budgets")
+ALL = ("engine", "doors", "validate", "budgets", "replay")
 
 
 def main(wanted: list[str]) -> int:

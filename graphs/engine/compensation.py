@@ -49,11 +49,11 @@ async def undo_within(step: Step, prefix: str, body: BodyPlan) -> None:
     """Undoes what a body of a group has done. A step that cannot be undone does not keep the others from it."""
 
     def entered(inner: BodyRun) -> None:
-        step.bodies = {body for body in step.bodies if not body.failing} | {inner}
+        step.bodies = {body for body in step.bodies if not body.failing and body.steps} | {inner}
 
     for position, record in undoable(step.drive, lambda position: within(position, prefix, body)):
         await undo(step.drive, position, record, entered)
-    step.bodies = {body for body in step.bodies if not body.failing}
+    step.bodies = {body for body in step.bodies if not body.failing and body.steps}  # what is done waits for nothing: it never looks parked
 
 
 async def undo(drive: Drive, position: str, record: Record, entered: Callable[[BodyRun], None]) -> bool:

@@ -1,0 +1,114 @@
+"""Replays at the doors: REST and MCP, with the rights and the organization of who asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from graphs import cassettes
+from tests.server.conftest import House, connected, http
+
+pytestmark = pytest.mark.anyio
+FLOW: dict[str, Any] = {
+    "name": "adds",
+    "nodes": [
+        {"id": "one", "type": "set", "config": {"values": {"n": "{{ input.n }}"}}},
+        {"id": "pause", "type": "wait", "config": {"seconds": 0.01}},
+        {"id": "two", "type": "set", "config": {"values": {"n": "{{ nodes.one.n + 1 }}"}}},
+    ],
+    "edges": [{"from": "one", "to": "pause"}, {"from": "pause", "to": "two"}],
+    "input": {"type": "object", "properties": {"n": {}}},
+}
+BROKEN = {
+    **FLOW,
+    "name": "breaks",
+    "nodes": [*FLOW["nodes"][:2], {"id": "two", "type": "set", "config": {"values": {"n": "{{ nodes.one.n[5] }}"}}}],
+}
+RIGHT = [{"op": "replace", "path": "/nodes/2/config/values/n", "value": "{{ nodes.one.n }}"}]
+WRONG = [{"op": "replace", "path": "/nodes/2/config/values/n", "value": "{{ nodes.one.n[4] }}"}]
+
+
+def draft(n: str) -> dict[str, Any]:
+    return {**FLOW, "nodes": [*FLOW["nodes"][:2], {"id": "two", "type": "set", "config": {"values": {"n": n}}}]}
+
+
+async def test_rest_replays_a_run_on_its_own_definition_a_draft_and_a_version(house: House, url: str) -> None:
+    name = await house.publish(FLOW)
+    run = await house.run(name, {"n": 1})
+    async with http(url, house.keys["builder"]) as client:
+        same = (await client.post(f"/api/v1/runs/{run.id}/replay", json={})).json()
+        assert same["equal"] is True
+        assert same["digest"] == same["recorded_digest"]
+        assert (await client.post(f"/api/v1/runs/{run.id}/replay", json={"version": 1})).json()["equal"] is True
+        assert (await client.post(f"/api/v1/runs/{run.id}/replay", json={"workflow": name})).json()["equal"] is True
+        other = (await client.post(f"/api/v1/runs/{run.id}/replay", json={"definition": draft("{{ nodes.one.n + 2 }}")})).json()
+        assert other["equal"] is False
+        first = other["first_divergence"]
+        assert (first["position"], first["pointer"], first["what"]) == ("two", "/nodes/2", "config")
+        assert (first["expected"], first["got"]) == ({"values": {"n": 2}}, {"values": {"n": 3}})
+        assert first["patch"] == [{"op": "replace", "path": "/values/n", "value": 3}]
+        both = await client.post(f"/api/v1/runs/{run.id}/replay", json={"definition": FLOW, "version": 1})
+        assert both.status_code == 422
+
+
+async def test_rest_hands_out_a_cassette_as_lines(house: House, url: str) -> None:
+    run = await house.run(await house.publish(FLOW), {"n": 1})
+    async with http(url, house.keys["builder"]) as client:
+        got = await client.get(f"/api/v1/runs/{run.id}/cassette")
+    assert got.headers["content-type"].startswith("application/x-ndjson")
+    assert [one.position for one in cassettes.of_lines(got.text.splitlines()).tried] == ["one", "pause", "two"]
+
+
+async def test_rest_offers_a_fix_only_when_it_holds(house: House, url: str) -> None:
+    run = await house.run(await house.publish(BROKEN), {"n": 1})
+    assert run.state == "failed"
+    async with http(url, house.keys["builder"]) as client:
+        right = (await client.post(f"/api/v1/runs/{run.id}/fix", json={"patch": RIGHT})).json()
+        assert right["ok"] is True, right
+        assert right["patch"] == RIGHT
+        assert right["workflow"] == "breaks"
+        assert right["repro"]["nodes"] == 2
+        wrong = (await client.post(f"/api/v1/runs/{run.id}/fix", json={"patch": WRONG})).json()
+        assert wrong["ok"] is False
+        assert wrong["patch"] is None
+        assert "still fails" in wrong["reason"]
+        scripted = (await client.post(f"/api/v1/runs/{run.id}/fix", json={})).json()  # a model that proposes samples
+        assert (scripted["ok"], scripted["rounds"], scripted["patch"]) == (False, 3, None)
+
+
+@pytest.mark.promise("P3")
+async def test_who_may_not_author_is_refused_and_strangers_find_nothing(house: House, stranger: House, url: str) -> None:
+    run = await house.run(await house.publish(FLOW), {"n": 1})
+    calls: list[tuple[str, str, Any]] = [("POST", "replay", {}), ("GET", "cassette", None), ("POST", "fix", {"patch": RIGHT})]
+    for method, what, body in calls:
+        for role in ("viewer", "operator"):
+            async with http(url, house.keys[role]) as client:
+                assert (await client.request(method, f"/api/v1/runs/{run.id}/{what}", json=body)).status_code == 403
+        async with http(url, stranger.keys["owner"]) as client:
+            assert (await client.request(method, f"/api/v1/runs/{run.id}/{what}", json=body)).status_code == 404
+
+
+async def test_test_workflow_repeats_a_past_run_and_says_where_it_parts(house: House, url: str) -> None:
+    name = await house.publish(FLOW)
+    run = await house.run(name, {"n": 1})
+    async with connected(url, house.keys["builder"]) as client:
+        same = await called(client, from_run=run.id)
+        assert same["equal"] is True
+        assert (await called(client, from_run=run.id, workflow=name))["equal"] is True
+        parted = await called(client, from_run=run.id, definition=draft("{{ nodes.one.n + 2 }}"))
+        assert parted["equal"] is False
+        assert parted["first_divergence"]["pointer"] == "/nodes/2"
+        assert parted["next"] == f'get_run(run_id="{parted["run_id"]}", view="trace")'
+        refused = await client.call_tool("test_workflow", {"from_run": run.id, "input": {"n": 2}})
+        assert refused.is_error
+        missing = await client.call_tool("test_workflow", {"from_run": "01a1fe82-0000-7000-8000-000000000000"})
+        assert missing.is_error
+
+
+async def called(client: Client, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool("test_workflow", arguments)
+    assert not result.is_error, result.content
+    found: Any = result.structured_content
+    return found
