@@ -233,7 +233,7 @@ async def test_a_server_that_came_back_is_called_again(
 ) -> None:
     """Sessions are the server's: one that forgot ours gets a new one, and nothing is called twice."""
     await pinned(remote, connections, tenant, owner, there)
-    [(line, session)] = remote._sessions.values()  # pyright: ignore[reportPrivateUsage]
+    [(_, session)] = remote._sessions.values()  # pyright: ignore[reportPrivateUsage]
     await session.close()
     await remote.call(tenant, "acme", "echo", {"text": "hi"})
     assert there.count("echo") == 1
