@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from mcp import Client
 
 from graphs import connecting
 from server.tools import tool_files
+from tests.outbound.loopback import origin
 from tests.remote.openapiserver import api_server
 from tests.remote.toolserver import tool_server
 from tests.server.conftest import House, http
 from tests.server.test_circuits import fits
+from tests.server.test_connections import Vendor
 
 pytestmark = pytest.mark.anyio
 PATH = "/api/v1/connections/acme"
@@ -118,3 +121,28 @@ async def test_a_removed_connection_takes_its_approvals_along(house: House, url:
             await connect(house, "mcp", url=there.url)
             found = (await client.post(f"{PATH}/tools/refresh")).json()
             assert found["states"]["new"] == 2
+
+
+@pytest.mark.parametrize(("issuer", "status"), [("https://vendor.example", 200), ("https://evil.example", 403)])
+async def test_a_token_is_asked_for_this_server_and_only_from_the_right_one(house: House, url: str, issuer: str, status: int) -> None:
+    vendor = Vendor()
+    async with origin(vendor.reply) as api:
+        auth: dict[str, Any] = {
+            "type": "oauth2",
+            "grant": "authorization_code",
+            "token_url": f"{api.url}/token",
+            "authorize_url": "https://vendor.example/agree",
+            "client_id": "weft-client",
+            "resource": f"{api.url}/mcp",
+            "issuer": "https://vendor.example",
+        }
+        await connect(house, "mcp", url=f"{api.url}/mcp", auth=auth)
+        async with http(url, house.keys["builder"]) as door, http(url, None) as browser:
+            page = (await door.post(f"{PATH}/link", json={})).json()["url"]
+            there = await browser.post(page, data={"secret.client_secret": "s3cret-of-the-client"}, follow_redirects=False)
+            sent = {name: values[0] for name, values in parse_qs(urlsplit(there.headers["location"]).query).items()}
+            assert sent["resource"] == f"{api.url}/mcp"
+            vendor.challenge = sent["code_challenge"]
+            done = await browser.get("/oauth/callback", params={"state": sent["state"], "code": "c", "iss": issuer})
+            assert done.status_code == status, done.text
+    assert [grant["resource"] for grant in vendor.grants] == ([f"{api.url}/mcp"] if status == 200 else [])
