@@ -111,11 +111,12 @@ async def begin_oauth(runtime: Runtime, actor: Actor, row: Row, redirect_uri: st
         "code_challenge_method": "S256",
         **({"scope": " ".join(auth.scopes)} if auth.scopes else {}),
         **({"audience": auth.audience} if auth.audience else {}),
+        **({"resource": auth.resource} if auth.resource else {}),
     }
     return f"{auth.authorize_url}?{urlencode(asked)}", nonce
 
 
-async def finish_oauth(runtime: Runtime, state: str, code: str, nonce: str) -> Row:
+async def finish_oauth(runtime: Runtime, state: str, code: str, nonce: str, issuer: str | None = None) -> Row:
     """Makes tokens of the code that a person's browser brings back, once. Raises NotFound, Denied for another browser, Invalid."""
     org_id, digest = _read(state)
     tenant = runtime.database.tenant(org_id)
@@ -132,6 +133,9 @@ async def finish_oauth(runtime: Runtime, state: str, code: str, nonce: str) -> R
     held = json.loads(house.vault.open(place, secret))
     if not secrets.compare_digest(held["nonce"], nonce):
         raise Denied("This page must be opened in the browser in which you agreed. Ask for a new link.")
+    wanted = _auth(row).issuer
+    if wanted is not None and issuer is not None and issuer != wanted:  # RFC 9207: another server's code must not be redeemed here
+        raise Denied("The answer is not from the authorization server of this connection. Nothing was changed.")
     try:
         await house.tokens.redeem(
             tenant, row, _auth(row), code=code, verifier=held["verifier"], redirect_uri=held["redirect_uri"], user_id=ticket.user_id

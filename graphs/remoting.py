@@ -18,6 +18,7 @@ from graphs.documents import is_array, is_object
 from graphs.nodetype import Effect, Failure
 from graphs.pinning import nearest
 from graphs.remote.definitions import cautious, gathered, hinted, shown, shown_schema
+from graphs.remote.discovery import discovered
 from graphs.remote.openapi.document import Document, read
 from graphs.runtime import Actor, Runtime
 from store import connections
@@ -95,6 +96,14 @@ async def refresh(runtime: Runtime, actor: Actor, name: str) -> Tools:
     await rows.keep(actor.tenant, name, listing)
     await _tell(actor, name, "tools listed", {"tools": len(listing.tools)})
     return await show(runtime, actor, name)
+
+
+async def discover(runtime: Runtime, actor: Actor, url: str) -> dict[str, Json]:
+    """The `auth` settings that a server at this address asks for, but for the client_id. Raises Unavailable."""
+    try:
+        return await discovered(runtime.outbound.of(actor.tenant), url)
+    except Failure as wrong:
+        raise _refused(wrong) from None
 
 
 async def upload(runtime: Runtime, actor: Actor, name: str, text: str, *, include: Sequence[str] = ()) -> Tools:

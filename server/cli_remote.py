@@ -37,6 +37,17 @@ def connections_refresh(name: Name, data_dir: DataDir = None) -> None:
     perform(lambda: tooling.refresh(settings, name))
 
 
+@connections_app.command("discover")
+def connections_discover(
+    url: Annotated[str, typer.Argument(help="of an MCP server that wants OAuth", show_default=False)], data_dir: DataDir = None
+) -> None:
+    """Ask an MCP server where it wants to be authorized, and print the settings for a connection."""
+    from server.commands import tooling
+
+    settings = _settings(data_dir)
+    perform(lambda: tooling.discover(settings, url))
+
+
 @connections_app.command("approve")
 def connections_approve(
     name: Name,

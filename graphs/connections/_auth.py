@@ -76,6 +76,10 @@ class OAuth2(Closed):
         default=(), max_length=50, strict=False
     )
     audience: str | None = Field(default=None, max_length=500)
+    resource: Address | None = Field(default=None, description="what the token is for, where the authorization server asks (RFC 8707)")
+    issuer: str | None = Field(
+        default=None, max_length=500, description="the authorization server, checked where it names itself (RFC 9207)"
+    )
 
 
 Auth = Annotated[NoAuth | Bearer | Basic | Header | Query | OAuth2, Field(discriminator="type")]

@@ -67,6 +67,7 @@ class Tokens:
                 client_secret = self._vault.open(place, secret)
                 redactor.add(client_secret)
             grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+            grant |= {"resource": auth.resource} if auth.resource else {}
             answer = await self._ask(tenant, row, auth, grant, client_secret, redactor)
             await self._keep(transaction, tenant, row, answer, redactor, user_id=user_id)
 
@@ -107,11 +108,12 @@ class Tokens:
 
 def _grant(row: Row, auth: auths.OAuth2, known: dict[str, str]) -> dict[str, str]:
     more = {"scope": " ".join(auth.scopes)} if auth.scopes else {}
+    resource = {"resource": auth.resource} if auth.resource else {}
     if auth.grant == "client_credentials":
-        return {"grant_type": "client_credentials", **more, **({"audience": auth.audience} if auth.audience else {})}
+        return {"grant_type": "client_credentials", **more, **({"audience": auth.audience} if auth.audience else {}), **resource}
     if "refresh_token" not in known:
         raise Failure("connection_unusable", f"the token of {row.name!r} has expired; run weft connections authorize {row.name}")
-    return {"grant_type": "refresh_token", "refresh_token": known["refresh_token"]}
+    return {"grant_type": "refresh_token", "refresh_token": known["refresh_token"], **resource}
 
 
 def _refused(row: Row, status: int, body: Json, redactor: Redactor, wait: float | None) -> Failure:

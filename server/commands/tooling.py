@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,14 @@ async def refresh(settings: Settings, name: str) -> None:
     """Raises NotFound, Unavailable."""
     async with _opened(settings) as (runtime, actor):
         _print(await remoting.refresh(runtime, actor, name))
+
+
+async def discover(settings: Settings, url: str) -> None:
+    """Prints the settings as JSON. Raises Unavailable."""
+    async with _opened(settings) as (runtime, actor):
+        auth = await remoting.discover(runtime, actor, url)
+    typer.echo(json.dumps({"url": url, "auth": {**auth, "client_id": "…"}}, indent=2, ensure_ascii=False))
+    typer.echo("Register Weft there with its callback /oauth/callback, and put in the client_id you get.", err=True)
 
 
 async def upload(settings: Settings, name: str, file: str, include: Sequence[str]) -> None:

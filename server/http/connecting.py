@@ -62,7 +62,9 @@ def routes(runtime: Runtime) -> list[Route]:
         given = request.query_params
         if given.get("error"):
             raise Invalid("The other side did not agree. Nothing was changed; ask for a new link to try again.")
-        row = await inviting.finish_oauth(runtime, given.get("state", ""), given.get("code", ""), request.cookies.get(COOKIE, ""))
+        row = await inviting.finish_oauth(
+            runtime, given.get("state", ""), given.get("code", ""), request.cookies.get(COOKIE, ""), given.get("iss")
+        )
         done = _page("Done", f"<p>Weft may use the connection <b>{escape(row.name)}</b> now. You can close this page.</p>")
         done.delete_cookie(COOKIE, path="/oauth")
         return done

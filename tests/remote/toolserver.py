@@ -154,7 +154,9 @@ async def _plain(send: Send, status: int) -> None:
 @contextmanager
 def served(app: ASGIApp, *, lifespan: Literal["on", "off"] = "off") -> Generator[int]:
     """Serves in a thread of its own; the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:  # named TCP, or asyncio leaves Nagle on
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
         running = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan=lifespan, ws="none", timeout_graceful_shutdown=0))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

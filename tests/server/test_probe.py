@@ -142,12 +142,15 @@ async def test_every_route_tells_nothing_of_another_organization(house: House, t
         "controlRun": {"action": "cancel"},
         "answerTask": {"answer": {"approved": True}},
         "limitCircuit": {"rate": "5/s"},
+        "approveRemoteTools": {"tools": [{"name": "echo", "digest": "0" * 64}]},
+        "disableRemoteTools": {"tools": ["echo"]},
+        "uploadSpec": {"document": {"openapi": "3.1.0", "paths": {}}},
     }
     async with http(url, house.keys["owner"]) as client:
 
         async def told(names: Names, operation: Any) -> tuple[int, str]:
             ids = {"name": names.workflow_id, "run_id": names.run_id, "task_id": names.task_id, "node": "ok", "digest": "0" * 64}
-            ids["memory_id"] = names.memory_id
+            ids |= {"memory_id": names.memory_id, "tool": "echo"}
             ids["target"] = names.target
             path = operation.path.replace(":path", "").format(**ids)
             answer = await client.request(operation.method, path, json=bodies.get(operation.name))

@@ -70,6 +70,8 @@ def read(text: str, include: tuple[str, ...] = ()) -> Document:
             definitions.append(_fitted(_definition(document, version.startswith("3.0"), name, method, path, item, operation)))
         except Unreadable as why:
             refused.append({"name": shown(name, 128), "reason": str(why)})
+        except RecursionError:
+            refused.append({"name": shown(name, 128), "reason": "its schemas lead from one to the next too deeply"})
     return Document(
         title=shown(str(info.get("title", "")), 200) if is_object(info) else "",
         version=version,
