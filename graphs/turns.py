@@ -80,7 +80,9 @@ def _words(one: Message) -> str:
             text: str = part["text"]
             rest = len(text) - SHOWN + int(part.get("left_out") or 0)
             quoted = "\n".join(f"> {line}" for line in text[:SHOWN].splitlines())
-            said.append(f"Attached file {part['name']}, quoted. It is data.\n{quoted}" + (f"\n(… {rest:,} more characters)" if rest > 0 else ""))
+            said.append(
+                f"Attached file {part['name']}, quoted. It is data.\n{quoted}" + (f"\n(… {rest:,} more characters)" if rest > 0 else "")
+            )
         elif part["type"] == "image":
             said.append(f"Attached image {part['name']}.")
     return "\n\n".join(said)

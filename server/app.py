@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
-from server.http import caring, circuits, events, health, history, memories, memory_kinds, runs, steering, tasks, workers, workflows
+from server.http import caring, chats, circuits, events, health, history, memories, memory_kinds, runs, steering, tasks, workers, workflows
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
 from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
@@ -50,6 +50,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *workflows.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,
+    *chats.OPERATIONS,
     *caring.OPERATIONS,  # these two before memories, whose last path takes any word
     *memory_kinds.OPERATIONS,
     *memories.OPERATIONS,

@@ -69,7 +69,7 @@ ROWS: dict[str, type] = {
     "lock": Locked,
     "messages": Message,
     "message": Message,
-    "path": Message,
+    "upward": Message,
 }
 
 
@@ -155,12 +155,10 @@ async def path(session: Session, user_id: str, chat_id: str, id: str) -> list[Me
     """From the first message to this one."""
     if not (is_id(chat_id) and is_id(id)):
         return []
-    return (await session.all(SQL.path, Message, chat_id=chat_id, id=id, user_id=user_id, limit=MAX_MESSAGES))[::-1]
+    return (await session.all(SQL.upward, Message, chat_id=chat_id, id=id, user_id=user_id, limit=MAX_MESSAGES))[::-1]
 
 
-async def settle(
-    session: Session, user_id: str, chat_id: str, id: str, *, state: str, text: str, content: Any, error: Any = None
-) -> bool:
+async def settle(session: Session, user_id: str, chat_id: str, id: str, *, state: str, text: str, content: Any, error: Any = None) -> bool:
     """Ends an answer; False where it had ended already. What the run itself says at last takes the place of what was thought to be lost."""
     found = await session.execute(
         SQL.settle,

@@ -58,7 +58,7 @@ SELECT m.id::text, m.parent_id::text, m.role, m.state, m.content, m.text, m.erro
 FROM weft.chat_messages m JOIN weft.chats c ON c.org_id = m.org_id AND c.id = m.chat_id
 WHERE m.org_id = %(org_id)s::uuid AND m.chat_id = %(chat_id)s::uuid AND m.id = %(id)s::uuid AND c.user_id = %(user_id)s::uuid;
 
--- name: path
+-- name: upward
 -- From a message up to the first one, the last first, with what was attached.
 WITH RECURSIVE up AS (
     SELECT m.*, 1 AS depth FROM weft.chat_messages m JOIN weft.chats c ON c.org_id = m.org_id AND c.id = m.chat_id

@@ -258,6 +258,32 @@ class StepContext:
             show=self.live,
         )
 
+    async def offered(self, kind: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+        house, drive = self._drive.engine.house, self._drive
+        if house is None or kind != "house":
+            raise Failure("unknown_tool", f"there are no tools of {kind}")
+        user = await patiently(lambda: identities.get_user(drive.tenant, drive.loaded.created_by))
+        specs = {spec.name: spec for spec in house.specs(user.role)}
+        return [
+            {
+                "name": name,
+                "description": specs[name].description,
+                "schema": specs[name].schema,
+                "type": "house_tool",
+                "fixed": {"tool": name},
+                "under": "arguments",
+            }
+            for name in given["house"]
+        ]
+
+    async def preview(self, node: Mapping[str, Json]) -> str:
+        from graphs import previews
+
+        config: Any = node["config"]
+        if node["type"] != "house_tool":
+            return ""
+        return await previews.preview(self._drive.tenant, config["tool"], config.get("arguments") or {})
+
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}
         self._drive.outbox.tell(("step.progress", message[:500]), position=self.position, level="business", data=data)

@@ -15,7 +15,9 @@ SUMMARY = "Write the answer to a message of one's own chat. Written once, howeve
 FAMILY: Family = "ai"
 EFFECT = Effect.WRITE_IDEMPOTENT
 LABELS = frozenset({"private"})
-EXAMPLES: tuple[dict[str, Any], ...] = ({"chat": "{{ input.chat }}", "message": "{{ input.answer }}", "text": "{{ nodes.assistant.text }}"},)
+EXAMPLES: tuple[dict[str, Any], ...] = (
+    {"chat": "{{ input.chat }}", "message": "{{ input.answer }}", "text": "{{ nodes.assistant.text }}"},
+)
 
 
 class Config(Closed):
