@@ -7,12 +7,14 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jsonpatch
 import jsonpointer
 
 from graphs import patches
+from graphs.agents.offers import Settings
+from graphs.agents.tools import may_do
 from graphs.catalogue import effect_of, node_types
 from graphs.checks import Report
 from graphs.checks import check as check_definition
@@ -249,5 +251,9 @@ def _walk(body: Body) -> Iterator[Effect]:
             continue
         config = kind.config.model_validate(node.config)
         yield effect_of(kind, config)
+        if kind.inner:
+            yield from may_do(cast(Settings, config))
+        if kind.inner:
+            yield from may_do(config)
         for inner in kind.bodies(config).values():
             yield from _walk(inner)

@@ -229,12 +229,27 @@ class Context(Protocol):
         local: Mapping[str, Json] | None = None,
         recorded: Mapping[str, Json] | None = None,
         approval: str | None = None,
+        limits: Sequence[Mapping[str, Json]] = (),
     ) -> Json:
         """Runs `node` ({type, config, retry?, timeout?, on_error?, on_ambiguous?, name?}) as a step of its own at `<position>/<key>`, with
         its own row, attempts, receipt and wait, and returns its output; after a crash it is found answered. The config is taken as it is:
         nothing in it is a template. A key names the same step for ever: [a-z][a-z0-9_]*. `recorded` is kept in the journal instead of a
         config that this step can build again. `approval`: it only runs when `approve` under that key was answered for exactly this node.
+        `limits` on spending ({key, usd, tokens}) hold for it beside those of this step.
         Raises BodyFailed; with on_error "continue" the failure is final, and nothing makes the step run again."""
+        ...
+
+    @property
+    def limits(self) -> Sequence[Mapping[str, Json]]:
+        """Limits on spending that the steps around this one have set."""
+        ...
+
+    async def profile(self, name: str) -> dict[str, Json]:
+        """An agent profile {name, version, body, description}, as it was when the run began. Raises Failure("unknown_agent")."""
+        ...
+
+    async def offered(self, kind: str, given: Mapping[str, Json]) -> list[dict[str, Json]]:
+        """The tools that an item of an agent's list stands for (graphs/agents/offers.py), as they are now."""
         ...
 
     async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:

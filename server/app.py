@@ -20,7 +20,22 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
-from server.http import caring, chats, circuits, events, health, history, memories, memory_kinds, runs, steering, tasks, workers, workflows
+from server.http import (
+    agents,
+    caring,
+    chats,
+    circuits,
+    events,
+    health,
+    history,
+    memories,
+    memory_kinds,
+    runs,
+    steering,
+    tasks,
+    workers,
+    workflows,
+)
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
 from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
@@ -48,6 +63,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *steering.OPERATIONS,
     *history.OPERATIONS,
     *workflows.OPERATIONS,
+    *agents.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,
     *chats.OPERATIONS,

@@ -40,19 +40,17 @@ FROM weft.agents a WHERE a.org_id = %(org_id)s::uuid AND a.name = %(name)s::text
 SELECT a.name, max(a.version)::int AS version FROM weft.agents a WHERE a.org_id = %(org_id)s::uuid GROUP BY a.name ORDER BY a.name LIMIT %(limit)s::int;
 
 -- name: at_work
--- Steps of a run that are agents, and those that they have run, without values: the hierarchy is in the positions.
-SELECT n.position, n.node_type, n.attempt, n.state, n.started_at, n.finished_at,
-  CASE WHEN n.node_type = 'agent' THEN n.input ->> 'profile' END AS profile
-FROM (SELECT DISTINCT ON (l.position) l.* FROM weft.node_runs l WHERE l.org_id = %(org_id)s::uuid AND l.run_id = %(run_id)s::uuid
-      ORDER BY l.position, l.attempt DESC LIMIT %(limit)s::int) AS n
-ORDER BY n.started_at, n.position;
+-- Steps of a run that are agents, the first to begin first.
+SELECT n.position FROM (SELECT DISTINCT ON (l.position) l.position, l.started_at FROM weft.node_runs l
+    WHERE l.org_id = %(org_id)s::uuid AND l.run_id = %(run_id)s::uuid AND l.node_type = 'agent' ORDER BY l.position, l.attempt) AS n
+ORDER BY n.started_at, n.position LIMIT %(limit)s::int;
 
 -- name: inside
--- An agent's step and all it has run, with their values, in the order in which they began.
+-- Steps and all that they have run, with their values, in the order in which they began; of each the last attempt.
 SELECT n.position, n.node_type, n.attempt, n.state, n.effect, n.started_at, n.finished_at, n.error,
   coalesce(n.input, (SELECT p.body FROM weft.payloads p WHERE p.org_id = n.org_id AND p.digest = n.input_digest)) AS input,
   coalesce(n.output, (SELECT p.body FROM weft.payloads p WHERE p.org_id = n.org_id AND p.digest = n.output_digest)) AS output
-FROM (SELECT DISTINCT ON (l.position) l.* FROM weft.node_runs l WHERE l.org_id = %(org_id)s::uuid AND l.run_id = %(run_id)s::uuid
-        AND (l.position = %(position)s::text OR starts_with(l.position, %(position)s::text || '/'))
+FROM (SELECT DISTINCT ON (l.position) l.* FROM weft.node_runs l, unnest(%(positions)s::text[]) AS x(position)
+      WHERE l.org_id = %(org_id)s::uuid AND l.run_id = %(run_id)s::uuid AND (l.position = x.position OR starts_with(l.position, x.position || '/'))
       ORDER BY l.position, l.attempt DESC LIMIT %(limit)s::int) AS n
 ORDER BY n.started_at, n.position;

@@ -62,7 +62,7 @@ async def answered(agent: Agent, place: Place, call: Mapping[str, Any]) -> str:
 
 
 async def _run(agent: Agent, place: Place, tool: Offered, arguments: dict[str, Json]) -> str:
-    node = tool.node(arguments)
+    node = agent.node(tool, arguments)
     kind = node_types()[tool.type]
     try:
         config = fitted(kind.config, dict(node["config"]))
@@ -73,9 +73,9 @@ async def _run(agent: Agent, place: Place, tool: Offered, arguments: dict[str, J
     first = asks_first(tool, agent.config.approve, config)
     if first and (refused := await _approved(agent, place, tool, node, str(effect_of(tool, config)))):
         return refused
-    given = {**node, "on_error": "continue", "name": f"{tool.name} ({agent.name})", **agent.bounds(tool)}
+    given = {**node, "on_error": "continue", "name": f"{tool.name} ({agent.name})"}
     try:
-        output = await agent.context.step(place.key, given, approval=place.approval if first else None)
+        output = await agent.context.step(place.key, given, approval=place.approval if first else None, limits=agent.limits)
     except BodyFailed as failed:
         if failed.error["code"] in GRAVE:
             raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphs.agents import memory
 from graphs.agents.calls import Place, answered
 from graphs.agents.offers import Settings
 from graphs.agents.results import Results, error_text
 from graphs.agents.tools import Offered, of_json, offered, own_tools
 from graphs.agents.transcript import Transcript
 from graphs.definition import Json, Schema
+from graphs.expressions.template import as_text
 from graphs.nodetype import Context, Failure
 
 SIDE_BY_SIDE = 8  # calls of one turn
@@ -30,7 +32,7 @@ class Agent:
         self.schemas: dict[str, Schema] = {}
         self.specs: list[dict[str, Json]] = []
         self.usage: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}
-        self.calls, self.refused = 0, False
+        self.calls, self.plans, self.refused = 0, 0, False
         self.model = ""
 
     async def work(self) -> Json:
@@ -41,7 +43,7 @@ class Agent:
             calls = self.transcript.name_calls((said.get("calls") or [])[:MAX_CALLS_OF_TURN], turn)
             self.transcript.say("assistant", said.get("text") or "", **({"calls": calls} if calls else {}))
             if not calls:
-                return self._output(said, turn)
+                return await self._done(said, turn)
             await self._run(turn, calls)
             if over := self._over(turn):
                 return await self._at_limit(over, turn)
@@ -50,7 +52,8 @@ class Agent:
     async def _begin(self) -> None:
         known = self.context.known("tools")
         if known is None:
-            known = await offered(self.config.tools, self.context)
+            listed = [tool for tool in self.config.tools if tool.agent is None or self.config.max_depth > 0]
+            known = await offered(listed, self.context)
             self.context.keep("tools", known)
         self.tools = of_json(known)
         self.specs = [*(tool.spec() for tool in self.tools.values()), *(own_tools() if self.tools else [])]
@@ -58,18 +61,21 @@ class Agent:
         self.transcript.say("system", f"{self.config.system}\n\n{RULES}" if self.config.system else RULES)
         for said in self.earlier:
             self.transcript.say(**said)
-        self.transcript.say("user", self.prompt)
+        self.transcript.say("user", await memory.told(self.config.memory, self.prompt, self.context))
 
     # -- turns -------------------------------------------------------------------------------------------------------------------
 
     async def _ask(self, key: str, specs: list[dict[str, Json]]) -> dict[str, Any]:
         """One turn of the model, in the words of an llm step that has tools."""
-        common: dict[str, Json] = {"model": self.config.model} if self.config.model else {}
+        common: dict[str, Json] = {"agent": self.name, **({"model": self.config.model} if self.config.model else {})}
+        if limits := [*self.context.limits, *self.limits]:
+            common["limits"] = limits
         if self.config.output_schema is not None:
             common["output_schema"] = self.config.output_schema
         config = {**common, "messages": list(self.transcript.messages), **({"tools": specs} if specs else {})}
         recorded = {**common, **self.transcript.new(), **({"tools": [spec["name"] for spec in specs]} if specs else {})}
-        said: Any = await self.context.step(key, {"type": "llm", "config": config, "name": f"{self.name}: {key}"}, recorded=recorded)
+        node: dict[str, Json] = {"type": "llm", "config": config, "name": f"{self.name}: {key}"}
+        said: Any = await self.context.step(key, node, recorded=recorded)
         if not specs and self.config.output_schema is not None:
             return {"json": said}
         self.model = str(said.get("model") or self.model)
@@ -92,15 +98,30 @@ class Agent:
         return await answered(self, place, call)
 
     async def show_plan(self, items: list[dict[str, str]]) -> str:
-        """Tells people what the agent is about to do."""
+        """Tells people what the agent is about to do; once, however often the loop starts over."""
+        self.plans += 1
+        shown: Any = self.context.known("plan")
+        if shown is not None and self.plans <= shown["number"]:
+            return "shown"
+        self.context.keep("plan", {"number": self.plans, "items": items})
         done = sum(item["state"] == "done" for item in items)
         text = "; ".join(f"{item['text']} ({item['state']})" for item in items)
         await self.context.progress(f"Plan: {text}", current=done, total=len(items))
         return "shown"
 
-    def bounds(self, tool: Offered) -> dict[str, Json]:
-        """What a step that runs a tool gets beside its config."""
-        return {}
+    @property
+    def limits(self) -> list[dict[str, Json]]:
+        """What it and all it runs may spend together."""
+        if self.config.max_usd is None and self.config.max_tokens is None:
+            return []
+        return [{"key": f"agent:{self.context.position}", "usd": self.config.max_usd, "tokens": self.config.max_tokens}]
+
+    def node(self, tool: Offered, arguments: dict[str, Json]) -> dict[str, Any]:
+        """What a call of a tool runs. A sub-agent has one level less below it."""
+        node = tool.node(arguments)
+        if tool.type == "agent":
+            node["config"] |= {"max_depth": self.config.max_depth - 1, "approve": self.config.approve}
+        return node
 
     # -- the end -----------------------------------------------------------------------------------------------------------------
 
@@ -120,11 +141,13 @@ class Agent:
             message = f"{self.name} was not done within {which}; raise it, or set on_limit to answer"
             raise Failure("agent_limit", message, details={"limit": which.split()[0], "turns": turns, "calls": self.calls})
         self.transcript.say("user", f"You have reached your limit: {which}. Answer now, with what you have; there are no tools any more.")
-        return self._output(await self._ask("last", []), turns + 1)
+        return await self._done(await self._ask("last", []), turns + 1)
 
-    def _output(self, said: dict[str, Any], turns: int) -> Json:
+    async def _done(self, said: dict[str, Any], turns: int) -> Json:
+        answer = said["json"] if self.config.output_schema is not None else said["text"]
+        await memory.kept(self.config.memory, self.prompt, as_text(answer), self.name, self.context)
         if self.config.output_schema is not None:
-            return said["json"]
+            return answer
         return {"text": said["text"], "model": self.model, "usage": self.usage, "turns": turns, "calls": self.calls}
 
 

@@ -4,15 +4,16 @@ offered stays the same for as long as it works, whatever is published or changed
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from graphs.agents.nodes import arguments_of, config_of
-from graphs.agents.offers import Approve, Tool
+from graphs.agents.offers import Approve, Settings, Tool
 from graphs.catalogue import node_types
 from graphs.definition import Json, Schema
-from graphs.nodetype import Context, Effect, Failure
+from graphs.nodetype import Context, Effect, Failure, NodeType
 from store import jsontext
 
 MAX_TOOLS = 128
@@ -144,6 +145,8 @@ def effect_of(tool: Offered, config: Any) -> Effect:
 
 def asks_first(tool: Offered, general: Approve, config: Any) -> bool:
     """Whether a person is asked before this call."""
+    if (tool.type, tool.fixed.get("tool")) == ("house_tool", "answer_task"):
+        return True  # or an agent could answer for the people it has to ask
     rule = general if tool.approve is None else tool.approve
     if isinstance(rule, bool):
         return rule
@@ -175,3 +178,21 @@ def own_tools() -> list[dict[str, Json]]:
             "schema": {"type": "object", "properties": call, "required": ["call", "offset"], "additionalProperties": False},
         },
     ]
+
+
+def may_do(config: Settings) -> Iterator[Effect]:
+    """What an agent may do to the world, as far as its definition tells: what is defined elsewhere may do anything."""
+    if getattr(config, "profile", None) is not None:
+        yield Effect.WRITE_ONCE
+    for tool in config.tools:
+        if tool.node is not None:
+            yield _widest(node_types()[tool.node], tool.config)
+        elif tool.kind != "ask":
+            yield Effect.WRITE_IDEMPOTENT if tool.kind == "memory" else Effect.WRITE_ONCE
+
+
+def _widest(kind: NodeType, fixed: Mapping[str, Json]) -> Effect:
+    """Of a node type of which only a part of the config is known. Where the config decides, `method` is what does."""
+    if not isinstance(kind.effect, partial) and "method" not in fixed:
+        return Effect.WRITE_ONCE
+    return kind.effect(kind.config.model_construct(**{str(name): value for name, value in fixed.items()}))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from itertools import islice
 
+from graphs.checks.agents import check_agents
 from graphs.checks.connecting import check_connecting
 from graphs.checks.diagnostic import Diagnostic, Report
 from graphs.checks.edges import check_connections, check_edges
@@ -56,6 +57,7 @@ async def check(document: Json, evaluator: Evaluator, known: Known = NOTHING_KNO
     found.extend(islice(check_memories(parsed, good), MAX_SHOWN))
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
     found.extend(islice(check_connecting(parsed, known.connections), MAX_SHOWN))
+    found.extend(islice(check_agents(parsed, known), MAX_SHOWN))
     found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes

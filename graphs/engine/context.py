@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from graphs.definition import Json
-from graphs.engine import approving, inner, racing
+from graphs.engine import approving, inner, offered, racing
 from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
@@ -190,10 +190,21 @@ class StepContext:
         local: Mapping[str, Json] | None = None,
         recorded: Mapping[str, Json] | None = None,
         approval: str | None = None,
+        limits: Sequence[Mapping[str, Json]] = (),
     ) -> Json:
         if approval is not None:
             approving.insist(self._step, approval, key, node)
-        return await inner.run(self._step, key, node, local=local, recorded=recorded)
+        return await inner.run(self._step, key, node, local=local, recorded=recorded, limits=limits)
+
+    @property
+    def limits(self) -> Sequence[Mapping[str, Json]]:
+        return self._step.plan.inner.limits if self._step.plan.inner else ()
+
+    async def profile(self, name: str) -> dict[str, Json]:
+        return await offered.profile(self._drive, name)
+
+    async def offered(self, kind: str, given: Mapping[str, Json]) -> list[dict[str, Json]]:
+        return await offered.tools(self._drive, kind, given)
 
     async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
         return await approving.ask(self._step, key, call, node, ask)
@@ -257,24 +268,6 @@ class StepContext:
             key=self.idempotency_key,
             show=self.live,
         )
-
-    async def offered(self, kind: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-        house, drive = self._drive.engine.house, self._drive
-        if house is None or kind != "house":
-            raise Failure("unknown_tool", f"there are no tools of {kind}")
-        user = await patiently(lambda: identities.get_user(drive.tenant, drive.loaded.created_by))
-        specs = {spec.name: spec for spec in house.specs(user.role)}
-        return [
-            {
-                "name": name,
-                "description": specs[name].description,
-                "schema": specs[name].schema,
-                "type": "house_tool",
-                "fixed": {"tool": name},
-                "under": "arguments",
-            }
-            for name in given["house"]
-        ]
 
     async def preview(self, node: Mapping[str, Json]) -> str:
         from graphs import previews

@@ -31,6 +31,7 @@ async def run(
     local: Mapping[str, Json] | None = None,
     recorded: Mapping[str, Json] | None = None,
     digest: str | None = None,
+    limits: Sequence[Mapping[str, Json]] = (),
 ) -> Json:
     """Runs `node` inside of `step`, or finds that it has ended. Raises BodyFailed, and Failure for a node that cannot be."""
     from graphs.engine.body import BodyRun
@@ -38,7 +39,7 @@ async def run(
     if not KEY.fullmatch(key):
         raise ValueError(f"{key!r} cannot be the key of a step")
     try:
-        plan = plan_inner(key, node, Inner(recorded=recorded, digest=digest))
+        plan = plan_inner(key, node, Inner(recorded=recorded, digest=digest, limits=(*step.context.limits, *limits)))
     except KeyError:
         raise Failure("unknown_type", f"there is no node type {node.get('type')!r}") from None
     except ValidationError as error:

@@ -37,6 +37,7 @@ class Inner:
 
     recorded: Mapping[str, Any] | None = None  # kept in the journal instead of the config
     digest: str | None = None  # what the answer it waits for is bound to
+    limits: tuple[Mapping[str, Any], ...] = ()  # on spending, that steps around it have set
     stopping: frozenset[str] = STOPPING  # codes of failures that `on_error: continue` does not pass over
 
 

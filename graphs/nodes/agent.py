@@ -8,6 +8,7 @@ from pydantic import Field
 
 from graphs.agents.loop import Agent
 from graphs.agents.offers import PROFILE_NAME, Settings
+from graphs.agents.profiles import settled
 from graphs.definition import Json, Schema
 from graphs.models import Message
 from graphs.nodes.llm import MAX_PROMPT, Items
@@ -57,6 +58,7 @@ async def run(config: Config, context: Context) -> Json:
     if config.system and QUOTED in config.system:
         message = "`system` holds recalled memories, which may be anybody's words; put them into `prompt`"
         raise Failure("memory_in_system", message)
-    agent = Agent(config, config.prompt, context, context.node_id)
+    settings, name = await settled(config, config.profile, context)
+    agent = Agent(settings, config.prompt, context, name)
     agent.earlier = [said.to_json() for said in map(Message.of_json, config.messages)]
     return await agent.work()

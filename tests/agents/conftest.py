@@ -39,7 +39,8 @@ async def working(house: House, models: ModelServer) -> AsyncGenerator[House]:
 
 def agent(*tools: dict[str, Any], **config: Any) -> dict[str, Any]:
     """A workflow of one agent."""
-    return flow({"id": "a", "type": "agent", "config": {"prompt": "Do the work.", "tools": list(tools), **config}})
+    offered = {"tools": list(tools)} if tools else {}
+    return flow({"id": "a", "type": "agent", "config": {"prompt": "Do the work.", **offered, **config}})
 
 
 def post(book: Ledger, name: str = "pay", **more: Any) -> dict[str, Any]:

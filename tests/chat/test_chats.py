@@ -12,9 +12,8 @@ from graphs.models import ModelSettings
 from graphs.runtime import Runtime
 from store.postgres import Database
 from tests.chat.conftest import process
-from tests.chat.talking import Heard, call, say
+from tests.chat.talking import say
 from tests.server.conftest import House, http
-from tests.server.samples import HELLO
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 SCRIPTS: dict[str, list[dict[str, Any]]] = {}

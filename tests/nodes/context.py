@@ -79,6 +79,16 @@ class FakeContext:
     async def approve(self, key: str, call: str, node: Mapping[str, Json], ask: Mapping[str, Json]) -> Json:
         raise AssertionError("this step asks nobody")
 
+    @property
+    def limits(self) -> Sequence[Mapping[str, Json]]:
+        return ()
+
+    async def profile(self, name: str) -> dict[str, Json]:
+        raise AssertionError("this step is no agent")
+
+    async def offered(self, kind: str, given: Mapping[str, Json]) -> list[dict[str, Json]]:
+        raise AssertionError("this step is no agent")
+
     async def together(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         raise AssertionError("this step runs none of its own")
 
