@@ -49,7 +49,7 @@ SELECT m.id::text, m.parent_id::text, m.role, m.state, m.content, m.text, m.erro
        (SELECT r.error FROM weft.runs r WHERE r.org_id = m.org_id AND r.id = m.run_id) AS run_error
 FROM weft.chat_messages m JOIN weft.chats c ON c.org_id = m.org_id AND c.id = m.chat_id
 WHERE m.org_id = %(org_id)s::uuid AND m.chat_id = %(chat_id)s::uuid AND c.user_id = %(user_id)s::uuid
-ORDER BY m.id LIMIT %(limit)s::int;
+ORDER BY m.created_at, m.id LIMIT %(limit)s::int;
 
 -- name: message
 SELECT m.id::text, m.parent_id::text, m.role, m.state, m.content, m.text, m.error, m.run_id::text, m.created_at,
