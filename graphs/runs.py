@@ -96,7 +96,7 @@ async def start_definition(
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
         raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")
-    _check_mocks(definition, mocks or {})
+    check_mocks(definition, mocks or {})
     check_size(input)
     check_input(definition.get("input") or {}, input)
     digest = await workflows.store_definition(actor.tenant, definition)
@@ -126,7 +126,7 @@ async def new_run(runtime: Runtime, actor: Actor, definition: Json, timing: Timi
     return NewRun(input=input, created_by=actor.user_id, actor=actor.user_name, depth=actor.depth, **admitted.fields(), **what)
 
 
-def _check_mocks(definition: Json, mocks: dict[str, Json]) -> None:
+def check_mocks(definition: Json, mocks: dict[str, Json]) -> None:
     """A mock for a node that is not there would make a test pass that tests nothing."""
     known = set(_node_ids(definition))
     for name in mocks:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from server import cli_replays  # noqa: F401 its commands join `weft runs`
 from server.cli_agents import agents_app
 from server.cli_memory import memory_app
 from server.cli_runs import runs_app

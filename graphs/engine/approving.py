@@ -23,7 +23,7 @@ TIMES = 20  # that a question is put again, because its step came to an end with
 
 def digest(step: Step, call: str, node: Mapping[str, Json]) -> str:
     """Names one call: what is run, with what, at which place of which run."""
-    exact = [step.drive.run_id, f"{step.position}/{call}", node["type"], node["config"]]
+    exact = [step.drive.shown_id, f"{step.position}/{call}", node["type"], node["config"]]
     return hashlib.sha256(json.dumps(exact, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
 
 

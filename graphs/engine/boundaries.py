@@ -59,6 +59,9 @@ class Watch:
     async def _until(self, boundary: Boundary) -> None:
         step = self._step
         place = self._place(boundary)
+        if step.drive.player:
+            await step.drive.player.boundary(step, boundary, place)
+            return
         if boundary.timer is not None:
             await step.drive.hold(place, self._record.started_at + timedelta(seconds=seconds(boundary.timer)), step, passive=True)
             return

@@ -141,6 +141,8 @@ async def _undone(drive: Drive, ending: Ending) -> Ending | None:
             return None
     except (LeaseLost, Unavailable):
         raise
+    except RunFailed as failed:  # a replay whose undoing is not in the recording
+        return _failed(failed.error)
     except Exception:  # the worker loop, as above
         log.exception("error %s while undoing run %s", number := secrets.token_hex(4), drive.run_id)
         left.append(f"an error in Weft itself; the log has it under {number}")
@@ -155,4 +157,5 @@ def _asks(drive: Drive, ending: Ending) -> bool:
     """Whether this way of ending is to be followed by compensation, and there is something to compensate."""
     asked = drive.plan.definition.settings.compensate
     wanted = "failure" in asked if ending.state == "failed" else ending.state == "cancelled" and ("cancel" in asked or drive.compensate)
-    return wanted and not ending.dead and drive.undoable()
+    diverged = drive.player is not None and drive.player.diverged and drive.player.policy == "stop"
+    return wanted and not ending.dead and not diverged and drive.undoable()

@@ -64,15 +64,18 @@ class StepContext:
 
     @property
     def outbound(self) -> Outbound:
+        self._reach()
         return self._drive.engine.outbound.of(self._drive.tenant)
 
     @property
     def models(self) -> Models:
+        self._reach()
         models = self._drive.engine.models
         self._drive.redactor.add(*models.secrets())  # some servers repeat the key in their answer
         return models.of(self._drive.tenant)
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        self._reach()
         connections, tenant, loaded = self._drive.engine.connections, self._drive.tenant, self._drive.loaded
         if connections is None:
             raise Failure("connection_missing", f"there is no connection {name!r}: this process has no key folder")
@@ -82,10 +85,16 @@ class StepContext:
     async def memories(self) -> Access:
         from graphs.memories import Access
 
+        self._reach()
         tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
         user = await patiently(lambda: identities.get_user(tenant, user_id))
         principal = Principal(user_id=user.id, role=user.role)
         return Access(tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self.run_id, models=self.models)
+
+    def _reach(self) -> None:
+        """A replay reaches outside nowhere, whatever a step tries."""
+        if self._drive.player and not self._step.live:
+            raise Failure("replayed", "this is a replay: what reaches outside is answered from the recording, and this is not in it")
 
     @property
     def put_down(self) -> bool:
@@ -219,6 +228,8 @@ class StepContext:
         return await self.wait_at(f"{self.position}{attempt}" + (f"#{key}" if key else ""), wait)
 
     async def wait_at(self, place: str, wait: Wait) -> Resolution:
+        if self._drive.player:
+            return await self._drive.player.wait(self._step, place, wait)
         if self._step.plan.inner and self._step.plan.inner.digest:
             wait = replace(wait, correlation=self._step.plan.inner.digest)
         try:
@@ -245,6 +256,8 @@ class StepContext:
         return known
 
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
+        if self._drive.player:
+            return
         tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"
         received = await patiently(lambda: waits.receive(tenant, name=name, correlation=correlation, payload=payload, idempotency_key=key))
         for run_id in received.woken if received else []:
@@ -255,6 +268,7 @@ class StepContext:
         self._drive.engine.live(self._drive.tenant.org_id, self.run_id, self.position, name, data)
 
     async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
+        self._reach()
         drive = self._drive
         if drive.engine.house is None:
             raise Failure("no_house", "this process lends runs none of Weft's own tools")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphs.definition import Json, Schema
 from graphs.engine.asking import OpenWait
 from graphs.engine.body import BodyRun
+from graphs.engine.cassette import reaches
 from graphs.engine.compensation import undo, undoable, unsure, within
 from graphs.engine.events import Happening
 from graphs.engine.outbox import Outbox
 from graphs.engine.patience import patiently
 from graphs.engine.plan import BodyPlan, NodePlan, Plan
+from graphs.engine.playing import REPLAY, Answer, Player
 from graphs.engine.record import Record, RunFailed, restored
+from graphs.engine.recording import begin
 from graphs.engine.waiting import Waiting
 from graphs.expressions import Template
 from graphs.nodetype import Effect
@@ -28,13 +30,9 @@ from store.runs import Claimed, Loaded
 
 if TYPE_CHECKING:
     from graphs.engine.dispatch import Engine
+    from graphs.engine.step import Step
 
 UNDER_WAY = ("running", "waiting", "retrying")
-
-
-@dataclass(frozen=True, slots=True)
-class Simulated:
-    value: Json
 
 
 class Drive(Waiting):
@@ -45,6 +43,7 @@ class Drive(Waiting):
         self.engine, self.tenant, self.claimed, self.loaded, self.plan = engine, tenant, claimed, loaded, plan
         self.run_id = claimed.id
         self.mode: Literal["production", "test"] = "test" if loaded.mode == "test" else "production"
+        self.player: Player | None = None  # of a replay
         self.checkpointed = False
         self.redactor = Redactor()  # of what steps of this run have opened here
         self.outbox = Outbox(engine.journal, claimed, self.redactor, on_lost=self._lost)
@@ -80,8 +79,10 @@ class Drive(Waiting):
                     correlation=wait.correlation,
                 )
         if self.claimed.fence == 1:
-            self.outbox.tell(("run.started", f"{self.loaded.name} started"), level="business")
+            self.outbox.tell(("run.started", f"{self.loaded.name} started"), level="business", data=self._seen())
         self.ending = self.loaded.ending is not None
+        if self.mode == "test" and (order := (self.loaded.mocks or {}).get(REPLAY)):
+            self.player = await begin(self, order)
         self.root = BodyRun(self, self.plan.body, "", await self._root_scope())
         self.halting = self.request == "pause" or self.engine.draining
         self.check_end()
@@ -95,6 +96,16 @@ class Drive(Waiting):
             self.vars.update(row.vars)
         if row.state == "running":
             self.doubtful.add(row.position)
+
+    @property
+    def shown_id(self) -> str:
+        """The id that steps see: of the recorded run, in a replay."""
+        return self.player.cassette.recording.head.id if self.player else self.run_id
+
+    def _seen(self) -> Json:
+        """The variables of the house that the definition names, as they are when the run begins: a replay sees the same."""
+        named = [name for name in self.plan.variables_named if name in self.engine.variables]
+        return {"env": {name: self.engine.variables[name] for name in named}} if named else None
 
     def begun(self, prefix: str, body: BodyPlan) -> bool:
         """Whether a step of a body has a row."""
@@ -124,6 +135,8 @@ class Drive(Waiting):
             "run": run,
             "env": dict(self.engine.variables),
         }
+        if self.player:
+            scope = self.player.scope(scope)
         first = await self.render(self.plan.variables, scope)
         self.vars = scope["vars"] = {**first, **self.vars}
         return scope
@@ -234,17 +247,17 @@ class Drive(Waiting):
     async def evaluate(self, expression: str, scope: Mapping[str, Json]) -> Json:
         return await self.engine.evaluator.evaluate(expression, scope)
 
-    def simulate(self, node: NodePlan, config: Any) -> Simulated | None:
-        """In a test run: the mock, the pin, or a sample of the output schema, instead of an effect or a wait."""
-        if self.mode != "test":
-            return None
-        mocks: dict[str, Json] = self.loaded.mocks or {}
+    async def simulate(self, step: Step, record: Record, config: Any) -> Answer | None:
+        """In a test run: the mock, the pin, or a sample of the output schema, instead of an effect or a wait; in a replay the record."""
+        if self.player:
+            return await self.player.play(step, record, config)
+        node, mocks = step.plan, self.loaded.mocks or {}
         if node.id in mocks and node.inner is None:
-            return Simulated(mocks[node.id])
+            return Answer(mocks[node.id])
         if "pin" in node.node.model_fields_set:
-            return Simulated(node.node.pin)
+            return Answer(node.node.pin)
         if node.kind.inner:
             return None  # its own steps are simulated
-        if node.kind.waits or node.kind.effect(config) is not Effect.PURE:
-            return Simulated(sample(node.kind.output(config)))
+        if reaches(node, config):
+            return Answer(sample(node.kind.output(config)))
         return None

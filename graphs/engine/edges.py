@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 async def decide(step: Step, record: Record, *, boundary: Boundary | None = None) -> dict[str, Any] | None:
     """Decides which edges are taken; they are recorded, so that a replay only looks them up. The error, where that is impossible."""
+    if step.drive.player and (then := step.drive.player.taken(step, record)) is not None:
+        record.taken = then
+        return None
     taken = list(step.fired)
     for edge in _candidates(step, record, boundary):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,9 @@ from graphs.expressions import Template, raw_fields
 from graphs.loops import Region, regions
 from graphs.nodes import join
 from graphs.nodetype import NodeType
+
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ENV = re.compile(r"\benv\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,7 @@ class Plan:
     output: Template | None
     variables: Template
     timeout: float | None
+    variables_named: frozenset[str] = frozenset()  # of `env`: those that its text mentions
 
 
 def plan(definition: Definition) -> Plan:
@@ -120,7 +125,14 @@ def plan(definition: Definition) -> Plan:
         output=None if definition.output is None else Template.compile(definition.output),
         variables=Template.compile(definition.vars),
         timeout=seconds(definition.settings.timeout) if definition.settings.timeout else None,
+        variables_named=_named(definition),
     )
+
+
+def _named(definition: Definition) -> frozenset[str]:
+    """Words of a definition that could name a variable, where it mentions `env` at all."""
+    text = definition.model_dump_json(by_alias=True)
+    return frozenset(WORD.findall(text)) if ENV.search(text) else frozenset()
 
 
 def plan_body(body: Body) -> BodyPlan:

@@ -46,7 +46,10 @@ async def _body(step: Step, key: str, bodies: dict[str, BodyRun]) -> None:
     """Runs a body, again and again as the policy of the race allows."""
     while True:
         try:
-            return await bodies[key].run()
+            await bodies[key].run()
+            if step.drive.player:
+                await step.drive.player.arrived(step, key, bodies[key])
+            return
         except StepFailed as failed:
             if not await step.context.again(key, None, failed, bodies[key]):
                 raise

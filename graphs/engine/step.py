@@ -49,6 +49,8 @@ class Step:
         self.config: Any = None
         self.effect = Effect.PURE
         self.fired: list[int] = []  # edges that boundaries have led to while it was under way
+        self.live = False  # of a replay: its call is made all the same
+        self.turned = 0  # of a replay: the attempt that has had its turn
 
     @property
     def parked(self) -> bool:
@@ -78,13 +80,19 @@ class Step:
             return ended
         while True:
             await self.drive.gate(self.position, self)
-            if ended := await self._attempt(self._begin()):
-                return ended
+            try:
+                if ended := await self._attempt(self._begin()):
+                    return ended
+            except (StepFailed, Stopped) as ended:
+                if self.drive.player:
+                    await self.drive.player.spread(self, ended)
+                raise
 
     async def _attempt(self, record: Record) -> Record | None:
         """One attempt; None when another is due. What may come out of it is a closed set, mapped here."""
         try:
-            output = self.drive.redactor.clean(await self._tried(record))
+            tried = self._tried(record)
+            output = self.drive.redactor.clean(await (self.drive.player.paced(self, tried) if self.drive.player else tried))
         except Failure as failure:
             self.drive.redactor.clean_failure(failure)
             if failure.code == "in_doubt" and self.effect is Effect.WRITE_ONCE:
@@ -152,7 +160,7 @@ class Step:
             self.effect = Effect.WRITE_ONCE
             raise Failure("in_doubt", doubt.UNKNOWN)
         config = await self.configure(record)
-        if (simulated := self.drive.simulate(self.plan, config)) is not None:
+        if self.drive.mode == "test" and (simulated := await self.drive.simulate(self, record, config)) is not None:
             return simulated.value
         self.effect = self.plan.kind.effect(config)
         record.effect = str(self.effect) if self.effect in WRITES else None
@@ -174,6 +182,8 @@ class Step:
             self.config = self.plan.fixed
             return self.config
         try:
+            if record.input is None and self.drive.player:
+                record.input = self.drive.player.rendered(self)
             if record.input is None:
                 kept = self.plan.inner.recorded if self.plan.inner else None
                 record.input = dict(kept) if kept is not None else await self.drive.render(self.plan.template, self.within.scope)
@@ -205,7 +215,9 @@ class Step:
 
     async def _called(self, config: Any, record: Record) -> Json:
         run = self.plan.kind.run(config, self.context)
-        call = self._limited(self._stranded(run) if self.plan.kind.inner else run, record)
+        run = self._stranded(run) if self.plan.kind.inner else run
+        player = self.drive.player
+        call = player.timed(self, run) if player and self.plan.compound else self._limited(run, record)
         try:
             return await (Watch(self, record).over(call) if self.plan.node.boundary else call)
         except BodyFailed as failed:
@@ -277,6 +289,8 @@ class Step:
 
     async def until(self, moment: datetime, place: str | None = None) -> None:
         """Waits for a time: a moment in the process, in which the run is not put down, and longer as a timer."""
+        if self.drive.player:
+            return  # what happened meanwhile is in the recording
         left = self.drive.seconds_until(moment)
         if left > SHORT_DELAY and not self.hurried:
             await self.drive.hold(place or f"{self.position}#retry", moment, self)

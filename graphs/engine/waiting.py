@@ -24,7 +24,7 @@ from store.errors import LeaseLost, Unavailable
 from store.runs import Claimed, Loaded
 
 if TYPE_CHECKING:
-    pass
+    from graphs.engine.playing import Player
 
 JUMP = 2.0  # seconds from which on a difference to the database's clock means that it was set
 KEPT = 0.5  # seconds that a run waits in the process rather than as rows
@@ -48,6 +48,7 @@ class Waiting(Asking):
     root: BodyRun
     records: dict[str, Record]
     compensate: bool
+    player: Player | None
 
     def __init__(self, request: str | None, claimed: Claimed) -> None:
         super().__init__()
@@ -116,7 +117,9 @@ class Waiting(Asking):
                 await self._until_news()
                 if not task.done():
                     await self._attend()
-                    if self.root.parked and self._may_park() and await self._park():
+                    if self.player and self.root.parked and not self.halting:
+                        self.player.go_on()
+                    elif self.root.parked and self._may_park() and await self._park():
                         return [{"position": place} for place in self.holds] or [{"position": "paused"}]
             task.result()
             return None
@@ -228,6 +231,10 @@ class Waiting(Asking):
         known.state, known.payload = state, payload
         if hold := self.holds.get(place):
             self._let_go(hold)
+
+    def release(self, place: str) -> None:
+        """What is held there goes on."""
+        self._let_go(self.holds[place])
 
     def _let_go(self, hold: Hold) -> None:
         if not hold.future.done():

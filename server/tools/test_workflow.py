@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from graphs import authoring, runs
+from graphs import authoring, replaying, runs
 from graphs.runs import Run
 from server.answers import answer, preview
 from server.arguments import Document, Input
@@ -19,7 +19,7 @@ from store.errors import Invalid
 
 DESCRIPTION = (
     "Run a draft or a definition as a test: nothing is published, `mocks` and pins stand in for steps, and steps "
-    "with side effects are not done. Answers with output and trace."
+    "with side effects are not done. from_run repeats a past run on it from its recording and says where they part."
 )
 ANNOTATIONS = hints(read_only=False, idempotent=False, open_world=True)
 SCOPE = Scope.AUTHOR
@@ -36,8 +36,13 @@ async def run(
     mocks: Annotated[
         dict[str, Any] | None, Field(description='node id -> output to use instead of doing the step, e.g. {"ask": {"approved": true}}')
     ] = None,
+    from_run: Annotated[str | None, Field(max_length=64, description="run id")] = None,
 ) -> CallToolResult:
     caller = caller_of(ctx)
+    if from_run is not None:
+        if input is not None:
+            raise Invalid("from_run brings its own input: leave out input, or from_run.")
+        return await _replayed(caller, from_run, definition, workflow, mocks)
     if (definition is None) == (workflow is None):
         raise Invalid("Give either workflow or definition, and not both.")
     if workflow is not None:
@@ -57,6 +62,16 @@ async def run(
     )
     follow = f'publish_workflow(workflow="{workflow}")' if workflow else "create_workflow(definition=…)"
     return await _told(caller, await settle(ctx, started.id, MAX_WAIT), follow)
+
+
+async def _replayed(caller: Caller, run_id: str, definition: Any, workflow: str | None, mocks: dict[str, Any] | None) -> CallToolResult:
+    on = await replaying.target(caller.runtime, caller.actor, run_id, definition=definition, workflow=workflow)
+    found = await replaying.replay(caller.runtime, caller.actor, run_id, on, mocks=mocks)
+    body = {"tested": True, **replaying.report_of(found)}
+    follow = f'get_run(run_id="{found.run.id}", view="trace")'
+    if found.equal:
+        return answer(body, next=f'publish_workflow(workflow="{workflow}")' if workflow else follow)
+    return answer({**body, "hint": "expected is what the recording has, got what happened now; look at pointer"}, next=follow)
 
 
 async def _told(caller: Caller, run: Run, follow: str) -> CallToolResult:
