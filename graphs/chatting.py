@@ -17,6 +17,7 @@ from graphs.attachments import plain
 from graphs.definition import Json
 from graphs.following import keep, said_so_far
 from graphs.memories import Selection, Wanted
+from graphs.models import SCRIPTED, vendors
 from graphs.nodetype import Effect
 from graphs.pinning import nearest
 from graphs.runs import FINISHED
@@ -75,6 +76,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
     """Begins a chat, or goes on with one: behind its last message, or behind `parent`, an answer. Acknowledged means kept. Raises NotFound,
     Conflict while the last answer is still being written, Invalid."""
     _only_people(actor)
+    _check_model(said.model)
     text, content = await _content(said)
     turn = Turn(chat=chat or new_id(), message=new_id(), answer=new_id(), run_id=new_id())
     async with actor.tenant.transaction() as transaction:
@@ -90,6 +92,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
 async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said: Said) -> Turn:
     """Says something else in the place of a message: a new branch beside it. The old one stays."""
     _only_people(actor)
+    _check_model(said.model)
     text, content = await _content(said)
     old = await message(runtime, actor, chat, message_id)
     if old.role != "user":
@@ -104,6 +107,7 @@ async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said:
 async def again(runtime: Runtime, actor: Actor, chat: str, answer_id: str, model: str | None = None) -> Turn:
     """Another answer to the same message, beside the one there is."""
     _only_people(actor)
+    _check_model(model)
     old = await message(runtime, actor, chat, answer_id)
     if old.role != "assistant" or old.parent_id is None:
         raise Invalid("only an answer can be written again; what you said yourself is edited")
@@ -117,6 +121,12 @@ async def again(runtime: Runtime, actor: Actor, chat: str, answer_id: str, model
 def _only_people(actor: Actor) -> None:
     if actor.depth:
         raise Denied("a run cannot start a chat: only a person can.")
+
+
+def _check_model(model: str | None) -> None:
+    vendor, _, name = (model or "scripted").partition(":")
+    if vendor not in vendors() or not (name or vendor == SCRIPTED):
+        raise Invalid(f"{model!r} is not a model; write vendor:name with a vendor of {', '.join(vendors())}")
 
 
 async def _content(said: Said) -> tuple[str, list[dict[str, Json]]]:

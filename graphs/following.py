@@ -94,7 +94,7 @@ class Follower:
         if (found := TURN.fullmatch(position)) and event.type == "step.succeeded":
             await self._written(position, found[1], event.seq)
         elif CALL.fullmatch(position) and event.type.startswith("step."):
-            await self._called(position, event.seq)
+            await self._called(position, event)
         elif (found := APPROVAL.fullmatch(position)) and event.type == "task.created":
             await self._asked(event, int(found[1]), int(found[2]))
         elif APPROVAL.fullmatch(position) and event.type == "task.answered":
@@ -112,18 +112,19 @@ class Follower:
             rest = {"delta": whole[len(heard) :]} if whole.startswith(heard) else {"text": whole}
             self.tell("text", {"part": part, **rest}, seq)
 
-    async def _called(self, position: str, seq: int) -> None:
+    async def _called(self, position: str, event: Event) -> None:
         row = await node_runs.find(self.actor.tenant, self.run_id, position)
-        if row is None or self._tools.get(position) == row.state:
+        state = "running" if row is None or event.type == "step.started" else row.state
+        if row is None or self._tools.get(position) == state:
             return
-        self._tools[position] = row.state
+        self._tools[position] = state
         name, arguments = tool_of(row)
-        data: dict[str, Any] = {"call": _call(position), "name": name, "state": row.state, "arguments": arguments}
-        if row.output is not None:
-            data["result"] = row.output
-        if row.error is not None:
-            data["error"] = row.error
-        self.tell("tool", data, seq)
+        data: dict[str, Any] = {"call": _call(position), "name": name, "state": state, "arguments": arguments}
+        if state != "running":
+            data |= {key: value for key, value in (("result", row.output), ("error", row.error)) if value is not None}
+        self.tell("tool", data, event.seq)
+        if state == "running":
+            return
         if name in STARTERS and is_object(row.output) and isinstance(started := row.output.get("run_id"), str):
             self._follow(started)
 

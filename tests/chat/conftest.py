@@ -15,6 +15,7 @@ from graphs.runtime import Runtime
 from server.house import OwnTools
 from store.listener import Beacon
 from store.postgres import Database
+from tests.chat.talking import SCRIPTS
 from tests.server.conftest import evaluator, house, settings, stranger, url
 
 __all__ = ["evaluator", "house", "settings", "stranger", "url"]
@@ -42,5 +43,5 @@ async def process(
 
 @pytest.fixture
 async def runtime(database: Database, evaluator: Evaluator) -> AsyncGenerator[Runtime]:
-    async with process(database, evaluator) as opened:
+    async with process(database, evaluator, models=ModelSettings(scripts=SCRIPTS)) as opened:
         yield opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,4 +77,11 @@ def call(name: str, id: str | None = None, **arguments: Any) -> dict[str, Any]:
     return {"calls": [{"name": name, "arguments": arguments, **({"id": id} if id else {})}]}
 
 
-Script = Sequence[Mapping[str, Any]]
+SCRIPTS: dict[str, list[dict[str, Any]]] = {}
+
+
+def script(*turns: dict[str, Any], after: int = 0) -> str:
+    """A model that plays these turns, in a chat in which it has answered so often before."""
+    name = f"s{len(SCRIPTS)}"
+    SCRIPTS[name] = [{"text": "before"}] * after + list(turns)
+    return f"scripted:{name}"
