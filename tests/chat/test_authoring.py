@@ -1,5 +1,5 @@
-"""An assistant over the wire makes the examples through its tools, and mends a run that failed: each validates, is tested, and runs; a patch
-that does not hold is refused by replay."""
+"""An assistant over the wire makes the examples through its tools: each validates, is tested, and runs. It mends a run that failed, and a
+patch that does not hold is refused by replay."""
 
 from __future__ import annotations
 

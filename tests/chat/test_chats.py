@@ -9,13 +9,14 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+from mcp import MCPError
 
 from graphs import authoring, chatting, memories, runs
 from graphs.memories import Wanted
 from store import identities
 from store.errors import Denied
 from tests.chat.talking import Heard, call, events, following, say, script
-from tests.server.conftest import House, http
+from tests.server.conftest import House, connected, http
 from tests.server.samples import HELLO
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -306,3 +307,19 @@ async def test_a_run_cannot_chat(house: House) -> None:
     with pytest.raises(Denied):
         await chatting.send(house.runtime, actor, chatting.Said(text="hello"))
     assert (await identities.get_user(house.tenant, actor.user_id)).role == "owner"
+
+
+async def test_mcp_reads_ones_own_chats_as_resources_and_nobody_elses(house: House, stranger: House, url: str) -> None:
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, "A plan of mine", model=script({"text": "Kept."}))
+    chat = heard.one("chat")["chat"]
+    async with connected(url, house.keys["builder"]) as client:
+        listed = await client.read_resource("weft://chats/all")
+        assert "A plan of mine" in str(listed.contents)
+        found = await client.read_resource(f"weft://chats/{chat}")
+        assert "Kept." in str(found.contents)
+    for key in (house.keys["owner"], stranger.keys["owner"]):
+        async with connected(url, key) as client:
+            assert "A plan of mine" not in str((await client.read_resource("weft://chats/all")).contents)
+            with pytest.raises(MCPError):
+                await client.read_resource(f"weft://chats/{chat}")
