@@ -62,6 +62,7 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         inner=getattr(module, "INNER", False),
         config=module.Config,
         effect=effect,
+        settle=getattr(module, "settle", None),
         retry=getattr(module, "RETRY", None),
         examples=module.EXAMPLES,
         output=module.output,

@@ -148,6 +148,19 @@ class Concurrency(Closed):
     limit: int = Field(default=1, ge=1, le=1000, description="how many of them may be under way at once")
 
 
+class Budget(Closed):
+    """What a run and the runs it starts may spend on models; a call that might pass it is refused."""
+
+    usd: float | None = Field(default=None, gt=0, le=1_000_000)
+    tokens: int | None = Field(default=None, ge=1, le=1_000_000_000_000, description="of input and output together")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Budget:
+        if self.usd is None and self.tokens is None:
+            raise ValueError("give usd, tokens or both")
+        return self
+
+
 class Settings(Closed):
     timeout: Duration | None = Field(default=None, description="the run fails when it has not finished by then")
     deadline: str | None = Field(default=None, max_length=500, description="ISO 8601 instant, or a template over input that gives one")
@@ -158,6 +171,7 @@ class Settings(Closed):
     )
     max_steps: int = Field(default=10_000, ge=1, le=1_000_000)
     priority: int = Field(default=0, ge=-100, le=100)
+    budget: Budget | None = Field(default=None, description="of calls to models")
 
 
 class Definition(Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from graphs.connections import Connections
 from graphs.definition import Json, Schema
@@ -17,6 +17,9 @@ from graphs.pinning import Pins
 from memory.embedding import Embedder
 from store.postgres import Database, Tenant
 
+if TYPE_CHECKING:  # the MCP SDK takes long to import
+    from graphs.remote.calling import Remote
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
@@ -28,6 +31,8 @@ class Runtime:
     engine: Engine
     pins: Pins = field(default_factory=Pins)
     connections: Connections | None = None  # None: this house has no key folder, and so no connections
+    remote: Remote | None = None  # tools of other servers; None: where there are no connections
+    public_url: str | None = None  # where browsers reach this house, when it is not where its doors are asked
     embedder: Embedder | None = None  # None: memories are found by their words alone
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
@@ -25,11 +26,14 @@ from server.http import (
     caring,
     chats,
     circuits,
+    connecting,
+    connections,
     events,
     health,
     history,
     memories,
     memory_kinds,
+    remote_tools,
     replays,
     runs,
     steering,
@@ -73,6 +77,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *memory_kinds.OPERATIONS,
     *memories.OPERATIONS,
     *circuits.OPERATIONS,
+    *connections.OPERATIONS,
+    *remote_tools.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",
@@ -84,7 +90,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=OpenApiDocument,
     ),
 )
-"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, or one of the two health checks."""
+"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, or one of
+the two health checks."""
 
 
 class MethodNotAllowed(WeftError):
@@ -131,8 +138,14 @@ def create_app(runtime: Runtime, settings: Settings, *, install: Callable[[MCPSe
         async with server.session_manager.run():
             yield
 
-    routes: list[BaseRoute] = [*(route(operation, runtime) for operation in OPERATIONS), *mcp.routes, *health.routes(runtime)]
-    names = Names(settings.allowed_hosts, settings.allowed_origins)
+    routes: list[BaseRoute] = [
+        *(route(operation, runtime) for operation in OPERATIONS),
+        *mcp.routes,
+        *connecting.routes(runtime),
+        *health.routes(runtime),
+    ]
+    own = [settings.public_url] if settings.public_url else []
+    names = Names((*settings.allowed_hosts, *(urlsplit(url).hostname or "" for url in own)), (*settings.allowed_origins, *own))
     verifier = ApiKeys(identities.Keys(runtime.database, kept.pepper))
     return Starlette(
         routes=routes,

@@ -17,6 +17,7 @@ import typer
 from server import cli_replays  # noqa: F401 its commands join `weft runs`
 from server.cli_agents import agents_app
 from server.cli_memory import memory_app
+from server.cli_remote import connections_app
 from server.cli_runs import runs_app
 from server.terminal import DataDir
 from server.terminal import perform as _run
@@ -34,6 +35,7 @@ app.add_typer(key_app, name="key")
 app.add_typer(runs_app, name="runs")
 app.add_typer(memory_app, name="memory")
 app.add_typer(agents_app, name="agents")
+app.add_typer(connections_app, name="connections")
 circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")
 app.add_typer(circuits_app, name="circuits")
 org_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The organizations of this installation.")

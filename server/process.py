@@ -31,7 +31,12 @@ ORGANIZATION = "default"
 OWNER = "owner"
 BEACON_SECONDS = 5.0  # longest wait for the connection that hears of others
 DRAIN_SECONDS = 15.0  # for steps under way; what is not done by then the next worker takes up
-HEAVY = ("graphs.engine", "graphs.models", "graphs.outbound")  # what takes long to import, read while Postgres starts
+HEAVY = (
+    "graphs.engine",
+    "graphs.models",
+    "graphs.outbound",
+    "graphs.remote.calling",
+)  # what takes long to import, read while Postgres starts
 LATER = ("graphs.engine.conduct", "graphs.compiler", "graphs.saver")  # what only the first run needs
 
 log = logging.getLogger(__name__)
@@ -72,6 +77,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     from graphs.expressions import Evaluator
     from graphs.models import Models, ModelSettings
     from graphs.outbound import Outbound, Policy
+    from graphs.remote.calling import Remote
+    from graphs.remote.servers import read_servers
     from graphs.runtime import Runtime
     from graphs.sealing import read_keys
     from server.house import OwnTools
@@ -87,9 +94,11 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         anthropic_base_url=settings.anthropic_base_url,
         memory=settings.memory_model,
     )
-    models = Models(chosen, outbound)
-    embedder = await open_embedder(settings.embedder, chosen, outbound)
     connections = Connections(Vault(partial(key_folder.master_keys, keys.folder)), outbound)
+    models = Models(chosen, outbound, connections)
+    embedder = await open_embedder(settings.embedder, chosen, outbound)
+    servers = read_servers(settings.mcp_servers) if settings.mcp_servers else {}
+    remote = await stack.enter_async_context(Remote(connections, outbound, servers=servers))
     checkpoint_keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
     engine = Engine(
         database,
@@ -100,6 +109,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         slots=settings.max_runs,
         checkpoint_keys=checkpoint_keys,
         connections=connections,
+        remote=remote,
         embedder=embedder,
         consolidation=settings.consolidated_every,
     )
@@ -111,6 +121,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
         connections=connections,
+        remote=remote,
+        public_url=settings.public_url,
         embedder=embedder,
     )
     engine.house = OwnTools(runtime)

@@ -75,7 +75,12 @@ class Settings(BaseSettings):
     allow_nets: Words = Field(default=(), description="networks (CIDR) steps may reach although they are private")
     allowed_hosts: Words = Field(default=(), description="Host headers that the HTTP door accepts besides loopback")
     allowed_origins: Words = Field(default=(), description="Origin headers that the HTTP door accepts besides loopback")
+    public_url: str | None = Field(
+        default=None,
+        description="address of this server in a browser, such as https://weft.example.com, for links it gives out",
+    )
     published_tools: bool = Field(default=True, description="list published workflows as MCP tools of their own")
+    mcp_servers: Path | None = Field(default=None, description="file of local MCP servers that steps may call, in the form of MCP clients")
     model: str | None = Field(default=None, description="default model of llm steps, e.g. openai:gpt-5-mini")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_also("OPENAI_API_KEY"))
     openai_base_url: str | None = Field(default=None, validation_alias=_also("OPENAI_BASE_URL"))
@@ -94,10 +99,18 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 
-    @field_validator("data_dir", "keys_dir", "checkpoint_key_file")
+    @field_validator("data_dir", "keys_dir", "checkpoint_key_file", "mcp_servers")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://localhost")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+            raise ValueError(f"{url!r} is no address of a server; write for example https://weft.example.com")
+        return url.rstrip("/") if url else None
 
     @field_validator("allow_nets")
     @classmethod

@@ -13,7 +13,7 @@ from graphs.agents.tools import Offered, of_json, offered, own_tools
 from graphs.agents.transcript import Transcript
 from graphs.definition import Json, Schema
 from graphs.expressions.template import as_text
-from graphs.nodetype import Context, Failure
+from graphs.nodetype import BodyFailed, Context, Failure
 
 SIDE_BY_SIDE = 8  # calls of one turn
 MAX_CALLS_OF_TURN = 64
@@ -68,20 +68,30 @@ class Agent:
     async def _ask(self, key: str, specs: list[dict[str, Json]]) -> dict[str, Any]:
         """One turn of the model, in the words of an llm step that has tools."""
         common: dict[str, Json] = {"agent": self.name, **({"model": self.config.model} if self.config.model else {})}
-        if limits := [*self.context.limits, *self.limits]:
-            common["limits"] = limits
         if self.config.output_schema is not None:
             common["output_schema"] = self.config.output_schema
         config = {**common, "messages": list(self.transcript.messages), **({"tools": specs} if specs else {})}
         recorded = {**common, **self.transcript.new(), **({"tools": [spec["name"] for spec in specs]} if specs else {})}
         node: dict[str, Json] = {"type": "llm", "config": config, "name": f"{self.name}: {key}"}
-        said: Any = await self.context.step(key, node, recorded=recorded)
+        said: Any = await self._paid(key, node, recorded)
         if not specs and self.config.output_schema is not None:
             return {"json": said}
         self.model = str(said.get("model") or self.model)
         for name in self.usage:
             self.usage[name] = _sum(self.usage[name], (said.get("usage") or {}).get(name))
         return said
+
+    async def _paid(self, key: str, node: dict[str, Json], recorded: dict[str, Json]) -> Json:
+        """An answer of the model, within the limits. Raises Failure("agent_limit") when this agent's own does not pay for it."""
+        try:
+            return await self.context.step(key, node, recorded=recorded, limits=self.limits)
+        except BodyFailed as failed:
+            details: Any = failed.error.get("details") or {}
+            if failed.error["code"] == "budget_exceeded" and str(details.get("subject")).endswith(f" {self._purse}"):
+                limit = "max_usd" if "usd_limit" in details else "max_tokens"
+                message = f"{self.name} was not done within {limit}: {failed.error['message']}"
+                raise Failure("agent_limit", message, details={"limit": limit, "calls": self.calls}) from failed
+            raise
 
     async def _run(self, turn: int, calls: list[dict[str, Any]]) -> None:
         for start in range(0, len(calls), SIDE_BY_SIDE):
@@ -110,11 +120,15 @@ class Agent:
         return "shown"
 
     @property
+    def _purse(self) -> str:
+        return f"agent:{self.context.position}"
+
+    @property
     def limits(self) -> list[dict[str, Json]]:
         """What it and all it runs may spend together."""
         if self.config.max_usd is None and self.config.max_tokens is None:
             return []
-        return [{"key": f"agent:{self.context.position}", "usd": self.config.max_usd, "tokens": self.config.max_tokens}]
+        return [{"key": self._purse, "usd": self.config.max_usd, "tokens": self.config.max_tokens}]
 
     def node(self, tool: Offered, arguments: dict[str, Json]) -> dict[str, Any]:
         """What a call of a tool runs. A sub-agent has one level less below it."""

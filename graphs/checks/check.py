@@ -16,6 +16,7 @@ from graphs.checks.loops import check_loops
 from graphs.checks.memories import check_memories
 from graphs.checks.nodes import check_nodes, check_schemas
 from graphs.checks.references import check_references
+from graphs.checks.remote import check_remote
 from graphs.checks.settings import check_settings
 from graphs.checks.sites import find_sites
 from graphs.checks.structure import check_structure
@@ -58,6 +59,7 @@ async def check(document: Json, evaluator: Evaluator, known: Known = NOTHING_KNO
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
     found.extend(islice(check_connecting(parsed, known.connections), MAX_SHOWN))
     found.extend(islice(check_agents(parsed, known), MAX_SHOWN))
+    found.extend(islice(check_remote(parsed, known.tools), MAX_SHOWN))
     found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes

@@ -14,6 +14,7 @@ from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
 from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
+from graphs.models import Caller, Limit
 from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
 from memory.scopes import Principal
 from store import identities, runs, waits
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.remote.calling import Bound
 
 T = TypeVar("T")
 NEVER_RETRIED = frozenset({"in_doubt", "loop_limit", "internal"})  # failures that another pass of a body cannot mend
@@ -72,7 +74,26 @@ class StepContext:
         self._reach()
         models = self._drive.engine.models
         self._drive.redactor.add(*models.secrets())  # some servers repeat the key in their answer
-        return models.of(self._drive.tenant)
+        policy, record, loaded = self._step.plan.retry, self._record, self._drive.loaded
+        tried = record.attempt - record.series + 1
+        caller = Caller(
+            user_id=loaded.created_by,
+            run_id=self.run_id,
+            position=self.position,
+            attempt=record.attempt,
+            workflow=loaded.name,
+            last=policy is None or tried >= policy.max_attempts,
+            limits=tuple(Limit(**limit) for limit in self.limits),
+            redactor=self._drive.redactor,
+        )
+        return models.of(self._drive.tenant, caller)
+
+    @property
+    def remote(self) -> Bound:
+        remote = self._drive.engine.remote
+        if remote is None:
+            raise Failure("connection_missing", "this process reaches no tools of other servers")
+        return remote.of(self._drive.tenant, self.connection)
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
         self._reach()
@@ -259,6 +280,7 @@ class StepContext:
         if self._drive.player:
             return
         tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"
+        payload = self._drive.redactor.clean(payload)
         received = await patiently(lambda: waits.receive(tenant, name=name, correlation=correlation, payload=payload, idempotency_key=key))
         for run_id in received.woken if received else []:
             await patiently(lambda run_id=run_id: runs.notify(tenant, run_id))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from graphs.definition import Json
     from graphs.models import Models
     from graphs.outbound import Outbound
+    from graphs.remote.calling import Remote
     from graphs.runtime import House
     from memory.embedding import Embedder
 
@@ -64,6 +65,7 @@ class Engine:
         fused: bool = True,
         checkpoint_keys: Sequence[bytes] = (),
         connections: Connections | None = None,
+        remote: Remote | None = None,
         embedder: Embedder | None = None,
         consolidation: timedelta | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class Engine:
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
         self.checkpoint_keys = checkpoint_keys
         self.connections = connections
+        self.remote = remote
         self.embedder = embedder
         self.consolidation = consolidation  # of memories, so often; None: only by hand
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same

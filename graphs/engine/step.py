@@ -162,7 +162,8 @@ class Step:
         config = await self.configure(record)
         if self.drive.mode == "test" and (simulated := await self.drive.simulate(self, record, config)) is not None:
             return simulated.value
-        self.effect = self.plan.kind.effect(config)
+        settle = self.plan.kind.settle
+        self.effect = await settle(config, self.context) if settle else self.plan.kind.effect(config)
         record.effect = str(self.effect) if self.effect in WRITES else None
         if self.effect is Effect.WRITE_ONCE and self.drive.interrupted(self.position):
             raise Failure("in_doubt", doubt.UNKNOWN)

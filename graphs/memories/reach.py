@@ -40,8 +40,15 @@ class Access:
 
 def access(runtime: Runtime, actor: Actor) -> Access:
     """That of whoever came through a door. It is never an argument of a tool, a route or a step."""
+    from graphs.models import Caller  # it imports Failure from where we do
+
     principal = Principal(user_id=actor.user_id, role=actor.role)
-    return Access(tenant=actor.tenant, principal=principal, embedder=runtime.embedder, models=runtime.models.of(actor.tenant))
+    return Access(
+        tenant=actor.tenant,
+        principal=principal,
+        embedder=runtime.embedder,
+        models=runtime.models.of(actor.tenant, Caller(user_id=actor.user_id)),
+    )
 
 
 def parse_scope(text: str) -> tuple[scopes.Kind, str, bool]:

@@ -20,23 +20,38 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pydantic import SecretStr
 
 from graphs.definition import Json, Schema
 from graphs.models._failures import caught, failure
+from graphs.models._known import known
 from graphs.models._messages import Call, Completion, Endpoint, Image, Limit, Message, Reply, ToolCall, ToolSpec, Usage
+from graphs.models._routes import INSTEAD, SCRIPTED, Route, chain, choose, fits, operators
 from graphs.models._settings import ModelSettings
-from graphs.models._structured import Shape, read_calls
+from graphs.models._spending import Bill, Caller, Till, patiently
+from graphs.models._structured import Shape, read
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound
+from store import models
+from store.models import Choices, Listed
 from store.postgres import Tenant
 
+if TYPE_CHECKING:
+    from graphs.connections import Connections
+
 __all__ = [
-    "SCRIPTED", "Call", "Completion", "Endpoint", "Image", "Limit", "Message", "ModelSettings", "Models", "Reply", "ToolCall", "ToolSpec",
-    "Usage", "vendors",
+    "SCRIPTED", "Call", "Caller", "Completion", "Endpoint", "Image", "Limit", "Message", "ModelSettings", "Models", "Reply", "ToolCall",
+    "ToolSpec", "Usage", "vendors",
 ]  # fmt: skip
 
-SCRIPTED = "scripted"
+NOBODY = Caller()
+BUSY = 30.0  # seconds to wait for calls under way that hold the rest of a budget
+UNUSABLE = frozenset(
+    {"model_missing", "model_auth", "model_not_found", "model_quota", "model_no_images", "model_no_tools", "connection_missing"}
+)
+"""Failures of a model that was asked in another's place: the next one is, and in the end the first failure told."""
 SHOWN = 20_000  # characters of a wrong answer that go back to the model
 REPAIRS = 1  # rounds in which a model may mend an answer that does not fit the schema, or a call that cannot be made
 
@@ -61,16 +76,20 @@ def vendors() -> dict[str, Vendor]:
 
 
 class Models:
-    """Asks models; one per process."""
+    """Asks models; one per process. `connections` opens those that an organization keeps keys of vendors in."""
 
-    def __init__(self, settings: ModelSettings, outbound: Outbound) -> None:
-        self._settings, self._outbound = settings, outbound
+    def __init__(self, settings: ModelSettings, outbound: Outbound, connections: Connections | None = None) -> None:
+        self._settings, self._outbound, self._connections = settings, outbound, connections
         self._loaded: set[str] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._tenant: Tenant | None = None
+        self._caller = Caller()
 
-    def of(self, tenant: Tenant) -> Models:
-        """What an organization's steps ask with: their calls keep to its circuits and rate limits. Cheap to make."""
-        view = Models(self._settings, self._outbound.of(tenant))
-        view._loaded = self._loaded
+    def of(self, tenant: Tenant, caller: Caller = NOBODY) -> Models:
+        """What an organization's steps ask with: by its registry, within its budgets, circuits and rate limits, and every call recorded.
+        Cheap to make."""
+        view = Models(self._settings, self._outbound.of(tenant), self._connections)
+        view._loaded, view._settling, view._tenant, view._caller = self._loaded, self._settling, tenant, caller
         return view
 
     def secrets(self) -> tuple[str, ...]:
@@ -123,12 +142,9 @@ class Models:
         gets one chance to mend an answer that does not fit, or calls that cannot be made. With `on_text` the answer is streamed: pieces of
         text go there as they come, and the first must come within `first_timeout` seconds. What was streamed before a failure is void.
         Raises Failure with a code that begins with "model_"."""
-        full = model or self.default()
-        name, vendor, bare, endpoint = self._choose(full)
-        await self._load(name, vendor)
         shape = Shape.of(output_schema) if output_schema is not None else None
         call = Call(
-            model=bare,
+            model="",
             messages=tuple(messages),
             schema=shape.schema if shape else None,
             tools=tuple(tools),
@@ -137,26 +153,47 @@ class Models:
             timeout=max(timeout - 2.0, timeout * 0.8),  # the network sees a silent server first, and its circuit hears of it
             first=first_timeout,
             on_text=on_text,
-            script=tuple(script) if script is not None else self._script(name, bare),
+            script=tuple(script) if script is not None else None,
         )
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._answer(full, vendor, call, shape, endpoint)
-        except TimeoutError:
-            raise Failure("model_timeout", f"{full} did not answer within {timeout:g} s", retryable=True) from None
+        till = Till(self._tenant, self._caller, agent, (*self._caller.limits, *limits), self._settling) if self._tenant else None
+        choices = await self._choices()
+        first: Failure | None = None
+        for full in chain(choices, model, self.default):
+            try:
+                return await self._complete(await self._route(full, choices, call), call, shape, till, timeout)
+            except Failure as failure:
+                if not (failure.code in INSTEAD and self._caller.last) and not (first and failure.code in UNUSABLE):
+                    raise
+                first = first or failure
+        assert first is not None  # noqa: S101  # a chain has at least one model
+        raise first
 
-    async def _answer(self, full: str, vendor: Vendor, call: Call, shape: Shape | None, endpoint: Endpoint) -> Completion:
-        usage, wrong = Usage(cost_usd=0.0), ""
+    async def _complete(self, route: Route, call: Call, shape: Shape | None, till: Till | None, timeout: float) -> Completion:
+        """One model of the chain, within its time."""
+        fits(route, images=any(message.images for message in call.messages), tools=bool(call.tools))
+        await self._load(route.name, route.vendor)
+        on_text = None if route.known.streaming is False else call.on_text
+        call = replace(call, model=route.model, on_text=on_text, script=call.script if call.script is not None else route.script)
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                return await self._answer(route, call, shape, till, deadline)
+        except TimeoutError:
+            raise Failure("model_timeout", f"{route.full} did not answer within {timeout:g} s", retryable=True) from None
+
+    async def _answer(self, route: Route, call: Call, shape: Shape | None, till: Till | None, deadline: asyncio.Timeout) -> Completion:
+        usage, wrong, full = Usage(cost_usd=0.0), "", route.full
         for left in range(REPAIRS, -1, -1):
-            reply = await self._ask(full, vendor, call, endpoint)
-            usage += reply.usage
-            calls, value = (), None
-            if reply.calls:
-                calls, wrong = read_calls(reply.calls, call.tools)
-            elif shape is not None:
-                value, wrong = shape.read(reply.text)
-            else:
-                wrong = ""
+            reply, bill = await self._ask(route, call, till, deadline)
+            calls, value, wrong = read(reply, call.tools, shape)
+            if reply.refusal is not None:
+                wrong = "model_refused"
+            usage += (
+                await bill.paid(reply.usage, "ok" if not wrong else wrong if reply.refusal else "model_output")
+                if bill
+                else priced(route, reply)
+            )
+            if reply.refusal is not None:
+                raise Failure("model_refused", f"{full} refused to answer: {reply.refusal[:500]}")
             if reply.cut and (wrong or reply.calls):
                 raise Failure("model_output", f"{full} ran out of tokens before its answer was complete; raise max_tokens")
             if not wrong:
@@ -169,35 +206,65 @@ class Models:
         what = "made no tool call that can be made" if shape is None else "gave no answer that fits output_schema"
         raise Failure("model_output", f"{full} {what}: {wrong}", retryable=True)
 
-    async def _ask(self, full: str, vendor: Vendor, call: Call, endpoint: Endpoint) -> Reply:
+    async def _ask(self, route: Route, call: Call, till: Till | None, deadline: asyncio.Timeout) -> tuple[Reply, Bill | None]:
+        bill = await till.reserve(route, call, min(call.timeout / 2, BUSY)) if till else None
+        sent = call if bill is None else replace(call, max_tokens=bill.bounded(call), on_text=bill.heard(call.on_text))
         try:
-            reply = await vendor.ask(call, endpoint, self._outbound)
+            return await route.vendor.ask(sent, route.endpoint, self._outbound), bill
         except caught() as error:
-            raise _hidden(failure(full, vendor, error), endpoint) from None
-        if reply.refusal is not None:
-            raise Failure("model_refused", f"{full} refused to answer: {reply.refusal[:500]}")
-        return reply
+            shown = _hidden(failure(route.full, route.vendor, error), route.endpoint)
+            if bill:
+                await bill.failed(shown.code)
+            raise shown from None
+        except asyncio.CancelledError:
+            if bill:
+                await bill.failed("model_timeout" if deadline.expired() else "cancelled")
+            raise
 
-    def _script(self, name: str, bare: str) -> tuple[Mapping[str, Json], ...] | None:
-        turns = self._settings.scripts.get(bare) if name == SCRIPTED else None
-        return tuple(turns) if turns is not None else None
+    async def _choices(self) -> Choices:
+        tenant = self._tenant
+        return await patiently(lambda: models.known(tenant)) if tenant else Choices()
 
-    def _choose(self, full: str) -> tuple[str, Vendor, str, Endpoint]:
-        name, _, bare = full.partition(":")
-        vendor = vendors().get(name)
-        if vendor is None or (not bare and name != SCRIPTED):
-            known = ", ".join(f"{other}:<model>" for other in vendors() if other != SCRIPTED)
-            raise Failure("model_unknown", f"{full!r} is not a model; write {known} or scripted")
-        endpoint = vendor.endpoint(self._settings)
-        if endpoint is None:
-            raise Failure("model_missing", f"{full} is not set up; the operator must set {vendor.NEEDS}")
-        return name, vendor, bare, endpoint
+    async def _route(self, full: str, choices: Choices, call: Call) -> Route:
+        """Raises Failure when the model is unknown or not set up."""
+        name, vendor, bare = choose(vendors(), full)
+        listed = choices.models.get(full)
+        endpoint = await self._endpoint(full, vendor, listed)
+        turns = (listed.script if listed else None) or self._settings.scripts.get(bare) if name == SCRIPTED else None
+        return Route(
+            full=full,
+            vendor=vendor,
+            name=name,
+            model=bare,
+            known=known(full, listed, elsewhere=endpoint.base_url is not None),
+            endpoint=endpoint,
+            script=tuple(turns) if turns is not None else None,
+        )
+
+    async def _endpoint(self, full: str, vendor: Vendor, listed: Listed | None) -> Endpoint:
+        """The organization's connection, its server that wants no key, or the operator's. A secret goes nowhere but to its own address."""
+        if listed is None or (listed.connection is None and listed.base_url is None):
+            return operators(self._settings, full, vendor)
+        if listed.base_url is not None:
+            return Endpoint(base_url=listed.base_url, trusted=False)
+        if self._connections is None or self._tenant is None or listed.connection is None:
+            raise Failure("connection_missing", f"{full} needs the connection {listed.connection!r}, and this process has no key folder")
+        redactor = self._caller.redactor
+        kind = getattr(vendor, "CONNECTION", full.partition(":")[0])
+        opened = await self._connections.open(self._tenant, listed.connection, kind=kind, user_id=self._caller.user_id, redactor=redactor)
+        key, base = opened.secret("api_key"), opened.settings.get("base_url")
+        return Endpoint(base_url=base, key=SecretStr(key) if key else None, trusted=False, settings=opened.settings)
 
     async def _load(self, name: str, vendor: Vendor) -> None:
         """The SDKs take seconds to import and 100 MB: only when first asked, and beside the event loop."""
         if name not in self._loaded:
             await asyncio.to_thread(vendor.load)
             self._loaded.add(name)
+
+
+def priced(route: Route, reply: Reply) -> Usage:
+    price = route.known.price
+    return replace(reply.usage, cost_usd=price.cost(reply.usage) if price else None)
 
 
 def _hidden(shown: Failure, endpoint: Endpoint) -> Failure:

@@ -43,7 +43,7 @@ def failure(full: str, vendor: Vendor, wrong: Exception) -> Failure:
 def _network(full: str, vendor: Vendor, cause: Failure) -> Failure:
     if cause.code in REFUSED:
         return cause
-    if cause.code.startswith("model_"):  # seen by the vendor module itself
+    if cause.code == "budget_exceeded" or cause.code.startswith("model_"):  # seen by the vendor module itself
         return Failure(cause.code, f"{full}: {cause.message}", retryable=cause.retryable, retry_after=cause.retry_after)
     message = f"{full} could not be reached: {cause.message}; {_look(vendor)}"
     return Failure(f"model_{cause.code}", message, retryable=cause.retryable)

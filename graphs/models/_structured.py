@@ -10,7 +10,7 @@ from typing import cast
 
 from graphs.definition import Json, Schema
 from graphs.inputs import problems
-from graphs.models._messages import ToolCall, ToolSpec, Wish
+from graphs.models._messages import Reply, ToolCall, ToolSpec, Wish
 from graphs.outbound import parse_json
 
 FENCE = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
@@ -57,6 +57,15 @@ def parse(text: str) -> Json:
     """JSON, also when the model put it into a code fence. Raises ValueError."""
     fenced = FENCE.match(text)
     return parse_json(fenced[1] if fenced else text)
+
+
+def read(reply: Reply, tools: Sequence[ToolSpec], shape: Shape | None) -> tuple[tuple[ToolCall, ...], Json, str]:
+    """The tool calls or the value of an answer, and what is wrong with it ("" when nothing is)."""
+    if reply.calls:
+        calls, wrong = read_calls(reply.calls, tools)
+        return calls, None, wrong
+    value, wrong = shape.read(reply.text) if shape is not None else (None, "")
+    return (), value, wrong
 
 
 def read_calls(wishes: Sequence[Wish], tools: Sequence[ToolSpec]) -> tuple[tuple[ToolCall, ...], str]:

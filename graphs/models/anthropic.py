@@ -98,7 +98,7 @@ def _model(call: Call, endpoint: Endpoint, outbound: Outbound) -> BaseChatModel:
         model=call.model,
         base_url=base,
         api_key=endpoint.key or SecretStr("none"),
-        http_async_client=outbound.client(base),
+        http_async_client=outbound.client(base, trusted=endpoint.trusted),
         max_tokens=call.max_tokens or MAX_TOKENS,
         timeout=call.timeout,
         max_retries=0,  # the engine retries, durably

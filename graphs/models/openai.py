@@ -82,7 +82,7 @@ async def _ask(call: Call, messages: tuple[Message, ...], form: Form, streams: b
         model=call.model,
         base_url=base,
         api_key=key(endpoint.key),
-        http_async_client=outbound.client(base),
+        http_async_client=outbound.client(base, trusted=endpoint.trusted),
         timeout=call.timeout,
         max_retries=0,  # the engine retries, durably
         extra_body=body or None,

@@ -107,9 +107,9 @@ class Outbound:
         except TimeoutError:
             raise Failure("timeout", f"{origin(hop.url)} did not finish its answer within {seconds:g} s", retryable=True) from None
 
-    def client(self, base_url: str) -> httpx2.AsyncClient:
-        """An httpx2 client for a vendor SDK; as the operator configured `base_url`, its host may be private here."""
-        return self._network.client(base_url, self._tenant)
+    def client(self, base_url: str, *, trusted: bool = True) -> httpx2.AsyncClient:
+        """An httpx2 client for a vendor SDK. `trusted`: the operator configured `base_url`, so its host may be private here."""
+        return self._network.client(base_url, self._tenant, trusted=trusted)
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """The guarded network for an SDK that calls addresses an organization has chosen: none of them is trusted. No redirects, no

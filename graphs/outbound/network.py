@@ -32,16 +32,16 @@ class Network:
     def gate(self, tenant: Tenant) -> Gate:
         return self._furnished(tenant)[0]
 
-    def client(self, base_url: str, tenant: Tenant | None) -> httpx2.AsyncClient:
-        """As the operator configured `base_url`, its host may be private here."""
+    def client(self, base_url: str, tenant: Tenant | None, *, trusted: bool = True) -> httpx2.AsyncClient:
+        """`trusted`: the operator configured `base_url`, so its host may be private here."""
         where = urlsplit(base_url)
         port = where.port or (443 if where.scheme == "https" else 80)
-        key = f"{bracketed(where.hostname or '')}:{port}"
+        key = f"{bracketed(where.hostname or '')}:{port}" if trusted else ""
         gate, clients = self._furnished(tenant) if tenant else (None, self._clients)
         if key not in clients:
-            if key not in self._trusted:
+            if trusted and key not in self._trusted:
                 self._trusted[key] = GuardedTransport(Rules.of(self._policy, (key,)), self._resolver, self._tls)
-            clients[key] = ModelClient(self._trusted[key], self._policy.max_bytes, gate)
+            clients[key] = ModelClient(self._trusted[key] if trusted else self.transport, self._policy.max_bytes, gate)
         return clients[key]
 
     def plain(self, tenant: Tenant | None) -> PlainTransport:

@@ -19,7 +19,7 @@ from graphs.remote import answers
 from graphs.remote.definitions import cautious, shown, usable
 from graphs.remote.faults import RAISED, doubted, explained
 from graphs.remote.openapi import calls as openapi
-from graphs.remote.opening import Line, Opens, Place, local_place, place_of
+from graphs.remote.opening import Line, Opened, Opens, Place, local_place, place_of
 from graphs.remote.servers import Server
 from graphs.remote.sessions import IDLE_SECONDS, Session, in_exchange
 from graphs.remote.wire import Exchange
@@ -35,6 +35,7 @@ LONGEST_PAUSE = 60.0  # seconds until a local server that keeps dying is started
 IDEMPOTENCY_KEY = "weft/idempotency-key"
 RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
 
+Opening = Callable[[str], Awaitable[Opened]]
 Progress = Callable[[str, float, float | None], Awaitable[None]]
 
 
@@ -77,10 +78,14 @@ class Remote:
             open_to_all += [server for server in limited if server.open_to(*names)]
         return sorted(open_to_all, key=lambda server: server.name)
 
-    async def place(self, tenant: Tenant, name: str) -> Place:
+    def of(self, tenant: Tenant, opening: Opening) -> Bound:
+        """For a step: connections are opened on behalf of its run."""
+        return Bound(self, tenant, opening)
+
+    async def place(self, tenant: Tenant, name: str, opening: Opening | None = None) -> Place:
         """The connection of that name; where there is none, the operator's server. Raises Failure."""
         try:
-            return place_of(await self._connections.open(tenant, name))
+            return place_of(await (opening(name) if opening else self._connections.open(tenant, name)))
         except Failure as wrong:
             if wrong.code != "connection_missing" or name not in self._servers:
                 raise
@@ -100,7 +105,7 @@ class Remote:
             session, listed = await self._listed(tenant, name, place, fresh=0.0)
             client = session.client
         except Failure as wrong:
-            await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
+            await _told(tenant, name, place, wrong)
             raise
         info = client.server_info
         return Listing(
@@ -131,25 +136,45 @@ class Remote:
         key: str = "",
         seconds: float = CALL_SECONDS,
         progress: Progress | None = None,
+        opening: Opening | None = None,
     ) -> dict[str, Json]:
         """Calls an approved tool within `seconds`. `key` stays the same when the same call is made again. Raises Failure: tool_missing,
         tool_unapproved, tool_changed, bad_arguments and what happens before anything is sent; in_doubt, tool_error and the like after."""
-        place = await self.place(tenant, name)
+        place = await self.place(tenant, name, opening)
         if place.kind != kind:
             other = "openapi" if place.kind == "openapi" else "mcp_tool"
             raise Failure(
                 "connection_unusable", f"the connection {name!r} is of kind {place.kind}; call its tools with a node of type {other}"
             )
+        try:
+            answer = await self._reached(tenant, name, tool, arguments, place, key, seconds, progress)
+        except Failure as wrong:
+            place.redactor.clean_failure(wrong)
+            raise
+        cleaned: dict[str, Json] = place.redactor.clean(answer)
+        return cleaned
+
+    async def _reached(
+        self,
+        tenant: Tenant,
+        name: str,
+        tool: str,
+        arguments: Mapping[str, Json],
+        place: Place,
+        key: str,
+        seconds: float,
+        progress: Progress | None,
+    ) -> dict[str, Json]:
         pin = await self._pinned(tenant, name, tool, place)
         definition = pin.definition or {}
         check_arguments(definition, arguments)
-        if kind == "openapi":
+        if place.kind == "openapi":
             assert place.connection is not None  # noqa: S101  # local servers speak MCP
             return await openapi.call(self._outbound.of(tenant), place.connection, pin, arguments, key=key, seconds=seconds)
         try:
             session, listed = await self._listed(tenant, name, place)
         except Failure as wrong:
-            await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
+            await _told(tenant, name, place, wrong)
             raise
         live = listed.by_name.get(tool)
         if live is None or live.digest != pin.digest:
@@ -176,15 +201,15 @@ class Remote:
         raise Failure("tool_unapproved", message)
 
     async def _called(
-        self, session: Session, pin: Pin, arguments: Mapping[str, Json], key: str, seconds: float, progress: Progress | None
+        self, session: Session, pin: Pin, arguments: Mapping[str, Json], key: str, seconds: float, show: Progress | None
     ) -> dict[str, Json]:
         exchange = Exchange(sent=session.local)  # a pipe does not tell what has gone through
         effect = Effect(pin.effect or Effect.WRITE_ONCE)
         params = CallToolRequestParams(name=pin.name, arguments=dict(arguments), _meta={IDEMPOTENCY_KEY: key} if key else None)  # pyright: ignore[reportArgumentType]
 
         async def heard(progress: float, total: float | None, message: str | None) -> None:
-            if progress is not None:
-                await progress(shown(message or "", 300), done, total)
+            if show is not None:
+                await show(shown(message or "", 300), progress, total)
 
         try:
             async with session.used() as client, asyncio.timeout(seconds):
@@ -229,7 +254,9 @@ class Remote:
             self._patient(key, place)
             self._sweep()
             line = Line(place, self._outbound.of(tenant))
-            session = Session(place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None)
+            session = Session(
+                place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None, clean=line.clean
+            )
             self._sessions[key] = line, session
             try:
                 await session.opened()
@@ -270,6 +297,34 @@ class Remote:
         pause.until = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**pause.failures)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The remote tools of one organization, as a step uses them."""
+
+    remote: Remote
+    tenant: Tenant
+    opening: Opening
+
+    async def effect(self, connection: str, tool: str) -> Effect:
+        return await self.remote.effect(self.tenant, connection, tool)
+
+    async def call(
+        self,
+        connection: str,
+        tool: str,
+        arguments: Mapping[str, Json],
+        *,
+        kind: str,
+        key: str,
+        seconds: float = CALL_SECONDS,
+        progress: Progress | None = None,
+    ) -> dict[str, Json]:
+        """As Remote.call."""
+        return await self.remote.call(
+            self.tenant, connection, tool, arguments, kind=kind, key=key, seconds=seconds, progress=progress, opening=self.opening
+        )
+
+
 def check_arguments(definition: Mapping[str, Any], arguments: Mapping[str, Json]) -> None:
     """Raises Failure("bad_arguments") with every problem."""
     try:
@@ -290,6 +345,12 @@ def _changed(name: str, tool: str, *, gone: bool) -> Failure:
     what = "is not offered any more" if gone else "has changed since it was approved"
     message = f"the tool {tool!r} of {name!r} {what}; nothing was sent. A person may look at it: weft connections tools {name}"
     return Failure("tool_changed", message, details={"connection": name, "tool": tool})
+
+
+async def _told(tenant: Tenant, name: str, place: Place, wrong: Failure) -> None:
+    """The health of the connection tells of what kept its tools from being listed."""
+    place.redactor.clean_failure(wrong)
+    await rows.failed(tenant, name, kind=place.kind, target=place.target, error=wrong.message[:1_000])
 
 
 async def _names(tenant: Tenant) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from graphs.checks.patterns import slow_pattern
-from graphs.checks.schemas import check_schema
 from graphs.definition import Json, Schema
 from graphs.documents import is_array, is_object
 from graphs.nodetype import Effect
@@ -62,6 +60,8 @@ def usable(schema: Schema) -> Schema:
 
 
 def _without_patterns(schema: Json) -> Json:
+    from graphs.checks.patterns import slow_pattern  # the checks look at remote tools too
+
     if is_array(schema):
         return [_without_patterns(value) for value in schema]
     if not is_object(schema):
@@ -132,6 +132,8 @@ def unfit(definition: Mapping[str, Any]) -> str | None:
 
 
 def _misshapen(schema: Json) -> str | None:
+    from graphs.checks.schemas import check_schema
+
     if not is_object(schema):
         return "it is not an object"
     for name in _names(schema):

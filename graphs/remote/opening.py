@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound
+from graphs.redaction import Redactor
 from graphs.remote.servers import Server
 from graphs.remote.stdio import stdio
 from graphs.remote.wire import MAX_EVENT, WireTransport, client
@@ -29,6 +30,8 @@ class Opened(Protocol):
     def kind(self) -> str: ...
     @property
     def settings(self) -> Mapping[str, Json]: ...
+    @property
+    def redactor(self) -> Redactor: ...
     async def headers(self, url: str) -> dict[str, str]: ...
 
 
@@ -48,6 +51,7 @@ class Place:
     fresh: float = 0.0
     connection: Opened | None = None
     server: Server | None = None
+    redactor: Redactor = field(default_factory=Redactor, compare=False)  # of what the server knows of us and must not repeat
 
 
 def place_of(connection: Opened) -> Place:
@@ -56,11 +60,13 @@ def place_of(connection: Opened) -> Place:
         raise Failure("connection_unusable", message)
     url = str(connection.settings["url" if connection.kind == "mcp" else "base_url"])
     fresh = float(connection.settings.get("fresh_seconds") or 0.0)
-    return Place(kind=connection.kind, target=url, where=origin_of(url), fresh=fresh, connection=connection)
+    return Place(kind=connection.kind, target=url, where=origin_of(url), fresh=fresh, connection=connection, redactor=connection.redactor)
 
 
 def local_place(server: Server) -> Place:
-    return Place(kind="mcp", target=server.target, where=f"the local server {server.name!r}", fresh=server.fresh, server=server)
+    redactor = Redactor(server.env.values())
+    where = f"the local server {server.name!r}"
+    return Place(kind="mcp", target=server.target, where=where, fresh=server.fresh, server=server, redactor=redactor)
 
 
 def origin_of(url: str) -> str:
@@ -81,6 +87,9 @@ class Line:
             return stdio(self.place.server)
         wire = WireTransport(self._outbound.transport(), self._headers)
         return streamable_http_client(self.place.target, http_client=client(wire), max_sse_event_size=MAX_EVENT)
+
+    def clean(self, value: Json) -> Json:
+        return self.place.redactor.clean(value)
 
     async def _headers(self, url: str) -> dict[str, str]:
         if self.place.connection is None or httpx2.URL(url).host != httpx2.URL(self.place.target).host:

@@ -17,6 +17,7 @@ from mcp.client.session import IncomingMessage
 from mcp.types import Implementation, PaginatedRequestParams, Tool, ToolListChangedNotification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.remote.definitions import MAX_TOOLS, gathered
 from graphs.remote.faults import RAISED, explained
@@ -29,9 +30,14 @@ IDLE_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
 MAX_PAGES = 20
 
+Clean = Callable[[Json], Json]
 Transport = Callable[[], AbstractAsyncContextManager[Any]]
 
 log = logging.getLogger(__name__)
+
+
+def _as_is(value: Json) -> Json:
+    return value
 
 
 class Listed:
@@ -46,10 +52,20 @@ class Listed:
 
 class Session:
     """One server, for one organization. `transport` opens the streams; `fresh`: seconds for which a listing may serve calls; `local`:
-    it is reached by the pipes of a child process."""
+    it is reached by the pipes of a child process; `clean` blots out what it must not repeat."""
 
-    def __init__(self, where: str, transport: Transport, *, fresh: float = 0.0, idle: float = IDLE_SECONDS, local: bool = False) -> None:
+    def __init__(
+        self,
+        where: str,
+        transport: Transport,
+        *,
+        fresh: float = 0.0,
+        idle: float = IDLE_SECONDS,
+        local: bool = False,
+        clean: Clean = _as_is,
+    ) -> None:
         self.where, self.fresh, self.local = where, fresh, local
+        self._clean = clean
         self._transport, self._idle = transport, idle
         self._client: Client | None = None
         self._listed: Listed | None = None
@@ -179,7 +195,7 @@ class Session:
             if self._listed is None or self._listed.asked < since:
                 self._listed = None
                 asked = time.monotonic()
-                tools, refused = gathered([definition(tool) for tool in await self._tools()])
+                tools, refused = gathered([self._clean(definition(tool)) for tool in await self._tools()])
                 self._listed = Listed(asked, tools, refused)
             return self._listed
 

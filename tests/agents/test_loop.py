@@ -145,6 +145,8 @@ async def test_an_agent_at_its_limit_fails_and_says_which(working: House, models
     run = await working.run(agent(ADD, **limit))
     assert (run.state, run.error["code"]) == ("failed", "agent_limit")
     assert what in run.error["message"]
+    if what == "max_tokens":
+        return  # nothing is left to pay another answer with
     models.turns.clear()
     models.turns.extend([*(calls(("add", {"a": 1, "b": 1})) for _ in range(len(models.asked))), Turn(text="this is all I know")])
     run = await working.run(agent(ADD, on_limit="answer", **limit))

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from graphs import forking, history, runs, signals, steering
 from graphs.catalogue import node_types
 from graphs.checks import values
-from graphs.definition import Boundary, Compensate, Concurrency, Definition, Edge, Node, Retry
+from graphs.definition import Boundary, Budget, Compensate, Concurrency, Definition, Edge, Node, Retry
 from graphs.definition import Settings as RunSettings
 from graphs.engine import children, endings
 from graphs.expressions import evaluator, syntax
@@ -37,6 +37,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "Retry": Retry,
     "Edges": Edge,
     "Concurrency": Concurrency,
+    "Budget": Budget,
     "Boundaries": Boundary,
     "Compensation": Compensate,
     **{name: kind.config for name, kind in node_types().items()},

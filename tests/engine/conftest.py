@@ -15,6 +15,7 @@ from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
+from graphs.remote.calling import Remote
 from graphs.runtime import Actor, Runtime
 from store import workflows
 from store.postgres import Database, Tenant
@@ -49,7 +50,8 @@ class House:
             models_ = Models(models or ModelSettings(), outbound)
             variables = {"REGION": "north"}
             connections = Connections(Vault(lambda: self.master_keys), outbound)
-            options = {"connections": connections, **options}
+            remote = await stack.enter_async_context(Remote(connections, outbound))
+            options = {"connections": connections, "remote": remote, **options}
             engine = Engine(self.database, self.evaluator, outbound, models_, variables=variables, poll=0.05, **options)
             await stack.enter_async_context(engine)
             if serving:
@@ -62,6 +64,7 @@ class House:
                 variables=variables,
                 engine=engine,
                 connections=connections,
+                remote=remote,
             )
 
     async def publish(self, definition: dict[str, Any]) -> str:

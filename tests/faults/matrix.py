@@ -189,8 +189,7 @@ class Life:
             self.died = doomed.exitcode is not None
             if not self.died:
                 return await finishing
-            self.intents = {key.lower() for key in await self.actor.tenant.all(INTENTS, str, tag=self.tag)}
-            self.arrived = sum(self.lane.book.has(key) for key in self.intents)
+            await self.seen_dead()
             async with self.runtime.engine.serving(grace=2.0):
                 return await finishing
         finally:
@@ -198,6 +197,11 @@ class Life:
             finishing.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([finishing])
+
+    async def seen_dead(self) -> None:
+        """What there is at the death, before anybody goes on."""
+        self.intents = {key.lower() for key in await self.actor.tenant.all(INTENTS, str, tag=self.tag)}
+        self.arrived = sum(self.lane.book.has(key) for key in self.intents)
 
     async def whole(self) -> Ending:
         return await self.lived(await self.started())
@@ -277,6 +281,10 @@ class Life:
             while not condition(await runs.get(self.runtime, self.actor, run_id)):
                 await asyncio.sleep(0.01)
 
+    def faults(self) -> list[str]:
+        """What else was wrong with this life."""
+        return []
+
     async def asked(self) -> set[str]:
         """Keys of the calls of which the run has said that it does not know."""
         return {key.lower() for key in await self.actor.tenant.all(ASKED, str, tag=self.tag)}
@@ -300,11 +308,11 @@ def _trap(doomed: BaseProcess, at: int) -> Any:
     return arrived
 
 
-async def matrix(lane: Lane, name: str, scenario: Scenario) -> Tally:
-    """Every death of one scenario."""
+async def matrix(lane: Lane, name: str, scenario: Scenario, lived: type[Life] = Life, step: int = 1) -> Tally:
+    """Every death of one scenario, or each `step`-th."""
     await lane.publish(name, scenario)
     await spaces.register(lane.house.actor.tenant, built_in())  # or the first life alone has a commit for it
-    calm = Life(lane, name, scenario)
+    calm = lived(lane, name, scenario)
     ending, commits = await calm.undisturbed()
     assert ending.run[0] == scenario.ends, (name, ending)
     wanted = Counter(seen.name for seen in lane.book.of(calm.tag))
@@ -312,8 +320,8 @@ async def matrix(lane: Lane, name: str, scenario: Scenario) -> Tally:
     calls = sum(seen.tag == calm.tag for seen in lane.book.arrivals)
     tally = Tally(boundaries=commits)
     fates = [Fate(at=at, when=when) for at in range(1, commits + 1) for when in ("before", "after")]
-    for fate in [*fates, *(Fate(at=at, when="calling") for at in range(1, calls + 1))]:
-        life = Life(lane, name, scenario)
+    for fate in [*fates, *(Fate(at=at, when="calling") for at in range(1, calls + 1))][::step]:
+        life = lived(lane, name, scenario)
         try:
             found = await life.disturbed(fate)
         except TimeoutError:
@@ -322,6 +330,7 @@ async def matrix(lane: Lane, name: str, scenario: Scenario) -> Tally:
         if life.died:
             tally.kills[fate.when] += 1
             await _judge(tally, life, fate, wanted, once)
+            tally.wrong += life.faults()
             if found != ending:
                 tally.wrong.append(f"{name} {fate}: {_difference(found, ending)}")
     return tally

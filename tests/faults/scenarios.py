@@ -6,11 +6,13 @@ Every one takes the input {"tag": …}; the ledger's paths begin with it, and wh
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.engine.conftest import flow, put
+from tests.models.loopback import PLAY
 
 Part = dict[str, Any]
 TAGGED = {"type": "object", "properties": {"tag": {"type": "string"}}, "required": ["tag"]}
@@ -122,6 +124,29 @@ def _join(port: int) -> Part:
     edges = [("begin", "left"), ("begin", "right"), ("left", "both"), ("right", "both"), ("both", "after")]
     nodes = (put("begin"), call("left", port), call("right", port, "PUT"), node("both", "join"), call("after", port))
     return chain(*nodes, edges=edges, output={"done": "{{ nodes.after.ok }}"})
+
+
+def agent_at_work(port: int, turns: int) -> Part:
+    """An agent that makes three calls a turn: one that must not be repeated, one that may, and one that a person is asked about or a script.
+    What its model says is in its prompt (tests/models/loopback.py)."""
+
+    def http(name: str) -> list[Any]:
+        return [name.split("-")[0], {"url": f"http://127.0.0.1:{port}/{{{{ input.tag }}}}/{name}"}]
+
+    third = [http(f"asked-{turn}") if turn % 3 == 0 else ["add", {"n": turn}] for turn in range(turns)]
+    script = [[http(f"post-{turn}"), http(f"put-{turn}"), third[turn]] for turn in range(turns)]
+    tools: list[Part] = [
+        {"node": "http", "name": "post", "config": {"method": "POST"}, "approve": False},
+        {"node": "http", "name": "put", "config": {"method": "PUT"}},
+        {"node": "http", "name": "asked", "config": {"method": "POST"}},
+        {"node": "script", "name": "add", "config": {"code": "return n + 1"}},
+    ]
+    agent = node("work", "agent", prompt=PLAY + json.dumps(script), tools=tools, max_turns=turns + 1)
+    return chain(call("before", port), agent, call("after", port), put("end", said="{{ nodes.work.text }}"))
+
+
+def _agent(port: int) -> Part:
+    return agent_at_work(port, 1)
 
 
 def _llm(port: int) -> Part:
@@ -256,6 +281,7 @@ def _compensated_cancel(port: int) -> Part:
 
 
 BY_TYPE: dict[str, Scenario] = {
+    "agent": Scenario(make=_agent),
     "approval": Scenario(make=_approval),
     "emit_event": Scenario(make=_emit_event, beside=_listener),
     "foreach": Scenario(make=_foreach),

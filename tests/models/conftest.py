@@ -16,7 +16,7 @@ def running() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def server(running: ModelServer) -> ModelServer:
+def loopback(running: ModelServer) -> ModelServer:
     for record in (running.turns, running.asked, running.headers):
         record.clear()
     return running

@@ -16,23 +16,23 @@ LOOK = ToolSpec(name="look_up", description="Looks something up.", schema={"type
 NOW = ToolSpec(name="now", description="Tells the time.")
 
 
-async def test_text_comes_in_pieces_and_is_whole_at_the_end(server: ModelServer) -> None:
-    for settings, usage in zip(both(server), ((11, 7), (13, 5)), strict=True):
+async def test_text_comes_in_pieces_and_is_whole_at_the_end(loopback: ModelServer) -> None:
+    for settings, usage in zip(both(loopback), ((11, 7), (13, 5)), strict=True):
         pieces: list[str] = []
-        server.turns.append(Turn(text="One two three four."))
+        loopback.turns.append(Turn(text="One two three four."))
         async with asking(settings) as models:
             answer = await models.complete(None, HELLO, on_text=pieces.append)
         assert answer.text == "".join(pieces) == "One two three four."
         assert len(pieces) == 5
         assert (answer.usage.input_tokens, answer.usage.output_tokens) == usage
         assert answer.stop == "stop"
-    assert all(asked["stream"] for asked in server.asked)
+    assert all(asked["stream"] for asked in loopback.asked)
 
 
-async def test_pieces_are_there_before_the_answer_is_complete(server: ModelServer) -> None:
-    for settings in both(server):
+async def test_pieces_are_there_before_the_answer_is_complete(loopback: ModelServer) -> None:
+    for settings in both(loopback):
         held, seen = threading.Event(), asyncio.Event()
-        server.turns.append(Turn(text="Early words.", held=held))
+        loopback.turns.append(Turn(text="Early words.", held=held))
         async with asking(settings) as models:
             task = asyncio.create_task(models.complete(None, HELLO, on_text=lambda _, seen=seen: seen.set()))
             await asyncio.wait_for(seen.wait(), 20)
@@ -41,9 +41,9 @@ async def test_pieces_are_there_before_the_answer_is_complete(server: ModelServe
             assert (await task).text == "Early words."
 
 
-async def test_tool_calls_are_put_together_from_their_pieces(server: ModelServer) -> None:
-    for settings in both(server):
-        server.turns.append(Turn(text="Let me see.", calls=(("look_up", {"id": 7}), ("now", {}), ("look_up", {"id": 8}))))
+async def test_tool_calls_are_put_together_from_their_pieces(loopback: ModelServer) -> None:
+    for settings in both(loopback):
+        loopback.turns.append(Turn(text="Let me see.", calls=(("look_up", {"id": 7}), ("now", {}), ("look_up", {"id": 8}))))
         pieces: list[str] = []
         async with asking(settings) as models:
             answer = await models.complete(None, HELLO, tools=[LOOK, NOW], on_text=pieces.append)
@@ -53,73 +53,73 @@ async def test_tool_calls_are_put_together_from_their_pieces(server: ModelServer
         assert answer.stop == "tool_calls"
 
 
-async def test_cached_tokens_of_a_stream_are_counted(server: ModelServer) -> None:
-    for settings in both(server):
-        server.turns.append(Turn(used=(1000, 20), cached=600))
+async def test_cached_tokens_of_a_stream_are_counted(loopback: ModelServer) -> None:
+    for settings in both(loopback):
+        loopback.turns.append(Turn(used=(1000, 20), cached=600))
         async with asking(settings) as models:
             usage = (await models.complete(None, HELLO, on_text=ignored)).usage
         assert usage == Usage(input_tokens=1000, output_tokens=20, cached_tokens=600)
 
 
 @pytest.mark.parametrize("said", [1, 3, 5])
-async def test_a_cut_stream_fails_and_may_be_tried_again(server: ModelServer, said: int) -> None:
-    for settings in both(server):
+async def test_a_cut_stream_fails_and_may_be_tried_again(loopback: ModelServer, said: int) -> None:
+    for settings in both(loopback):
         for turn in (
             Turn(text="A long answer with many pieces.", cut=True, said=said),
             Turn(text="A long answer.", stopped=True, said=said),
         ):
-            server.turns.append(turn)
+            loopback.turns.append(turn)
             failure = await failing(settings, on_text=ignored)
             assert (failure.code, failure.retryable) == ("model_cut", True)
             assert "broke before its answer was complete" in failure.message
 
 
-async def test_a_tool_call_that_was_cut_off_is_never_made(server: ModelServer) -> None:
-    for settings in both(server):
-        server.turns.append(Turn(text="", calls=(("look_up", {"id": 123456789}),), stopped=True, said=5))
+async def test_a_tool_call_that_was_cut_off_is_never_made(loopback: ModelServer) -> None:
+    for settings in both(loopback):
+        loopback.turns.append(Turn(text="", calls=(("look_up", {"id": 123456789}),), stopped=True, said=5))
         assert (await failing(settings, tools=[LOOK], on_text=ignored)).code == "model_cut"
-    assert len(server.asked) == 2
+    assert len(loopback.asked) == 2
 
 
 @pytest.mark.parametrize(("code", "wanted"), [("overloaded_error", "model_unavailable"), ("rate_limit_error", "model_rate_limited")])
-async def test_an_error_in_the_middle_of_a_stream_has_its_name(server: ModelServer, code: str, wanted: str) -> None:
-    for settings in both(server):
-        server.turns.append(Turn(text="Some words.", broken="Overloaded", code=code))
+async def test_an_error_in_the_middle_of_a_stream_has_its_name(loopback: ModelServer, code: str, wanted: str) -> None:
+    for settings in both(loopback):
+        loopback.turns.append(Turn(text="Some words.", broken="Overloaded", code=code))
         failure = await failing(settings, on_text=ignored)
         assert (failure.code, failure.retryable) == (wanted, True)
 
 
-async def test_a_model_that_does_not_begin_in_time_is_given_up(server: ModelServer) -> None:
-    for settings in both(server):
+async def test_a_model_that_does_not_begin_in_time_is_given_up(loopback: ModelServer) -> None:
+    for settings in both(loopback):
         async with asking(settings) as models:
             await models.complete(None, HELLO)  # the SDK is imported by now
-        server.turns.append(Turn(silent=True))
+        loopback.turns.append(Turn(silent=True))
         failure = await failing(settings, on_text=ignored, first_timeout=0.3, timeout=60)
         assert (failure.code, failure.retryable) == ("model_timeout", True)
         assert "no word of an answer within 0.3 s" in failure.message
 
 
-async def test_a_model_that_falls_silent_is_given_up_too(server: ModelServer) -> None:
-    for settings in both(server):
+async def test_a_model_that_falls_silent_is_given_up_too(loopback: ModelServer) -> None:
+    for settings in both(loopback):
         async with asking(settings) as models:
             await models.complete(None, HELLO)
         held = threading.Event()
-        server.turns.append(Turn(text="Some words.", held=held))
+        loopback.turns.append(Turn(text="Some words.", held=held))
         failure = await failing(settings, on_text=ignored, first_timeout=20, timeout=0.5)
         held.set()
         assert (failure.code, failure.retryable) == ("model_timeout", True)
 
 
-async def test_a_server_that_cannot_count_while_streaming_streams_without(server: ModelServer) -> None:
-    server.turns.extend([Turn(status=400, message="Unrecognized request argument: stream_options"), Turn(text="Hi.")])
-    async with asking(server.openai()) as models:
+async def test_a_server_that_cannot_count_while_streaming_streams_without(loopback: ModelServer) -> None:
+    loopback.turns.extend([Turn(status=400, message="Unrecognized request argument: stream_options"), Turn(text="Hi.")])
+    async with asking(loopback.openai()) as models:
         answer = await models.complete(None, HELLO, on_text=ignored)
     assert (answer.text, answer.usage.output_tokens) == ("Hi.", 0)
-    assert "stream_options" not in server.asked[1]
+    assert "stream_options" not in loopback.asked[1]
 
 
-async def test_calls_are_tool_calls(server: ModelServer) -> None:
-    server.turns.append(Turn(text="", calls=(("look_up", {"id": 7}),)))
-    async with asking(server.openai()) as models:
+async def test_calls_are_tool_calls(loopback: ModelServer) -> None:
+    loopback.turns.append(Turn(text="", calls=(("look_up", {"id": 7}),)))
+    async with asking(loopback.openai()) as models:
         answer = await models.complete(None, HELLO, tools=[LOOK], on_text=ignored)
     assert answer.calls == (ToolCall(id="call_1", name="look_up", arguments={"id": 7}),)

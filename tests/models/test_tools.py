@@ -24,15 +24,15 @@ TALK = (
 )
 
 
-async def test_tools_and_their_results_go_out_in_openais_words(server: ModelServer) -> None:
-    server.turns.append(Turn(text="", calls=(("look_up", {"id": 2}), ("now", {}))))
-    async with asking(server.openai()) as models:
+async def test_tools_and_their_results_go_out_in_openais_words(loopback: ModelServer) -> None:
+    loopback.turns.append(Turn(text="", calls=(("look_up", {"id": 2}), ("now", {}))))
+    async with asking(loopback.openai()) as models:
         answer = await models.complete(None, TALK, tools=[LOOK, NOW])
     assert [call.to_json() for call in answer.calls] == [
         {"id": "call_1", "name": "look_up", "arguments": {"id": 2}},
         {"id": "call_2", "name": "now", "arguments": {}},
     ]
-    (asked,) = server.asked
+    (asked,) = loopback.asked
     assert asked["tools"][0] == {
         "type": "function",
         "function": {"name": "look_up", "description": "Looks something up.", "parameters": LOOK.schema},
@@ -43,13 +43,13 @@ async def test_tools_and_their_results_go_out_in_openais_words(server: ModelServ
     assert second["tool_call_id"] == "b"
 
 
-async def test_tools_and_their_results_go_out_in_anthropics_words(server: ModelServer) -> None:
-    server.turns.append(Turn(text="Well.", calls=(("now", {}),)))
-    async with asking(server.anthropic()) as models:
+async def test_tools_and_their_results_go_out_in_anthropics_words(loopback: ModelServer) -> None:
+    loopback.turns.append(Turn(text="Well.", calls=(("now", {}),)))
+    async with asking(loopback.anthropic()) as models:
         answer = await models.complete(None, TALK, tools=[LOOK, NOW])
     assert answer.calls == (ToolCall(id="toolu_1", name="now"),)
     assert answer.text == "Well."
-    (asked,) = server.asked
+    (asked,) = loopback.asked
     assert [tool["name"] for tool in asked["tools"]] == ["look_up", "now"]
     called, results = asked["messages"][1:]
     assert [(block["type"], block["id"], block["input"]) for block in called["content"]] == [
@@ -59,12 +59,12 @@ async def test_tools_and_their_results_go_out_in_anthropics_words(server: ModelS
     assert [(block["type"], block["tool_use_id"]) for block in results["content"]] == [("tool_result", "a"), ("tool_result", "b")]
 
 
-async def test_what_comes_again_with_the_next_call_is_marked_to_be_kept(server: ModelServer) -> None:
-    async with asking(server.anthropic()) as models:
+async def test_what_comes_again_with_the_next_call_is_marked_to_be_kept(loopback: ModelServer) -> None:
+    async with asking(loopback.anthropic()) as models:
         await models.complete(None, TALK, tools=[LOOK, NOW])
         await models.complete(None, HELLO)
         await models.complete(None, (Message(role="system", text="long " * 1000), Message(role="user", text="Hello")))
-    loop, short, long = server.asked
+    loop, short, long = loopback.asked
     kept = {"type": "ephemeral"}
     assert loop["system"][0]["cache_control"] == loop["tools"][-1]["cache_control"] == kept
     assert loop["messages"][-1]["content"][-1]["cache_control"] == kept
@@ -73,13 +73,13 @@ async def test_what_comes_again_with_the_next_call_is_marked_to_be_kept(server: 
     assert "cache_control" not in json.dumps(long["messages"])
 
 
-async def test_cached_tokens_are_counted(server: ModelServer) -> None:
-    for settings in both(server):
-        server.turns.append(Turn(used=(1000, 20), cached=600))
+async def test_cached_tokens_are_counted(loopback: ModelServer) -> None:
+    for settings in both(loopback):
+        loopback.turns.append(Turn(used=(1000, 20), cached=600))
         async with asking(settings) as models:
             assert (await models.complete(None, HELLO)).usage == Usage(input_tokens=1000, output_tokens=20, cached_tokens=600)
-    server.turns.append(Turn(used=(1000, 20), cached=600, written=300))
-    async with asking(server.anthropic()) as models:
+    loopback.turns.append(Turn(used=(1000, 20), cached=600, written=300))
+    async with asking(loopback.anthropic()) as models:
         usage = (await models.complete(None, HELLO)).usage
     assert usage == Usage(input_tokens=1000, output_tokens=20, cached_tokens=600, written_tokens=300)
 
@@ -94,31 +94,31 @@ UNMAKEABLE: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("calls", "says"), UNMAKEABLE)
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_calls_that_cannot_be_made_are_mended_once(server: ModelServer, calls: Any, says: str, streamed: bool) -> None:
+async def test_calls_that_cannot_be_made_are_mended_once(loopback: ModelServer, calls: Any, says: str, streamed: bool) -> None:
     sayings: dict[str, Any] = {"on_text": ignored} if streamed else {}
-    for settings in both(server):
+    for settings in both(loopback):
         if settings.anthropic_api_key and not streamed and not all(isinstance(arguments, dict) for _, arguments in calls):
             continue  # a whole answer of Anthropic holds objects
         if not streamed and says.endswith("not a JSON object"):
             continue  # of a whole answer LangChain takes this for a broken one, which the engine asks for again
-        server.turns.extend([Turn(text="", calls=calls), Turn(text="", calls=(("look_up", {"id": 7}),))])
+        loopback.turns.extend([Turn(text="", calls=calls), Turn(text="", calls=(("look_up", {"id": 7}),))])
         async with asking(settings) as models:
             answer = await models.complete(None, HELLO, tools=[LOOK, NOW], **sayings)
         assert [(call.name, call.arguments) for call in answer.calls] == [("look_up", {"id": 7})]
         assert answer.usage.output_tokens in (14, 10)  # both rounds are counted
-        assert says in json.dumps(server.asked[-1]["messages"][-1]["content"]).replace("\\u2026", "…")
-        server.turns.extend([Turn(text="", calls=calls)] * 2)
+        assert says in json.dumps(loopback.asked[-1]["messages"][-1]["content"]).replace("\\u2026", "…")
+        loopback.turns.extend([Turn(text="", calls=calls)] * 2)
         failure = await failing(settings, tools=[LOOK, NOW], **sayings)
         assert (failure.code, failure.retryable) == ("model_output", True)
         assert says in failure.message
 
 
-async def test_images_go_out_in_each_vendors_words(server: ModelServer) -> None:
+async def test_images_go_out_in_each_vendors_words(loopback: ModelServer) -> None:
     shown = Message(role="user", text="What is this?", images=(Image(media_type="image/png", data=PIXEL),))
-    for settings in both(server):
+    for settings in both(loopback):
         async with asking(settings) as models:
             await models.complete(None, (shown,))
-    openai, anthropic = (asked["messages"][0]["content"] for asked in server.asked)
+    openai, anthropic = (asked["messages"][0]["content"] for asked in loopback.asked)
     assert openai == [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
         {"type": "text", "text": "What is this?"},
@@ -127,15 +127,15 @@ async def test_images_go_out_in_each_vendors_words(server: ModelServer) -> None:
     assert anthropic[1]["text"] == "What is this?"
 
 
-async def test_a_structured_answer_may_come_after_tool_calls(server: ModelServer) -> None:
-    for settings in both(server):
-        server.turns.extend([Turn(text="", calls=(("now", {}),)), Turn(text='{"kind": "refund"}')])
+async def test_a_structured_answer_may_come_after_tool_calls(loopback: ModelServer) -> None:
+    for settings in both(loopback):
+        loopback.turns.extend([Turn(text="", calls=(("now", {}),)), Turn(text='{"kind": "refund"}')])
         async with asking(settings) as models:
             first = await models.complete(None, HELLO, tools=[NOW], output_schema=KIND)
             assert ([call.name for call in first.calls], first.json) == (["now"], None)
             assert (await models.complete(None, HELLO, tools=[NOW], output_schema=KIND)).json == {"kind": "refund"}
-    assert server.asked[2]["tool_choice"] == {"type": "any"}
-    assert [tool["name"] for tool in server.asked[2]["tools"]] == ["now", "answer"]
+    assert loopback.asked[2]["tool_choice"] == {"type": "any"}
+    assert [tool["name"] for tool in loopback.asked[2]["tools"]] == ["now", "answer"]
 
 
 def test_messages_survive_their_json() -> None:

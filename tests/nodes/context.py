@@ -14,6 +14,7 @@ from graphs.memories import Access
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
+from graphs.remote.calling import Bound
 
 T = TypeVar("T")
 
@@ -34,6 +35,10 @@ class FakeContext:
     idempotency_key: str = "run-1/step"
     put_down: bool = False
     connections: dict[str, Connection] = field(default_factory=dict[str, Connection])
+
+    @property
+    def remote(self) -> Bound:
+        raise AssertionError("this step calls no tools of others")
 
     async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
         found = self.connections.get(name)

@@ -11,9 +11,13 @@ import pytest
 from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound, Policy
+from graphs.redaction import Redactor
 from graphs.remote import Remote
 from store.postgres import Tenant
+from tests.engine.conftest import actor, evaluator, house, running
 from tests.remote.toolserver import ToolServer, tool_server
+
+__all__ = ["actor", "evaluator", "house", "running"]
 
 LOOPBACK = Policy(allow_nets=("127.0.0.0/8",))
 
@@ -24,6 +28,7 @@ class FakeConnection:
     kind: str
     settings: dict[str, Json]
     sent: dict[str, str] = field(default_factory=dict[str, str])
+    redactor: Redactor = field(default_factory=Redactor)
 
     async def headers(self, url: str) -> dict[str, str]:
         return self.sent

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mcp.types import Tool
 
 from graphs.nodetype import Failure
 from graphs.remote import Remote, tools
@@ -17,7 +19,7 @@ from tests.remote.toolserver import ToolServer
 
 pytestmark = pytest.mark.anyio
 
-CHANGES: dict[str, Any] = {
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "name": lambda tool: tool.update(name="echo2"),
     "title": lambda tool: tool.update(title="Echo "),
     "description": lambda tool: tool.update(description="Says it again!"),
@@ -113,7 +115,11 @@ async def test_a_digest_that_leaves_a_field_out_is_found(
     from graphs.remote import sessions
 
     whole = sessions.definition
-    monkeypatch.setattr(sessions, "definition", lambda tool: {**whole(tool), "annotations": {}})
+
+    def narrowed(tool: Tool) -> dict[str, Any]:
+        return {**whole(tool), "annotations": {}}
+
+    monkeypatch.setattr(sessions, "definition", narrowed)
     await pinned(remote, connections, tenant, owner, there)
     CHANGES["annotations"](there.tools["echo"])
     await echo(remote, tenant)

@@ -189,8 +189,7 @@ if __name__ == "__main__":  # over stdio, with a file that says what it is to do
         ledger.with_suffix(".pid").write_text(str(os.getpid()))
 
         async def call(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-            with ledger.open("a") as file:
-                file.write(f"{params.name}\n")
+            ledger.write_text((ledger.read_text() if ledger.exists() else "") + f"{params.name}\n")
             if params.name == "mail":
                 os._exit(3)
             return await server.call(ctx, params)

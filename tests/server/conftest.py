@@ -24,6 +24,7 @@ from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
+from graphs.remote.calling import Remote
 from graphs.runtime import Actor, Runtime
 from server import keys
 from server.app import create_app
@@ -49,7 +50,8 @@ async def runtime(database: Database, evaluator: Evaluator, settings: Settings) 
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
         models = Models(ModelSettings(), outbound)
         connections = Connections(Vault(partial(keys.master_keys, keys.open_keys(settings.keys_dir).folder)), outbound)
-        engine = Engine(database, evaluator, outbound, models, variables={}, poll=0.05, connections=connections)
+        remote = await stack.enter_async_context(Remote(connections, outbound))
+        engine = Engine(database, evaluator, outbound, models, variables={}, poll=0.05, connections=connections, remote=remote)
         await stack.enter_async_context(engine)
         await stack.enter_async_context(engine.serving(grace=2.0))
         yield Runtime(
@@ -60,6 +62,7 @@ async def runtime(database: Database, evaluator: Evaluator, settings: Settings) 
             variables={},
             engine=engine,
             connections=connections,
+            remote=remote,
         )
 
 

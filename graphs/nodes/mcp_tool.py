@@ -1,0 +1,57 @@
+"""mcp_tool: calls a tool of a connected MCP server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from graphs.definition import Closed, Duration, Json, Schema, seconds
+from graphs.nodetype import Context, Effect, Family
+
+SUMMARY = "Call a tool of a connected MCP server (a connection of kind mcp). Output `data` is what it answered, with `text` and `content`."
+FAMILY: Family = "action"
+LABELS = frozenset({"egress", "untrusted"})
+CONNECTS = frozenset({"mcp"})
+EFFECT = Effect.WRITE_ONCE  # until the tool is known: `settle`
+EXAMPLES: tuple[dict[str, Any], ...] = (
+    {"connection": "github", "tool": "create_issue", "arguments": {"title": "{{ input.title }}", "labels": ["bug"]}},
+    {"connection": "docs", "tool": "search", "arguments": {"query": "{{ input.question }}"}, "timeout": "20s"},
+)
+
+
+class Config(Closed):
+    connection: str = Field(min_length=1, max_length=64, description="of kind mcp")
+    tool: str = Field(min_length=1, max_length=200, description="one that a person has approved")
+    arguments: dict[str, Json] = Field(default_factory=dict, description="as the tool's schema says")
+    timeout: Duration = Field(default="60s", description="of the call")
+
+
+async def settle(config: Config, context: Context) -> Effect:
+    return await context.remote.effect(config.connection, config.tool)
+
+
+def output(config: Config) -> Schema:
+    properties: Schema = {
+        "data": {},
+        "text": {"type": "string"},
+        "content": {"type": "array", "items": {"type": "object"}},
+        "notes": {"type": "array", "items": {"type": "string"}},
+        "untrusted": {"const": True},
+    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+async def run(config: Config, context: Context) -> Json:
+    async def show(message: str, done: float, total: float | None) -> None:
+        await context.progress(message or "under way", current=int(done), total=int(total) if total else None)
+
+    return await context.remote.call(
+        config.connection,
+        config.tool,
+        config.arguments,
+        kind="mcp",
+        key=context.idempotency_key,
+        seconds=seconds(config.timeout),
+        progress=show,
+    )

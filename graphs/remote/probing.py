@@ -1,0 +1,21 @@
+"""Whether an MCP server can be reached: a session of its own, for one question."""
+
+from __future__ import annotations
+
+from graphs.outbound import Outbound
+from graphs.remote.opening import Line, Opened, place_of
+from graphs.remote.sessions import Session
+
+
+async def probed(connection: Opened, outbound: Outbound) -> str:
+    """A sentence. Raises Failure."""
+    line = Line(place_of(connection), outbound)
+    session = Session(line.place.where, line.transport)
+    try:
+        await session.opened()
+        listed = await session.listing()
+        refused = f", of which {len(listed.refused)} cannot be taken" if listed.refused else ""
+        count = len(listed.tools) + len(listed.refused)
+        return f"it speaks MCP {session.client.protocol_version} and told {count} tools in {listed.seconds * 1000:.0f} ms{refused}"
+    finally:
+        await session.close()
