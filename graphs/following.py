@@ -65,19 +65,33 @@ class Follower:
         self._texts: dict[str, str] = {}  # what has been told of each turn of the model
         self._tools: dict[str, str] = {}  # the state in which each call was told
         self._followed: set[str] = set()
+        self._seq = 0
 
     def tell(self, name: str, data: dict[str, Any], seq: int | None = None) -> None:
         self.queue.put_nowait(News(name=name, data=data, seq=seq))
 
     async def main(self, after: int) -> None:
         try:
+            self._seq = after
             async for item in watching.along(self.runtime, self.actor, self.run_id, after=after):
                 if isinstance(item, Shown):
+                    if TURN.fullmatch(item.position) and item.position not in self._texts:
+                        await self._catch_up()
                     self._shown(item)
                 else:
-                    await self._happened(item)
+                    await self._heard(item)
         finally:
             self.queue.put_nowait(None)
+
+    async def _catch_up(self) -> None:
+        """A new part begins: what was recorded before it is told first."""
+        for event in await runs.events(self.runtime, self.actor, self.run_id, after=self._seq):
+            await self._heard(event)
+
+    async def _heard(self, event: Event) -> None:
+        if event.seq > self._seq:
+            self._seq = event.seq
+            await self._happened(event)
 
     def _shown(self, shown: Shown) -> None:
         data: Any = shown.data
@@ -137,12 +151,20 @@ class Follower:
         calls: Any = row.output.get("calls") if row and is_object(row.output) else None
         if calls and len(calls) >= number:
             asked = calls[number - 1]
-        tool, arguments = str(asked.get("name", "")), asked.get("arguments") or {}
+        tool = str(asked.get("name", ""))
+        arguments: dict[str, Any] = asked.get("arguments") or {}
         change = await previews.preview(self.actor.tenant, tool, arguments)
         call = f"call_{turn}_{number}"
         if change:
             self.tell("diff", {"call": call, "tool": tool, "diff": change})
-        data = {"state": "open", "task_id": task.id, "call": call, "tool": tool, "arguments": arguments, "title": task.title}
+        data: dict[str, Any] = {
+            "state": "open",
+            "task_id": task.id,
+            "call": call,
+            "tool": tool,
+            "arguments": arguments,
+            "title": task.title,
+        }
         self.tell("approval", {**data, "description": task.description}, event.seq)
 
     # -- runs that the assistant has started ---------------------------------------------------------------------------------------

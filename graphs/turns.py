@@ -27,7 +27,7 @@ GONE = "this chat, or this message of it, is there no more"
 async def conversation(context: Context, chat_id: str, message_id: str) -> dict[str, Json]:
     """What the assistant is asked and what was said before: only in a chat of whoever started the run. Raises Failure."""
     access = await context.memories()
-    path = await chats.path(access.tenant, access.principal.user_id, chat_id, message_id)
+    path = await chats.path(access.tenant, _person(access), chat_id, message_id)
     if not path or path[-1].role != "user":
         raise Failure("not_found", GONE)
     asked = path[-1]
@@ -40,6 +40,12 @@ async def conversation(context: Context, chat_id: str, message_id: str) -> dict[
     if images := _images(asked):
         said.append({"role": "user", "text": "Attached to what follows.", "images": images})
     return {"messages": said, "prompt": _words(asked), "query": asked.text[:QUERY], "said": asked.text, "left_out": len(left_out)}
+
+
+def _person(access: Access) -> str:
+    if access.principal.user_id is None:
+        raise Failure("not_found", GONE)
+    return access.principal.user_id
 
 
 def _window(earlier: Sequence[Message]) -> list[Message]:
@@ -95,7 +101,7 @@ def spoken(text: str) -> list[dict[str, Any]]:
 
 async def answer(access: Access, chat_id: str, message_id: str, text: str) -> bool:
     """Puts the answer where it belongs, once. False where it was there already. Raises Failure when the chat is gone."""
-    user_id, said = access.principal.user_id, plain(text)
+    user_id, said = _person(access), plain(text)
     if await chats.settle(access.tenant, user_id, chat_id, message_id, state="done", text=said, content=spoken(said)):
         return True
     if await chats.message(access.tenant, user_id, chat_id, message_id) is None:

@@ -121,7 +121,7 @@ class There:
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         try:
-            response = await self._client.request(method, path, **({} if body is None else {"json": body}))
+            response = await self._client.request(method, path, json=body) if body else await self._client.request(method, path)
         except httpx2.TransportError as error:
             raise Unavailable(f"the server does not answer: {str(error) or type(error).__name__}.") from None
         if response.status_code >= 400:

@@ -20,7 +20,7 @@ from tests.server.conftest import evaluator, house, settings, stranger, url
 
 __all__ = ["evaluator", "house", "settings", "stranger", "url"]
 
-VARIABLES = dict.fromkeys(("SHOP_URL", "PAY_URL", "BILLING_URL"), "http://127.0.0.1:9")  # nothing listens there
+VARIABLES: dict[str, str] = dict.fromkeys(("SHOP_URL", "PAY_URL", "BILLING_URL"), "http://127.0.0.1:9")  # nothing listens there
 
 
 @asynccontextmanager

@@ -123,7 +123,7 @@ async def test_after_a_yes_exactly_that_change_is_made(house: House, url: str) -
 
 async def test_who_wants_to_be_asked_no_more_says_so_and_the_model_cannot(house: House, url: str) -> None:
     await house.publish(HELLO)
-    begin = {"workflow": "hello-world", "input": {"name": "Ada"}, "wait_seconds": 20}
+    begin: dict[str, Any] = {"workflow": "hello-world", "input": {"name": "Ada"}, "wait_seconds": 20}
     model = script(call("start_run", **begin), {"text": "Ran."}, after=1)
     async with http(url, house.keys["builder"]) as client:
         first = await say(client, "Hi", model=script({"text": "Hi."}))
@@ -195,6 +195,22 @@ async def test_a_message_is_edited_and_an_answer_written_again_as_branches_besid
         assert [one["text"] for one in asked["messages"]] == ["One", "1", "Two", "2"]
         wrong = await client.post(f"{path}/{ids['answer']}/edit", json={"message": "No"})
         assert wrong.status_code == 422
+
+
+async def test_nobody_else_allows_what_is_asked_in_a_chat(house: House, url: str) -> None:
+    await house.create(HELLO)
+    model = script(call("publish_workflow", workflow="hello-world"), {"text": "Then not."})
+    heard = Heard()
+    async with http(url, house.keys["builder"]) as client, http(url, house.keys["owner"]) as other:
+        said = {"message": "Publish", "model": model}
+        async with client.stream("POST", "/api/v1/chat", json=said, headers={"Accept": "text/event-stream"}) as stream:
+            async for name, data in events(stream, heard):
+                if name == "approval" and data["state"] == "open":
+                    path = f"/api/v1/tasks/{data['task_id']}/answer"
+                    assert (await other.post(path, json={"answer": {"approved": True}})).status_code == 403
+                    assert (await client.post(path, json={"answer": {"approved": False}})).status_code == 200
+    assert heard.one("end")["state"] == "done"
+    assert (await authoring.get(house.runtime, house.actor(), "hello-world")).active_version is None
 
 
 async def test_chats_are_their_users_alone(house: House, stranger: House, url: str) -> None:

@@ -160,7 +160,7 @@ def test_at_a_terminal_it_shows_the_change_asks_and_stops_at_ctrl_c(installation
             screen.until("It says hello now.")
             screen.type("Tell me a story\n")
             screen.until("A very long story")
-            screen.type("\x03")
+            screen.child.send_signal(signal.SIGINT)
             screen.until("(stopped)")
             screen.type("/quit\n")
             assert screen.child.wait(timeout=SECONDS) == 4
