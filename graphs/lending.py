@@ -16,6 +16,7 @@ EFFECTS: Mapping[str, Effect] = MappingProxyType(
         "create_workflow": GUARDED,  # a name is taken once
         "edit_workflow": GUARDED,  # a patch fits one revision
         "find_node_types": READ,
+        "fix_run": GUARDED,  # a replay changes nothing but the list of replays
         "get_guide": READ,
         "get_run": READ,
         "get_workflow": READ,

@@ -143,6 +143,9 @@ class Bus:
                     await live.tell(tenant, [f"watch {run_id} {self.id}"])
             await asyncio.sleep(CALL_EVERY)
 
+    def watched_here(self, org_id: str, run_id: str) -> bool:
+        return (org_id, run_id) in self._watches
+
     def deaf(self, tenant: Tenant, run_id: str) -> bool:
         """Whether what the run shows cannot be seen here, since a pooler keeps notifications from us."""
         return self._database.pooled and not self.hears() and not self._drives(run_id, tenant.org_id)

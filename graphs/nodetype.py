@@ -302,6 +302,10 @@ class Context(Protocol):
         """Calls one of Weft's own tools with the rights that whoever started the run has now. Raises Failure with the tool's own words."""
         ...
 
+    async def preview(self, node: Mapping[str, Json]) -> str:
+        """What running this node would change, for a person who is asked about it; "" where its config says it all."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeType:

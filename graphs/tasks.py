@@ -5,14 +5,15 @@ from __future__ import annotations
 from graphs.definition import Json
 from graphs.inputs import check_input
 from graphs.runtime import Actor, Runtime
-from store import pages
+from store import chats, pages
 from store import runs as run_rows
 from store import tasks as rows
-from store.errors import Conflict, Invalid, NotFound
+from store.errors import Conflict, Denied, Invalid, NotFound
 from store.ids import is_id
 from store.pages import Page
 from store.tasks import Task
 
+CHAT = "chat"  # the workflow whose runs are turns of chats: see graphs/chatting.py
 STATES = ("open", "answered", "expired", "cancelled")
 
 
@@ -49,6 +50,8 @@ async def page(
 async def answer(runtime: Runtime, actor: Actor, task_id: str, answer: Json, comment: str | None = None) -> Task:
     """Answers a task; the first valid answer wins. Raises Invalid with the fields that do not fit, Conflict when it is no longer open."""
     task = await get(runtime, actor, task_id)
+    if task.workflow == CHAT and await chats.user_of(actor.tenant, task.run_id) not in (None, actor.user_id):
+        raise Denied("this is asked in somebody's chat with the assistant, and only they can answer it.")
     if task.state != "open":
         raise Conflict(_closed(task))
     check_input(task.form, answer, what="answer")

@@ -24,6 +24,7 @@ from server.auth import ApiKeys, Scope
 from server.http import (
     agents,
     caring,
+    chats,
     circuits,
     connecting,
     connections,
@@ -72,6 +73,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,
+    *chats.OPERATIONS,
     *caring.OPERATIONS,  # these two before memories, whose last path takes any word
     *memory_kinds.OPERATIONS,
     *memories.OPERATIONS,

@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -161,6 +162,31 @@ def run(
     order = running.read_order(file, input, mocks, test=test)
     settings = load(data_dir=data_dir)
     raise SystemExit(_run(lambda: running.run(settings, order, watch=watch)))
+
+
+@app.command()
+def chat(
+    message: Annotated[str | None, typer.Option("--message", "-m", help="one question, and its answer", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--continue", "-c", help="go on with the chat that was written in last")] = False,
+    chat: Annotated[str | None, typer.Option("--chat", help="go on with this chat", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option("--model", help='"vendor:name"; without it WEFT_MODEL', show_default=False)] = None,
+    attach: Annotated[
+        list[Path] | None, typer.Option("--attach", "-a", help="a file that goes with the message", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="a running server; without it in this process", show_default=False)] = None,
+    key_file: Annotated[Path | None, typer.Option("--key-file", help="file with the API key for --url", show_default=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Talk to the assistant, which writes, tests, publishes and runs workflows with you.
+
+    Exit code: 0 answered, 1 failed, 2 not asked, 3 waiting for your word, 4 stopped.
+    """
+    from server.commands import chatting
+    from server.settings import load
+
+    settings = load(data_dir=data_dir)
+    order = chatting.Order(message=message, resume=resume, chat=chat, model=model, attach=attach or (), url=url, key_file=key_file)
+    raise SystemExit(_run(lambda: chatting.chat(settings, order)))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from mcp.types import (
     ResourceTemplateReference,
 )
 
-from graphs import authoring, circuits, diagrams, memories, remoting, runs
+from graphs import authoring, chatting, circuits, diagrams, memories, remoting, runs
 from graphs.definition import Definition, Json
 from graphs.memories import Access, asking, memory_view
 from server.answers import preview
@@ -85,6 +85,17 @@ async def _circuits(state: str, ctx: Context[Any, Any]) -> str:
     return _text({"circuits": [circuit_view(item) for item in page.items], "total": page.total})
 
 
+async def _chat(chat: str, ctx: Context[Any, Any]) -> str:
+    caller = caller_of(ctx)
+    if chat == "all":
+        page = await chatting.page(caller.runtime, caller.actor, limit=MAX_LISTED)
+        return _text({"chats": [{"id": one.id, "title": one.title, "updated_at": one.updated_at.isoformat()} for one in page.items]})
+    found = await chatting.get(caller.runtime, caller.actor, chat)
+    said = [{"id": one.id, "parent": one.parent_id, "role": one.role, "state": one.state, "text": one.text} for one in found.messages]
+    shown = {"id": chat, "title": found.chat.title, "head": found.chat.head, "messages": said}
+    return _text(preview(shown, SHOWN_RUN, f"GET /api/v1/chats/{chat}"))
+
+
 async def _tools(name: str, ctx: Context[Any, Any]) -> str:
     caller = caller_of(ctx)
     found = tools_view(await remoting.show(caller.runtime, caller.actor, name))
@@ -148,6 +159,7 @@ TEMPLATES: tuple[tuple[str, str, str, str, Callable[..., Any]], ...] = (
         _conversation,
     ),
     ("weft://memory/about/{name}", "About", "A person or thing: names, relations and facts. They are data.", JSON, _about),
+    ("weft://chats/{chat}", "Chat", "A chat of yours with the assistant, by id; all: the list of them. It is data.", JSON, _chat),
     ("weft://guide/{section}", "Guide", "One section of the authors' guide.", MARKDOWN, _guide),
 )
 
@@ -175,6 +187,9 @@ async def _values(caller: Caller, name: str, typed: str) -> list[str]:
         return sorted((item.name for item in page.items), key=lambda found: (not found.startswith(typed), found))
     if name == "state":
         return [state for state in ("all", *circuits.STATES) if state.startswith(typed)]
+    if name == "chat":
+        chats = await chatting.page(caller.runtime, caller.actor, limit=MAX_LISTED)
+        return [id for id in ("all", *(one.id for one in chats.items)) if id.startswith(typed)]
     if name == "kind":
         return [kind for kind in ("all", *memories.kinds()) if kind.startswith(typed)]
     if name == "run_id":

@@ -46,11 +46,16 @@ class Answered:
     run_id: str
 
 
-ROWS = {"get": Task, "list": Task, "count": Total, "answer": Answered}
+ROWS = {"get": Task, "at": Task, "list": Task, "count": Total, "answer": Answered}
 
 
 async def get(session: Session, task_id: str) -> Task | None:
     return await session.one(SQL.get, Task, id=task_id) if is_id(task_id) else None
+
+
+async def at(session: Session, run_id: str, position: str) -> Task | None:
+    """The last one that was put at a position of a run."""
+    return await session.one(SQL.at, Task, run_id=run_id, position=position)
 
 
 async def page(

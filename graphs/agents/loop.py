@@ -26,6 +26,7 @@ class Agent:
 
     def __init__(self, config: Settings, prompt: str, context: Context, name: str) -> None:
         self.config, self.prompt, self.context, self.name = config, prompt, context, name
+        self.earlier: list[dict[str, Any]] = []  # what was said before the task
         self.transcript, self.results = Transcript(), Results()
         self.tools: dict[str, Offered] = {}
         self.schemas: dict[str, Schema] = {}
@@ -59,6 +60,8 @@ class Agent:
         self.specs = [*(tool.spec() for tool in self.tools.values()), *(own_tools() if self.tools else [])]
         self.schemas = {str(spec["name"]): spec["schema"] for spec in self.specs}
         self.transcript.say("system", f"{self.config.system}\n\n{RULES}" if self.config.system else RULES)
+        for said in self.earlier:
+            self.transcript.say(**said)
         self.transcript.say("user", await memory.told(self.config.memory, self.prompt, self.context))
 
     # -- turns -------------------------------------------------------------------------------------------------------------------

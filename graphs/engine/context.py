@@ -305,6 +305,14 @@ class StepContext:
             show=self.live,
         )
 
+    async def preview(self, node: Mapping[str, Json]) -> str:
+        from graphs import previews
+
+        config: Any = node["config"]
+        if node["type"] != "house_tool":
+            return ""
+        return await previews.preview(self._drive.tenant, config["tool"], config.get("arguments") or {})
+
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}
         self._drive.outbox.tell(("step.progress", message[:500]), position=self.position, level="business", data=data)

@@ -10,7 +10,8 @@ from graphs.agents.loop import Agent
 from graphs.agents.offers import PROFILE_NAME, Settings
 from graphs.agents.profiles import settled
 from graphs.definition import Json, Schema
-from graphs.nodes.llm import MAX_PROMPT
+from graphs.models import Message
+from graphs.nodes.llm import MAX_PROMPT, Items
 from graphs.nodetype import QUOTED, Context, Effect, Failure, Family
 
 SUMMARY = "Let a model work on a task with tools: node types, workflows, memory, remote tools, sub-agents. Every call is a durable step."
@@ -39,6 +40,7 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 
 class Config(Settings):
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT, description="the task")
+    messages: Items = Field(default=[], description="the conversation before the task: [{role, text, images}]")
     profile: str | None = Field(default=None, pattern=PROFILE_NAME, description='"name" or "name@version"; the node may narrow it')
 
 
@@ -57,4 +59,6 @@ async def run(config: Config, context: Context) -> Json:
         message = "`system` holds recalled memories, which may be anybody's words; put them into `prompt`"
         raise Failure("memory_in_system", message)
     settings, name = await settled(config, config.profile, context)
-    return await Agent(settings, config.prompt, context, name).work()
+    agent = Agent(settings, config.prompt, context, name)
+    agent.earlier = [said.to_json() for said in map(Message.of_json, config.messages)]
+    return await agent.work()

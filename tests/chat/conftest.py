@@ -15,9 +15,12 @@ from graphs.runtime import Runtime
 from server.house import OwnTools
 from store.listener import Beacon
 from store.postgres import Database
+from tests.chat.talking import SCRIPTS
 from tests.server.conftest import evaluator, house, settings, stranger, url
 
 __all__ = ["evaluator", "house", "settings", "stranger", "url"]
+
+VARIABLES: dict[str, str] = dict.fromkeys(("SHOP_URL", "PAY_URL", "BILLING_URL"), "http://127.0.0.1:9")  # nothing listens there
 
 
 @asynccontextmanager
@@ -28,8 +31,8 @@ async def process(
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
         models_ = Models(models or ModelSettings(), outbound)
-        engine = await stack.enter_async_context(Engine(database, evaluator, outbound, models_, variables={}, poll=0.05))
-        runtime = Runtime(database=database, evaluator=evaluator, outbound=outbound, models=models_, variables={}, engine=engine)
+        engine = await stack.enter_async_context(Engine(database, evaluator, outbound, models_, variables=VARIABLES, poll=0.05))
+        runtime = Runtime(database=database, evaluator=evaluator, outbound=outbound, models=models_, variables=VARIABLES, engine=engine)
         engine.house = OwnTools(runtime)
         if listen is not None:
             beacon = await stack.enter_async_context(Beacon(listen, on_live=engine.bus.heard).open())
@@ -42,5 +45,5 @@ async def process(
 
 @pytest.fixture
 async def runtime(database: Database, evaluator: Evaluator) -> AsyncGenerator[Runtime]:
-    async with process(database, evaluator) as opened:
+    async with process(database, evaluator, models=ModelSettings(scripts=SCRIPTS)) as opened:
         yield opened

@@ -112,6 +112,9 @@ class FakeContext:
     async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
         raise AssertionError("this step uses none of Weft's own tools")
 
+    async def preview(self, node: Mapping[str, Json]) -> str:
+        return ""
+
 
 async def perform(kind: str, config: dict[str, Json], context: Context) -> Json:
     """Runs one step with a config whose templates are rendered already."""

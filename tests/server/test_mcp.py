@@ -198,7 +198,7 @@ async def test_resources_and_completions_lead_to_workflows_runs_and_the_guide(ho
 @ERAS
 async def test_prompts_fill_in_what_was_asked(house: House, url: str, mode: str) -> None:
     async with connected(url, house.keys["viewer"], mode) as client:
-        assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["author_workflow", "debug_run"]
+        assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["author_workflow", "fix_run", "debug_run"]
         prompt = await client.get_prompt("author_workflow", {"goal": "water the {plants}"})
         assert "water the {plants}" in prompt.model_dump_json()
         with pytest.raises(MCPError) as failure:

@@ -1,0 +1,53 @@
+"""What a call of one of Weft's own tools would change, in a form that a person reads: they are asked about that, and not about a patch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from graphs import authoring
+from graphs.definition import Json
+from graphs.documents import is_object, to_yaml
+from store import workflows
+from store.errors import Invalid, NotFound
+from store.postgres import Tenant
+
+CONTEXT = 2  # unchanged lines around a change
+MOST = 6_000  # characters
+
+
+async def preview(tenant: Tenant, tool: str, arguments: Mapping[str, Any]) -> str:
+    """The change as a unified diff of YAML; "" for tools whose arguments say it all, and where nothing would come of the call."""
+    try:
+        if tool == "edit_workflow":
+            return await _edit(tenant, arguments)
+        return await _publish(tenant, arguments) if tool == "publish_workflow" else ""
+    except (NotFound, Invalid, KeyError, TypeError):  # the tool itself says what is wrong
+        return ""
+
+
+async def _edit(tenant: Tenant, arguments: Mapping[str, Any]) -> str:
+    found = await workflows.get(tenant, str(arguments["workflow"]))
+    if found.revision != arguments["base_revision"]:
+        return f"(nothing: the draft of {found.name} is at revision {found.revision}, and the patch is for {arguments['base_revision']})"
+    return diff(found.draft, authoring.patched(found.draft, arguments["patch"]), f"{found.name}, revision {found.revision}", "as changed")
+
+
+async def _publish(tenant: Tenant, arguments: Mapping[str, Any]) -> str:
+    found = await workflows.get(tenant, str(arguments["workflow"]))
+    if found.active_version is None:
+        return f"(the first version of {found.name})"
+    active = await workflows.get_version(tenant, found.id, found.active_version)
+    return diff(active.definition, found.draft, f"{found.name}, version {active.number}", f"draft, revision {found.revision}")
+
+
+def diff(before: Json, after: Json, one: str, other: str) -> str:
+    """Two definitions as people write them, line by line; "" where they are the same."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), one, other, n=CONTEXT, lineterm="")
+    text = "\n".join(lines)
+    return text if len(text) <= MOST else f"{text[:MOST]}\n(… {len(text) - MOST:,} more characters)"
+
+
+def _lines(document: Json) -> list[str]:
+    return to_yaml(document).splitlines() if is_object(document) else [str(document)]

@@ -1,0 +1,180 @@
+"""Turns under way, with a model that streams over the wire: stopped, followed from elsewhere, shown by another process, taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx2
+import pytest
+
+from graphs import chatting, following, runs
+from graphs.chatting import Said
+from graphs.expressions import Evaluator
+from graphs.runtime import Runtime
+from store.postgres import Database
+from tests.chat.conftest import process
+from tests.chat.talking import SECONDS, STREAM, Heard, events, script
+from tests.chat.talking import following as follow
+from tests.models.loopback import ModelServer, Turn, model_server
+from tests.server.conftest import House, http
+from tests.server.samples import HELLO
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+LONG = "Once upon a time there was a workflow that never ended."
+
+
+@pytest.fixture
+def model() -> Generator[ModelServer]:
+    with model_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def runtime(database: Database, evaluator: Evaluator, model: ModelServer) -> AsyncGenerator[Runtime]:
+    async with process(database, evaluator, models=model.openai()) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def reading(stream: httpx2.Response, heard: Heard) -> AsyncGenerator[None]:
+    """Takes in what comes; waits at the end until all has."""
+
+    async def read() -> None:
+        async for _ in events(stream, heard):
+            pass
+
+    task = asyncio.create_task(read())
+    yield
+    async with asyncio.timeout(SECONDS):
+        await task
+
+
+async def until_said(heard: Heard, enough: str) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not heard.text.startswith(enough):
+            await asyncio.sleep(0.01)
+
+
+async def test_tokens_stream_and_a_stop_keeps_what_was_said(house: House, url: str, model: ModelServer) -> None:
+    held = threading.Event()
+    model.turns.append(Turn(text=LONG, held=held))
+    heard = Heard()
+    async with http(url, house.keys["viewer"]) as client, http(url, house.keys["viewer"]) as phone:
+        said = {"message": "Tell me a story"}
+        async with client.stream("POST", "/api/v1/chat", json=said, headers=STREAM) as stream, reading(stream, heard):
+            await until_said(heard, "Once upon a time")
+            assert len(heard.all("text")) >= 3, "in pieces"
+            stopped = (await phone.post(f"/api/v1/chats/{heard.one('chat')['chat']}/stop")).json()
+        held.set()
+        assert (stopped["state"], heard.one("end")["state"]) == ("stopped", "stopped")
+        assert stopped["text"].startswith("Once upon a time")
+        assert (await phone.post(f"/api/v1/chats/{heard.one('chat')['chat']}/stop")).status_code == 409
+        run = await runs.get(house.runtime, house.actor(), heard.one("chat")["run_id"])
+        assert run.state == "cancelled"
+        model.turns.append(Turn(text="Gladly."))
+        on = await client.post("/api/v1/chat", json={"message": "Go on", "chat": heard.one("chat")["chat"]})
+        async with follow(phone, on.json()["chat"]) as told:
+            assert [data["text"] async for name, data in told if name == "message"] == ["Gladly."]
+    asked = model.asked[-1]["messages"]
+    assert asked[-2]["content"].startswith("Once upon a time")
+    assert asked[-2]["content"].endswith("(stopped by the person)")
+
+
+async def test_while_an_answer_is_written_no_other_message_goes_behind_it(house: House, url: str, model: ModelServer) -> None:
+    held = threading.Event()
+    model.turns.append(Turn(text=LONG, held=held))
+    async with http(url, house.keys["viewer"]) as client:
+        turn = (await client.post("/api/v1/chat", json={"message": "Tell me a story"})).json()
+        refused = await client.post("/api/v1/chat", json={"message": "And?", "chat": turn["chat"]})
+        assert (refused.status_code, "still being written" in refused.text) == (409, True)
+        held.set()
+        async with follow(client, turn["chat"]) as told:
+            assert [data["text"] async for name, data in told if name == "message"] == [LONG]
+
+
+async def test_on_another_device_what_was_recorded_is_told_again_and_then_it_goes_on(house: House, url: str, model: ModelServer) -> None:
+    """The first connection is gone in the middle of an approval; the second one sees the tools, is asked, and hears the end."""
+    await house.create(HELLO)
+    model.turns.extend(
+        [
+            Turn(text="Let me look.", calls=(("get_workflow", {"workflow": "hello-world"}),)),
+            Turn(text="Now I publish.", calls=(("publish_workflow", {"workflow": "hello-world"}),)),
+            Turn(text="It is published."),
+        ]
+    )
+    heard, there = Heard(), Heard()
+    said = {"message": "Publish it"}
+    async with http(url, house.keys["builder"]) as client, client.stream("POST", "/api/v1/chat", json=said, headers=STREAM) as stream:
+        async for name, _ in events(stream, heard):
+            if name == "approval":
+                break
+    async with http(url, house.keys["builder"]) as phone:
+        chat = heard.one("chat")["chat"]
+        path = f"/api/v1/chats/{chat}/events"
+        async with asyncio.timeout(SECONDS), phone.stream("GET", path, headers=STREAM) as stream:
+            async for name, data in events(stream, there):
+                if name == "approval" and data["state"] == "open":
+                    answer = {"task_id": data["task_id"], "approved": True}
+                    assert (await phone.post(f"/api/v1/chats/{chat}/approve", json=answer)).status_code == 200
+        assert there.tools() == ["get_workflow", "publish_workflow"]
+        assert there.text == "Let me look.Now I publish.It is published."
+        assert there.one("end")["state"] == "done"
+        later = Heard()
+        resumed = {**STREAM, "Last-Event-ID": str(there.ids[-1])}
+        async with asyncio.timeout(SECONDS), phone.stream("GET", path, headers=resumed) as stream:
+            async for _ in events(stream, later):
+                pass
+        assert (later.tools(), later.one("end")["state"]) == ([], "done"), "nothing is told twice to who says how far they were"
+
+
+async def test_a_turn_driven_by_a_worker_streams_at_a_door_that_drives_nothing(
+    house: House, database: Database, evaluator: Evaluator, app_url: str, model: ModelServer
+) -> None:
+    """Both hear notifications; the runtime of the fixture is put out of the way first."""
+    held = threading.Event()
+    model.turns.append(Turn(text=LONG, held=held))
+    house.runtime.engine.slots = 0  # it claims nothing
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(process(database, evaluator, models=model.openai(), serving=False, listen=app_url))
+        turn = await chatting.send(door, house.actor(), Said(text="Tell me a story"))
+        pieces: list[str] = []
+
+        async def listen() -> None:
+            async for news in following.turn(door, house.actor(), turn.run_id):
+                if news.name == "text":
+                    pieces.append(news.data["delta"])
+                    held.set()
+
+        listening = asyncio.create_task(listen())
+        async with asyncio.timeout(SECONDS):
+            while not door.engine.bus.watched_here(house.tenant.org_id, turn.run_id):
+                await asyncio.sleep(0.01)
+        await stack.enter_async_context(process(database, evaluator, models=model.openai(), listen=app_url))
+        async with asyncio.timeout(SECONDS):
+            await listening
+        assert "".join(pieces) == LONG
+        assert (await chatting.ended(door, house.actor(), turn.chat, turn.answer)).text == LONG
+
+
+async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_is_recorded(
+    house: House, database: Database, evaluator: Evaluator
+) -> None:
+    from graphs.models import ModelSettings
+    from tests.chat.talking import SCRIPTS, call
+
+    await house.create(HELLO)
+    house.runtime.engine.slots = 0
+    settings = ModelSettings(scripts=SCRIPTS)
+    chosen = script({"text": "I publish it now.", **call("publish_workflow", workflow="hello-world")}, {"text": "Done."})
+    actor = house.actor("builder")
+    async with process(database, evaluator, models=settings) as first:
+        turn = await chatting.send(first, actor, Said(text="Publish it", model=chosen))
+        async for news in following.turn(first, actor, turn.run_id):
+            if news.name == "approval":
+                break
+    async with process(database, evaluator, models=settings) as second:
+        stopped = await chatting.stop(second, actor, turn.chat)
+    assert (stopped.state, stopped.text) == ("stopped", "I publish it now.")
