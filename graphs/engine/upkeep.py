@@ -35,6 +35,7 @@ class Upkeep:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._looking = False
+        self._ending: asyncio.Future[None] | None = None
         self.post = Post(
             worker=engine.worker,
             host=socket.gethostname(),
@@ -94,6 +95,7 @@ class Upkeep:
         turn = 0
         while True:
             await attempt("wake runs in line", self._sweep())
+            self._end_calls()
             if turn % rounds == TIDY_AFTER:
                 await attempt("tidy up", self._tidy())
             if every and turn % looks == min(looks, TIDY_AFTER) - 1:
@@ -104,6 +106,14 @@ class Upkeep:
     async def _sweep(self) -> None:
         if await workers.wake_lines(self.engine.database, at=self.engine.clock()):
             self.engine.wake()
+
+    def _end_calls(self) -> None:
+        """Beside the sweep, which does not wait for telephone companies; one look at a time."""
+        if self._ending is None or self._ending.done():
+            from graphs.voice import ending  # it speaks to the world outside, which takes long to import
+
+            self._ending = asyncio.ensure_future(attempt("end calls that nobody waits for", ending.look(self.engine)))
+            self.engine.background(self._ending)
 
     def _look(self, every: timedelta) -> None:
         """Beside the sweep, which does not wait for thousands of organizations; one look at a time."""
