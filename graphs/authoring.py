@@ -18,8 +18,9 @@ from graphs.checks import Report
 from graphs.checks import check as check_definition
 from graphs.definition import Body, Definition, Json, Schema
 from graphs.documents import MAX_CHARACTERS, parse
+from graphs.knowing import known_to
 from graphs.nodetype import Effect
-from graphs.pinning import inputs_of_published, nearest
+from graphs.pinning import nearest
 from graphs.runtime import Actor, Runtime
 from store import jsontext, workflows
 from store.errors import Conflict, Invalid, NotFound
@@ -77,13 +78,7 @@ def read(document: Json) -> Json:
 async def check(runtime: Runtime, actor: Actor, document: Json) -> Report:
     """Every problem at once; subflows are checked against what is published."""
     definition = read(document)
-    schemas = await inputs_of_published(actor.tenant) if _has_subflow(definition) else {}
-    return await check_definition(definition, runtime.evaluator, workflows=schemas)
-
-
-def _has_subflow(value: Json) -> bool:
-    """Whether there may be a subflow node: one that is misspelt is reported as an unknown type anyway."""
-    return '"subflow"' in jsontext.text(value)
+    return await check_definition(definition, runtime.evaluator, await known_to(actor.tenant, definition))
 
 
 async def create(runtime: Runtime, actor: Actor, document: Json) -> tuple[Workflow | None, Report]:

@@ -56,6 +56,7 @@ def _describe(name: str, module: ModuleType) -> NodeType:
         summary=module.SUMMARY,
         family=module.FAMILY,
         labels=getattr(module, "LABELS", frozenset[str]()),
+        connects=getattr(module, "CONNECTS", frozenset[str]()),
         waits=getattr(module, "WAITS", False),
         ends=getattr(module, "ENDS", False),
         config=module.Config,

@@ -61,7 +61,7 @@ async def look(engine: Engine, every: timedelta) -> int:
     """Starts what is due in any organization; how many. Whichever process looks first begins a round: each is begun once."""
     runtime = Runtime(
         database=engine.database, evaluator=engine.evaluator, outbound=engine.outbound, models=engine.models, variables=engine.variables,
-        engine=engine, embedder=engine.embedder,
+        engine=engine, connections=engine.connections, embedder=engine.embedder,
     )  # fmt: skip
     count = 0
     for org_id in await identities.all_organizations(engine.database):

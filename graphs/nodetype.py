@@ -14,6 +14,7 @@ and, where it applies:
 
     RETRY: Retry                      default retry
     LABELS: frozenset[str]            of "egress", "irreversible", "private", "untrusted"
+    CONNECTS: frozenset[str]          kinds of connection that its `connection` may name (graphs/connections/)
     WAITS: bool                       True when it may wait for a person, a timer, an event or a child run
     ENDS: bool                        True when it ends the run (raises Stopped)
     def branches(config) -> tuple[str, ...]     names that edges leaving it may carry in `branch`
@@ -25,7 +26,7 @@ and, where it applies:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -37,6 +38,7 @@ from pydantic_core import CoreSchema
 from graphs.definition import Body, Json, Retry, Schema
 
 if TYPE_CHECKING:  # they import Failure from here
+    from graphs.connections import Connection
     from graphs.memories import Access
     from graphs.models import Models
     from graphs.outbound import Outbound
@@ -179,6 +181,11 @@ class Context(Protocol):
     @property
     def models(self) -> Models: ...
 
+    async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        """The organization's connection of that name, opened for this call on behalf of whoever started the run. What it holds is
+        blotted out of everything the run records or shows. Raises Failure("connection_…") with how to fix it."""
+        ...
+
     async def memories(self) -> Access:
         """What is remembered, on behalf of whoever started the run."""
         ...
@@ -265,6 +272,7 @@ class NodeType:
     summary: str
     family: Family
     labels: frozenset[str]
+    connects: frozenset[str]
     waits: bool
     ends: bool
     config: type[BaseModel]

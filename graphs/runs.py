@@ -13,7 +13,8 @@ from graphs.checks import check
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.inputs import check_input
-from graphs.pinning import Pinned, inputs_of_published, nearest, pinned
+from graphs.knowing import known_to
+from graphs.pinning import Pinned, nearest, pinned
 from graphs.runtime import Actor, Runtime
 from store import events as event_rows
 from store import jsontext, node_runs, pages, workflows
@@ -90,7 +91,7 @@ async def start_definition(
 ) -> Run:
     """Runs a definition that is not published: a draft under test, a file, or one that comes with Weft. Raises Invalid with the first
     problem. `id`: that of the run, where it must be known before."""
-    report = await check(definition, runtime.evaluator, workflows=await inputs_of_published(actor.tenant))
+    report = await check(definition, runtime.evaluator, await known_to(actor.tenant, definition))
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
         raise Invalid(f"the definition is not valid: {first.message} (at {first.pointer}); validate_workflow shows all problems")

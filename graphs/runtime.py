@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graphs.connections import Connections
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models
@@ -23,6 +24,7 @@ class Runtime:
     variables: Mapping[str, str]  # `env` of expressions: set by the operator, not secret
     engine: Engine
     pins: Pins = field(default_factory=Pins)
+    connections: Connections | None = None  # None: this house has no key folder, and so no connections
     embedder: Embedder | None = None  # None: memories are found by their words alone
 
 

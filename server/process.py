@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -58,13 +59,14 @@ async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Ru
         database = await stack.enter_async_context(Database.open(address.url, max_connections=settings.max_connections))
         await bootstrap(database, keys)
         await imported
-        runtime = await _furnish(stack, settings, database)
+        runtime = await _furnish(stack, settings, database, keys)
         await _connect(stack, runtime.engine, _session_url(settings, address, database), drive=drive)
         with collector.rare():
             yield runtime
 
 
-async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database) -> Runtime:
+async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database, keys: Keys) -> Runtime:
+    from graphs.connections import Connections, Vault
     from graphs.embedders import open_embedder
     from graphs.engine import Engine
     from graphs.expressions import Evaluator
@@ -86,7 +88,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
     )
     models = Models(chosen, outbound)
     embedder = await open_embedder(settings.embedder, chosen, outbound)
-    keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
+    connections = Connections(Vault(partial(key_folder.master_keys, keys.folder)), outbound)
+    checkpoint_keys = read_keys(settings.checkpoint_key_file) if settings.checkpoint_key_file else ()
     engine = Engine(
         database,
         evaluator,
@@ -94,7 +97,8 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         models,
         variables=settings.variables,
         slots=settings.max_runs,
-        checkpoint_keys=keys,
+        checkpoint_keys=checkpoint_keys,
+        connections=connections,
         embedder=embedder,
         consolidation=settings.consolidated_every,
     )
@@ -105,6 +109,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         models=models,
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
+        connections=connections,
         embedder=embedder,
     )
 

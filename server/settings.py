@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("weft", appauthor=False)),
         description="where data and keys live",
     )
+    keys_dir: Path = Field(
+        default_factory=lambda chosen: chosen["data_dir"] / "keys",
+        description="where the keys live, if not beside the data; never inside the database's folder",
+    )
     database_url: SecretStr | None = Field(default=None, description="an external Postgres; without it the embedded one is used")
     admin_database_url: SecretStr | None = Field(default=None, description="the same Postgres as an owner, for migrations only")
     listen_database_url: SecretStr | None = Field(
@@ -90,7 +94,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     variables: dict[str, str] = Field(default_factory=dict, description="WEFT_VAR_NAME=value is env.NAME in expressions")
 
-    @field_validator("data_dir", "checkpoint_key_file")
+    @field_validator("data_dir", "keys_dir", "checkpoint_key_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
@@ -137,6 +141,13 @@ class Settings(BaseSettings):
         return level.lower() if isinstance(level, str) else level
 
     @model_validator(mode="after")
+    def _apart(self) -> Settings:
+        """A copy of the database must not carry the keys."""
+        if self.keys_dir == self.postgres_dir or self.postgres_dir in self.keys_dir.parents:
+            raise ValueError(f"WEFT_KEYS_DIR={self.keys_dir} is inside the database's folder: a copy of the data would carry the keys")
+        return self
+
+    @model_validator(mode="after")
     def _named(self) -> Settings:
         if self.host not in LOOPBACK and not self.host.startswith("127.") and not self.allowed_hosts:
             raise ValueError(
@@ -155,11 +166,6 @@ class Settings(BaseSettings):
         """None: only by hand."""
         parts = INTERVAL_PART.findall(self.memory_consolidation)
         return timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in parts)) if parts else None
-
-    @property
-    def keys_dir(self) -> Path:
-        """Beside the database folder and never inside it, so that a copy of the data does not carry the keys."""
-        return self.data_dir / "keys"
 
     @property
     def postgres_dir(self) -> Path:

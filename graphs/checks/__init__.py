@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from graphs.checks.check import check
 from graphs.checks.diagnostic import Diagnostic, Report
+from graphs.checks.known import Known
 
-__all__ = ["Diagnostic", "Report", "check"]
+__all__ = ["Diagnostic", "Known", "Report", "check"]

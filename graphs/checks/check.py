@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 
+from graphs.checks.connecting import check_connecting
 from graphs.checks.diagnostic import Diagnostic, Report
 from graphs.checks.edges import check_connections, check_edges
 from graphs.checks.expressions import compile_sites, parse_sites
+from graphs.checks.known import NOTHING_KNOWN, Known
 from graphs.checks.loops import check_loops
 from graphs.checks.memories import check_memories
 from graphs.checks.nodes import check_nodes, check_schemas
@@ -19,16 +21,15 @@ from graphs.checks.structure import check_structure
 from graphs.checks.undoing import check_asking
 from graphs.checks.values import check_values
 from graphs.checks.view import view
-from graphs.definition import Definition, Json, Schema
+from graphs.definition import Definition, Json
 from graphs.documents import is_object
 from graphs.expressions import Evaluator
 
 MAX_SHOWN = 100  # of each concern
 
 
-async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str, Schema | None] | None = None) -> Report:
-    """Checks a definition without running anything of it. `workflows`: input schemas of the published workflows by name; None leaves
-    subflows unchecked. What is accepted compiles and runs."""
+async def check(document: Json, evaluator: Evaluator, known: Known = NOTHING_KNOWN) -> Report:
+    """Checks a definition without running any of it, against what is `known` of the organization. What is accepted compiles and runs."""
     unfit = list(check_values(document))
     if unfit:
         return Report(diagnostics=tuple(unfit[:MAX_SHOWN]))
@@ -40,7 +41,7 @@ async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str,
     sites, broken = find_sites(parsed)
     await asyncio.sleep(0)  # a large document takes a while: others may go on in between
     found.extend(check_settings(parsed))
-    found.extend(islice(check_nodes(parsed, sites, workflows), MAX_SHOWN))
+    found.extend(islice(check_nodes(parsed, sites, known.workflows), MAX_SHOWN))
     schemas = list(islice(check_schemas(parsed), MAX_SHOWN))
     found = [one for one in found if one.code != "bad_value" or not any(_within(two, one) for two in schemas)]
     found.extend(schemas)
@@ -54,6 +55,7 @@ async def check(document: Json, evaluator: Evaluator, *, workflows: Mapping[str,
     found.extend(islice(check_references(parsed, good), MAX_SHOWN))
     found.extend(islice(check_memories(parsed, good), MAX_SHOWN))
     found.extend(islice(check_connections(parsed), MAX_SHOWN))
+    found.extend(islice(check_connecting(parsed, known.connections), MAX_SHOWN))
     found.extend(islice(check_asking(parsed), MAX_SHOWN))
     if all(one.severity == "warning" for one in found) and any(
         node.config is None for node in parsed.nodes

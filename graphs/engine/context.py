@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +20,7 @@ from memory.scopes import Principal
 from store import identities, runs, waits
 
 if TYPE_CHECKING:
+    from graphs.connections import Connection
     from graphs.engine.asking import OpenWait
     from graphs.engine.body import BodyRun
     from graphs.engine.step import Step
@@ -68,7 +69,16 @@ class StepContext:
 
     @property
     def models(self) -> Models:
-        return self._drive.engine.models.of(self._drive.tenant)
+        models = self._drive.engine.models
+        self._drive.redactor.add(*models.secrets())  # some servers repeat the key in their answer
+        return models.of(self._drive.tenant)
+
+    async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        connections, tenant, loaded = self._drive.engine.connections, self._drive.tenant, self._drive.loaded
+        if connections is None:
+            raise Failure("connection_missing", f"there is no connection {name!r}: this process has no key folder")
+        redactor = self._drive.redactor
+        return await patiently(lambda: connections.open(tenant, name, kind=kind, user_id=loaded.created_by, redactor=redactor))
 
     async def memories(self) -> Access:
         from graphs.memories import Access

@@ -26,6 +26,7 @@ from store.runs import Claimed, Loaded, NewRun, Started
 
 if TYPE_CHECKING:
     from graphs.compiler import Graph
+    from graphs.connections import Connections
     from graphs.models import Models
     from graphs.outbound import Outbound
     from memory.embedding import Embedder
@@ -59,6 +60,7 @@ class Engine:
         clock: Callable[[], datetime | None] = lambda: None,
         fused: bool = True,
         checkpoint_keys: Sequence[bytes] = (),
+        connections: Connections | None = None,
         embedder: Embedder | None = None,
         consolidation: timedelta | None = None,
         public_url: str | None = None,
@@ -66,6 +68,7 @@ class Engine:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
         self.checkpoint_keys = checkpoint_keys
+        self.connections = connections
         self.embedder = embedder
         self.consolidation = consolidation  # of memories, so often; None: only by hand
         self.public_url = public_url  # where others reach this house; None: nowhere

@@ -19,6 +19,7 @@ from graphs.engine.record import Record, RunFailed, restored
 from graphs.engine.waiting import Waiting
 from graphs.expressions import Template
 from graphs.nodetype import Effect
+from graphs.redaction import Redactor
 from graphs.samples import sample
 from store import node_runs, waits
 from store.node_runs import NodeRun
@@ -45,7 +46,8 @@ class Drive(Waiting):
         self.run_id = claimed.id
         self.mode: Literal["production", "test"] = "test" if loaded.mode == "test" else "production"
         self.checkpointed = False
-        self.outbox = Outbox(engine.journal, claimed, on_lost=self._lost)
+        self.redactor = Redactor()  # of what steps of this run have opened here
+        self.outbox = Outbox(engine.journal, claimed, self.redactor, on_lost=self._lost)
         self.records: dict[str, Record] = {}
         self.vars: dict[str, Json] = {}
         self.doubtful: set[str] = set()  # steps that an earlier driver left running
@@ -184,7 +186,8 @@ class Drive(Waiting):
         """Ends the run, durably, and gives up the lease."""
         self.outbox.tell(event, level="business", data=error)
         compact = self.checkpointed or self.claimed.fence > 1  # an earlier driver may have left some
-        self.outbox.entry.settle = {"state": state, "output": output, "error": error, "dead": dead, "compact": compact}
+        clean = self.redactor.clean
+        self.outbox.entry.settle = {"state": state, "output": clean(output), "error": clean(error), "dead": dead, "compact": compact}
         await self.outbox.send()
         self.settled = True
 

@@ -1,4 +1,4 @@
-"""The outbox of a run: gathers what its next entry in the journal says, and sends it, in order."""
+"""The outbox of a run: gathers what its next entry in the journal says, and sends it, in order; no opened secret passes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from graphs.definition import Json
 from graphs.engine.events import Happening
 from graphs.engine.record import Record, row_of
+from graphs.redaction import Redactor
 from store.errors import LeaseLost, Unavailable
 from store.journal import Entry, Journal
 from store.runs import Claimed
@@ -17,8 +18,8 @@ from store.runs import Claimed
 class Outbox:
     """`on_lost` is called when the journal fails us: then the run is no longer ours to change."""
 
-    def __init__(self, journal: Journal, claimed: Claimed, *, on_lost: Callable[[], None]) -> None:
-        self._journal, self._claimed, self._on_lost = journal, claimed, on_lost
+    def __init__(self, journal: Journal, claimed: Claimed, redactor: Redactor, *, on_lost: Callable[[], None]) -> None:
+        self._journal, self._claimed, self._redactor, self._on_lost = journal, claimed, redactor, on_lost
         self.entry = self._new()
         self.seq = 0
         self.touched: list[str] = []  # positions recorded since somebody took this list
@@ -30,11 +31,13 @@ class Outbox:
         self.seq += 1
         record.seq = self.seq
         self.touched.append(position)
-        self.entry.node_runs.append(row_of(position, record, finished_at=finished_at, vars=vars))
+        row = row_of(position, record, finished_at=finished_at, vars=vars)
+        self.entry.node_runs.append(self._redactor.clean(row) if self._redactor else row)
 
     def tell(self, event: Happening, *, position: str | None = None, level: str = "technical", data: Json = None) -> None:
         """Puts an event into the next entry."""
         type, message = event
+        message, data = self._redactor.text(message), self._redactor.clean(data)
         self.entry.events.append({"type": type, "message": message, "position": position, "level": level, "data": data})
 
     def send(self) -> asyncio.Future[bool]:

@@ -83,8 +83,9 @@ class Step:
     async def _attempt(self, record: Record) -> Record | None:
         """One attempt; None when another is due. What may come out of it is a closed set, mapped here."""
         try:
-            output = await self._tried(record)
+            output = self.drive.redactor.clean(await self._tried(record))
         except Failure as failure:
+            self.drive.redactor.clean_failure(failure)
             if failure.code == "in_doubt" and self.effect is Effect.WRITE_ONCE:
                 return await doubt.begin(self, record, failure)
             return None if await self._retries(record, failure) else await endings.failed(self, record, failure)

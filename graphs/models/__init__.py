@@ -127,6 +127,11 @@ class Models:
         view._loaded = self._loaded
         return view
 
+    def secrets(self) -> tuple[str, ...]:
+        """The operator's keys, to be blotted out wherever they turn up."""
+        keys = (self._settings.openai_api_key, self._settings.anthropic_api_key)
+        return tuple(key.get_secret_value() for key in keys if key is not None)
+
     def default(self) -> str:
         """The model of a step that names none: the operator's choice, else that of the first vendor with a key, else "scripted"."""
         if self._settings.default:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -16,10 +18,11 @@ from graphs.outbound import REFUSED, Answer, parse_json, retry_after
 SUMMARY = "Call a URL. Output `body` is the parsed JSON or the text, with `status`, `ok` and `headers`; other statuses than 2xx fail."
 FAMILY: Family = "action"
 LABELS = frozenset({"egress", "untrusted"})
+CONNECTS = frozenset({"http", "openapi"})
 RETRY = Retry(max_attempts=3)
 EXAMPLES: tuple[dict[str, Any], ...] = (
     {"url": "https://api.example.com/orders/{{ input.order_id }}", "headers": {"Accept": "application/json"}},
-    {"method": "POST", "url": "https://pay.example.com/refunds", "json": {"amount": "{{ nodes.classify.amount }}"}, "idempotent": True},
+    {"method": "POST", "url": "/refunds", "connection": "payments", "json": {"amount": "{{ nodes.classify.amount }}"}, "idempotent": True},
     {"url": "https://api.example.com/search", "params": {"q": "{{ input.query }}", "limit": 10}, "expect": ["2xx", 404], "timeout": "10s"},
 )
 
@@ -41,7 +44,14 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|
 
 
 class Config(Closed):
-    url: str = Field(min_length=1, max_length=8000, description="http(s); query values belong in `params`, which escapes them")
+    url: str = Field(
+        min_length=1,
+        max_length=8000,
+        description="http(s), or a path under `connection`; query values belong in `params`, which escapes them",
+    )
+    connection: str | None = Field(
+        default=None, max_length=64, description="what authorizes the call (its secret stays out of the run); `url` may then be a path"
+    )
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     params: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict, description="query parameters; null leaves one out")
     headers: dict[HeaderName, str | None] = Field(default_factory=dict, max_length=100, description="null leaves one out")
@@ -95,26 +105,49 @@ def output(config: Config) -> Schema:
 
 
 async def run(config: Config, context: Context) -> Json:
+    target = await _target(config, context)
     try:
-        answer = await _call(config, context)
+        answer = await _call(config, context, target)
     except Failure as failure:
         raise _in_doubt(config, failure) from None
     ok = 200 <= answer.status < 300
+    headers = {name: target.clean(value) for name, value in answer.headers.items()}  # before any of it is cut short
+    answer = replace(answer, reason=target.clean(answer.reason), headers=headers)
     if not _expected(config, answer.status):
-        raise _unexpected(config, answer)
+        raise _unexpected(config, answer, target.clean(" ".join((_text(answer) or "").split())))
     return {"status": answer.status, "ok": ok, "headers": _shown(answer), "body": _body(config, answer)}
 
 
-async def _call(config: Config, context: Context) -> Answer:
-    headers = {name: value for name, value in config.headers.items() if value is not None}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """Where the call goes, and what authorizes it: in no rendered config and no record. `clean` blots it out of what comes back."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    params: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    clean: Callable[[str], str] = str
+
+
+async def _target(config: Config, context: Context) -> _Target:
+    if config.connection is None:
+        return _Target(url=config.url)
+    connection = await context.connection(config.connection, kind=CONNECTS)
+    url = connection.address(config.url)
+    headers, params = await connection.headers(url), await connection.params(url)
+    return _Target(url=url, headers=headers, params=params, clean=connection.redactor.text)
+
+
+async def _call(config: Config, context: Context, target: _Target) -> Answer:
+    authorized = {name.lower() for name in target.headers}
+    headers = {name: value for name, value in config.headers.items() if value is not None and name.lower() not in authorized}
     if effect(config) is not Effect.READ and "idempotency-key" not in {name.lower() for name in headers}:
         headers["Idempotency-Key"] = _key(context.idempotency_key)
     body: dict[str, Any] = {"json": config.json_body} if sends_json(config) else {"content": config.text}
     return await context.outbound.request(
         config.method,
-        config.url,
-        headers=headers,
-        params={name: value for name, value in config.params.items() if value is not None},
+        target.url,
+        headers={**headers, **target.headers},
+        params={**{name: value for name, value in config.params.items() if value is not None}, **target.params},
         timeout=seconds(config.timeout),
         max_bytes=config.max_bytes,
         follow_redirects=config.follow_redirects,
@@ -143,13 +176,12 @@ def _expected(config: Config, status: int) -> bool:
     return any(status == wanted or f"{status // 100}xx" == wanted for wanted in config.expect)
 
 
-def _unexpected(config: Config, answer: Answer) -> Failure:
+def _unexpected(config: Config, answer: Answer, said: str) -> Failure:
     """Retried when the status says that later may be better; never a POST that the receiver may have acted on."""
     wait = retry_after(answer.headers)
     later = answer.status in UNPROCESSED or answer.status >= 500
     if effect(config) is Effect.WRITE_ONCE and answer.status not in UNPROCESSED:
         later = answer.status == 503 and wait is not None
-    said = " ".join((_text(answer) or "").split())
     shown = f": {said[:SHOWN]}" if said else ""
     reason = f"{answer.status} {answer.reason}".strip()
     message = f"{config.method} was answered with {reason}{shown}"

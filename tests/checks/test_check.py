@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from graphs.catalogue import node_types
-from graphs.checks import Report, check
+from graphs.checks import Known, Report, check
 from graphs.checks.models import parts
 from graphs.expressions import Evaluator
 from tests.checks.samples import SLIPS, ten_nodes
@@ -241,13 +241,13 @@ async def test_subflows_are_checked_against_what_is_published(evaluator: Evaluat
     def call(name: str, **given: Any) -> dict[str, Any]:
         return workflow({"id": "s", "type": "subflow", "config": {"workflow": name, "input": given}})
 
-    assert (await check(call("send-invoice", order="1"), evaluator, workflows=published)).ok
-    assert (await check(call("send-invoice", order="{{ input.x }}"), evaluator, workflows=published)).ok
+    assert (await check(call("send-invoice", order="1"), evaluator, Known(workflows=published))).ok
+    assert (await check(call("send-invoice", order="{{ input.x }}"), evaluator, Known(workflows=published))).ok
     assert (await check(call("elsewhere"), evaluator)).ok
-    report = await check(call("send_invoice", order="1"), evaluator, workflows=published)
+    report = await check(call("send_invoice", order="1"), evaluator, Known(workflows=published))
     assert found(report) == [("unknown_workflow", "/nodes/0/config/workflow")]
     assert report.diagnostics[0].patch[0]["value"] == "send-invoice"
-    report = await check(call("send-invoice", order=5), evaluator, workflows=published)
+    report = await check(call("send-invoice", order=5), evaluator, Known(workflows=published))
     assert found(report) == [("bad_input", "/nodes/0/config/input/order")]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from graphs import runs
+from graphs.connections import Connections, MasterKey, Vault
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models, ModelSettings
@@ -39,6 +40,7 @@ class House:
     evaluator: Evaluator
     actor: Actor
     runtime: Runtime = field(init=False)
+    master_keys: list[MasterKey] = field(default_factory=lambda: [MasterKey(id="first", key=b"m" * 32)])
 
     @asynccontextmanager
     async def opened(self, *, serving: bool = True, models: ModelSettings | None = None, **options: Any) -> AsyncGenerator[Runtime]:
@@ -46,12 +48,20 @@ class House:
             outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
             models_ = Models(models or ModelSettings(), outbound)
             variables = {"REGION": "north"}
+            connections = Connections(Vault(lambda: self.master_keys), outbound)
+            options = {"connections": connections, **options}
             engine = Engine(self.database, self.evaluator, outbound, models_, variables=variables, poll=0.05, **options)
             await stack.enter_async_context(engine)
             if serving:
                 await stack.enter_async_context(engine.serving(grace=2.0))
             yield Runtime(
-                database=self.database, evaluator=self.evaluator, outbound=outbound, models=models_, variables=variables, engine=engine
+                database=self.database,
+                evaluator=self.evaluator,
+                outbound=outbound,
+                models=models_,
+                variables=variables,
+                engine=engine,
+                connections=connections,
             )
 
     async def publish(self, definition: dict[str, Any]) -> str:

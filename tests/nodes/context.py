@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphs.catalogue import node_types
+from graphs.connections import Connection
 from graphs.definition import Json
 from graphs.expressions import Evaluator
 from graphs.memories import Access
@@ -29,6 +30,13 @@ class FakeContext:
     attempt: int = 1
     idempotency_key: str = "run-1/step"
     put_down: bool = False
+    connections: dict[str, Connection] = field(default_factory=dict[str, Connection])
+
+    async def connection(self, name: str, *, kind: str | Collection[str] | None = None) -> Connection:
+        found = self.connections.get(name)
+        if found is None:
+            raise Failure("connection_missing", f"there is no connection {name!r}")
+        return found
 
     async def memories(self) -> Access:
         raise AssertionError("this step remembers nothing")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
 from graphs import authoring, runs
+from graphs.connections import Connections, Vault
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.models import Models, ModelSettings
@@ -41,15 +43,24 @@ async def evaluator(anyio_backend: str) -> AsyncGenerator[Evaluator]:
 
 
 @pytest.fixture
-async def runtime(database: Database, evaluator: Evaluator) -> AsyncGenerator[Runtime]:
+async def runtime(database: Database, evaluator: Evaluator, settings: Settings) -> AsyncGenerator[Runtime]:
     """A house whose engine drives runs."""
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
         models = Models(ModelSettings(), outbound)
-        engine = Engine(database, evaluator, outbound, models, variables={}, poll=0.05)
+        connections = Connections(Vault(partial(keys.master_keys, keys.open_keys(settings.keys_dir).folder)), outbound)
+        engine = Engine(database, evaluator, outbound, models, variables={}, poll=0.05, connections=connections)
         await stack.enter_async_context(engine)
         await stack.enter_async_context(engine.serving(grace=2.0))
-        yield Runtime(database=database, evaluator=evaluator, outbound=outbound, models=models, variables={}, engine=engine)
+        yield Runtime(
+            database=database,
+            evaluator=evaluator,
+            outbound=outbound,
+            models=models,
+            variables={},
+            engine=engine,
+            connections=connections,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,135 @@
+"""How a call says who it is: the forms of authorization that connections share, written in their settings as `auth`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import httpx2
+from pydantic import AfterValidator, Field, StringConstraints
+
+from graphs.definition import Closed
+from graphs.nodetype import Failure
+from graphs.outbound.transport import check_url
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+
+
+def _address(text: str) -> str:
+    try:
+        url = httpx2.URL(text)
+        check_url(url)
+    except (httpx2.InvalidURL, Failure) as wrong:
+        raise ValueError(getattr(wrong, "message", None) or "not a valid URL") from None
+    if url.query or url.fragment:
+        raise ValueError("leave out what follows ? or #: what is secret belongs in a secret, the rest in the step")
+    return text
+
+
+Address = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_address)]
+"""An http(s) URL without user, query or fragment."""
+
+
+class NoAuth(Closed):
+    type: Literal["none"] = "none"
+
+
+class Bearer(Closed):
+    """Authorization: Bearer <token>"""
+
+    type: Literal["bearer"]
+
+
+class Basic(Closed):
+    """Authorization: Basic <username:password>"""
+
+    type: Literal["basic"]
+    username: str = Field(min_length=1, max_length=200, pattern=r"^[^:]+$")
+
+
+class Header(Closed):
+    """A header of any name, with `value` after the `prefix`."""
+
+    type: Literal["header"]
+    name: HeaderName
+    prefix: str = Field(default="", max_length=50)
+
+
+class Query(Closed):
+    """A query parameter of any name with the secret `value`."""
+
+    type: Literal["query"]
+    name: str = Field(min_length=1, max_length=100)
+
+
+class OAuth2(Closed):
+    """A token that Weft gets and renews: for itself (client_credentials), or once a person has agreed (authorization_code, PKCE)."""
+
+    type: Literal["oauth2"]
+    grant: Literal["client_credentials", "authorization_code"]
+    token_url: Address
+    authorize_url: Address | None = Field(default=None, description="of authorization_code: where a person agrees")
+    client_id: str = Field(min_length=1, max_length=500)
+    client_auth: Literal["basic", "post"] = Field(default="basic", description="how the client names itself to token_url")
+    scopes: tuple[Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$")], ...] = Field(
+        default=(), max_length=50, strict=False
+    )
+    audience: str | None = Field(default=None, max_length=500)
+
+
+Auth = Annotated[NoAuth | Bearer | Basic | Header | Query | OAuth2, Field(discriminator="type")]
+
+SECRETS: Mapping[str, str] = {
+    "token?": "bearer token",
+    "password?": "password of basic authorization",
+    "value?": "value of the header or query parameter",
+    "client_secret?": "secret of the OAuth client",
+}
+TOKENS = frozenset({"access_token", "refresh_token"})  # of OAuth: Weft sets them itself
+
+
+def needs(auth: Auth) -> tuple[str, ...]:
+    """The secrets without which nothing can be called."""
+    match auth:
+        case Bearer():
+            return ("token",)
+        case Basic():
+            return ("password",)
+        case Header() | Query():
+            return ("value",)
+        case OAuth2(grant="client_credentials"):
+            return ("client_secret",)
+        case OAuth2():
+            return ("refresh_token",)
+        case NoAuth():
+            return ()
+
+
+def takes(auth: Auth) -> tuple[str, ...]:
+    """The secrets that a person may set."""
+    return ("client_secret",) if isinstance(auth, OAuth2) else needs(auth)
+
+
+def headers(auth: Auth, secrets: Mapping[str, str], token: str | None) -> dict[str, str]:
+    """What authorizes a call; `token` is the access token of OAuth."""
+    match auth:
+        case Bearer():
+            return {"Authorization": f"Bearer {secrets['token']}"}
+        case Basic():
+            return {"Authorization": f"Basic {basic(auth.username, secrets['password'])}"}
+        case Header():
+            return {auth.name: auth.prefix + secrets["value"]}
+        case OAuth2():
+            return {"Authorization": f"Bearer {token}"}
+        case Query() | NoAuth():
+            return {}
+
+
+def params(auth: Auth, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What authorizes a call in its query."""
+    return {auth.name: secrets["value"]} if isinstance(auth, Query) else {}
+
+
+def basic(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()

@@ -1,0 +1,125 @@
+"""OAuth access tokens: got when one is needed, kept sealed, and renewed by one process at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
+
+from graphs.connections import _auth as auths
+from graphs.connections._envelope import Place, Vault
+from graphs.definition import Json
+from graphs.documents import is_object
+from graphs.nodetype import Failure
+from graphs.outbound import Outbound, parse_json, retry_after
+from graphs.redaction import Redactor
+from store import connections, secrets
+from store.connections import Row
+from store.errors import NotFound
+from store.postgres import Tenant, Transaction
+
+SECONDS = 15.0  # a token server has for its answer; a connection to Postgres is held meanwhile,
+AT_ONCE = 2  # so only so many at once
+MAX_LIFETIME = 10 * 365 * 86400.0
+FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+
+
+class Tokens:
+    """One per process."""
+
+    def __init__(self, vault: Vault, outbound: Outbound) -> None:
+        self._vault, self._outbound = vault, outbound
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._few = asyncio.Semaphore(AT_ONCE)
+
+    async def renewed(self, tenant: Tenant, row: Row, auth: auths.OAuth2, redactor: Redactor) -> str:
+        """An access token that is good now: the one another worker has just got, or a new one. Raises Failure."""
+        lock = self._locks.setdefault(row.id, asyncio.Lock())
+        async with lock, self._few, tenant.transaction() as transaction:
+            try:
+                await connections.lock(transaction, row.id)
+            except NotFound:
+                raise Failure("connection_missing", f"the connection {row.name!r} was removed meanwhile") from None
+            known: dict[str, str] = {}
+            for secret in await secrets.of(transaction, row.id):
+                place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
+                if secret.field != "access_token" or secret.fresh:
+                    known[secret.field] = self._vault.open(place, secret)
+            redactor.add(*known.values())
+            if "access_token" in known:
+                return known["access_token"]
+            answer = await self._ask(tenant, row, auth, _grant(row, auth, known), known.get("client_secret"), redactor)
+            return await self._keep(transaction, tenant, row, answer, redactor)
+
+    async def redeem(
+        self, tenant: Tenant, row: Row, auth: auths.OAuth2, *, code: str, verifier: str, redirect_uri: str, user_id: str
+    ) -> None:
+        """Makes tokens of the code that an authorization server has sent. Raises Failure."""
+        redactor = Redactor((code, verifier))
+        async with tenant.transaction() as transaction:
+            await connections.lock(transaction, row.id)
+            found = {secret.field: secret for secret in await secrets.of(transaction, row.id)}
+            client_secret = None
+            if secret := found.get("client_secret"):
+                place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
+                client_secret = self._vault.open(place, secret)
+                redactor.add(client_secret)
+            grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+            answer = await self._ask(tenant, row, auth, grant, client_secret, redactor)
+            await self._keep(transaction, tenant, row, answer, redactor, user_id=user_id)
+
+    async def _ask(
+        self, tenant: Tenant, row: Row, auth: auths.OAuth2, grant: dict[str, str], client_secret: str | None, redactor: Redactor
+    ) -> dict[str, Any]:
+        headers = dict(FORM)
+        if client_secret is not None and auth.client_auth == "basic":  # RFC 6749 §2.3.1: form-encoded first
+            both = auths.basic(quote(auth.client_id, safe=""), quote(client_secret, safe=""))
+            redactor.add(both)
+            headers["authorization"] = f"Basic {both}"
+        else:
+            grant = {**grant, "client_id": auth.client_id, **({"client_secret": client_secret} if client_secret else {})}
+        answer = await self._outbound.of(tenant).request(
+            "POST", auth.token_url, headers=headers, content=urlencode(grant), timeout=SECONDS, max_bytes=100_000, follow_redirects=False
+        )
+        body: Json = None
+        with suppress(ValueError):
+            body = parse_json(answer.body)
+        if answer.status == 200 and is_object(body) and isinstance(body.get("access_token"), str) and body["access_token"]:
+            return body
+        raise _refused(row, answer.status, body, redactor, retry_after(answer.headers))
+
+    async def _keep(
+        self, transaction: Transaction, tenant: Tenant, row: Row, answer: dict[str, Any], redactor: Redactor, *, user_id: str | None = None
+    ) -> str:
+        lifetime = answer.get("expires_in")
+        seconds = float(lifetime) if isinstance(lifetime, int | float) and 0 < lifetime < MAX_LIFETIME else None
+        for field, left in (("access_token", seconds), ("refresh_token", None)):
+            value = answer.get(field)
+            if isinstance(value, str) and value:
+                redactor.add(value)
+                version = await connections.next_version(transaction, row.id)
+                place = Place(org_id=tenant.org_id, connection_id=row.id, version=version, field=field)
+                await secrets.put(transaction, row.id, self._vault.seal(place, value), user_id=user_id, lifetime=left)
+        return str(answer["access_token"])
+
+
+def _grant(row: Row, auth: auths.OAuth2, known: dict[str, str]) -> dict[str, str]:
+    more = {"scope": " ".join(auth.scopes)} if auth.scopes else {}
+    if auth.grant == "client_credentials":
+        return {"grant_type": "client_credentials", **more, **({"audience": auth.audience} if auth.audience else {})}
+    if "refresh_token" not in known:
+        raise Failure("connection_unusable", f"the token of {row.name!r} has expired; run weft connections authorize {row.name}")
+    return {"grant_type": "refresh_token", "refresh_token": known["refresh_token"]}
+
+
+def _refused(row: Row, status: int, body: Json, redactor: Redactor, wait: float | None) -> Failure:
+    said = ""
+    if is_object(body):
+        parts = [str(body[name]) for name in ("error", "error_description") if isinstance(body.get(name), str)]
+        said = redactor.text(": ".join(parts))[:300]
+    later = status == 429 or status >= 500
+    hint = "" if later else f"; check its client, or run weft connections authorize {row.name}"
+    message = f"the token server of {row.name!r} answered {status}" + (f" ({said})" if said else " without a token") + hint
+    return Failure("connection_unusable", message, retryable=later, retry_after=wait if later else None)

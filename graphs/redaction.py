@@ -1,0 +1,108 @@
+"""Secrets that a run has opened, blotted out of what is recorded, shown or logged: exact values in every spelling they travel in."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+from weakref import WeakSet
+
+from graphs.definition import Json
+from graphs.documents import is_array, is_object
+from graphs.nodetype import Failure
+
+HIDDEN = "***"
+SHORTEST = 8  # characters of a secret; shorter ones would eat ordinary words, and are refused when they are set
+EDGE = 6  # characters of a secret's beginning that are blotted out where a text was cut
+
+_living: WeakSet[Redactor] = WeakSet()
+
+
+class Redactor:
+    """What one run, or one call, has opened. Costs nothing while that is nothing. Never shows what it looks for."""
+
+    __slots__ = ("__weakref__", "_forms", "_values")
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values: set[str] = set()
+        self._forms: tuple[str, ...] = ()
+        self.add(*values)
+
+    def __bool__(self) -> bool:
+        return bool(self._forms)
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._values)} values)"
+
+    def add(self, *values: str) -> None:
+        """From now on these are blotted out."""
+        new = {value for value in values if len(value) >= SHORTEST} - self._values
+        if new:
+            self._values |= new
+            found = {form for value in self._values for form in forms(value)}
+            self._forms = tuple(sorted(found, key=len, reverse=True))
+            _living.add(self)
+
+    def text(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, HIDDEN)
+        return self._edge(text) if self._forms else text
+
+    def clean(self, value: Json) -> Json:
+        """The value without them, keys of objects included; the value itself where nothing was opened."""
+        if not self._forms:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if is_object(value):
+            return {self.text(name): self.clean(inner) for name, inner in value.items()}
+        if is_array(value):
+            return [self.clean(inner) for inner in value]
+        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._values:
+            return HIDDEN
+        return value
+
+    def clean_failure(self, failure: Failure) -> None:
+        """Blots out its words in place: also those of whoever catches it."""
+        if self._forms:
+            failure.message, failure.details = self.text(failure.message), self.clean(failure.details)
+            failure.args = (failure.message,)
+
+    def _edge(self, text: str) -> str:
+        """A text that was cut may end with the beginning of a secret."""
+        bare = text.rstrip("….")
+        for form in self._forms:
+            start = bare.rfind(form[:EDGE], max(0, len(bare) - len(form)))
+            if start >= 0 and form.startswith(bare[start:]):
+                return bare[:start] + HIDDEN + text[len(bare) :]
+        return text
+
+
+def forms(value: str) -> set[str]:
+    """The spellings of a secret: plain, for URLs, JSON and HTML, hex, and base64 wherever in a longer text it begins."""
+    raw = value.encode("utf-8", "surrogatepass")
+    escaped = json.dumps(value)[1:-1]
+    found = {value, escaped, json.dumps(escaped)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], html.escape(value)}
+    for url in (quote(raw, safe=""), quote_plus(raw), quote(raw)):
+        found |= {url, _lower_escapes(url)}
+    found |= {raw.hex(), raw.hex().upper()}
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
+        whole = encoded[-(-8 * offset // 6) : 8 * (offset + len(raw)) // 6]  # only characters that depend on nothing but the secret
+        found |= {whole, whole.replace("+", "-").replace("/", "_")}
+    return found
+
+
+def _lower_escapes(url: str) -> str:
+    head, *rest = url.split("%")
+    return head + "".join("%" + part[:2].lower() + part[2:] for part in rest)
+
+
+def without_secrets(text: str) -> str:
+    """For the log: without what any run of this process has opened and is not done with."""
+    for redactor in list(_living):
+        text = redactor.text(text)
+    return text
