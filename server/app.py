@@ -20,7 +20,22 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import ApiKeys, Scope
-from server.http import caring, circuits, events, health, history, memories, memory_kinds, runs, steering, tasks, workers, workflows
+from server.http import (
+    calls,
+    caring,
+    circuits,
+    events,
+    health,
+    history,
+    memories,
+    memory_kinds,
+    runs,
+    steering,
+    tasks,
+    voice,
+    workers,
+    workflows,
+)
 from server.http.gate import LOOPBACK, MAX_BODY, Gate, Names
 from server.http.openapi import document
 from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, incident, problem, route
@@ -45,6 +60,7 @@ async def _openapi(call: Call[None, Query]) -> Response:
 
 OPERATIONS: tuple[Operation, ...] = (
     *runs.OPERATIONS,
+    *calls.OPERATIONS,
     *steering.OPERATIONS,
     *history.OPERATIONS,
     *workflows.OPERATIONS,
@@ -65,7 +81,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=OpenApiDocument,
     ),
 )
-"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, or one of the two health checks."""
+"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, one of the two health checks, or
+where telephone companies tell of calls."""
 
 
 class MethodNotAllowed(WeftError):
@@ -87,7 +104,7 @@ async def _crashed(request: Request, error: Exception) -> Response:
 
 def transport_security(settings: Settings) -> TransportSecuritySettings:
     """What the MCP transport checks again behind the gate. Always explicit: left out, the SDK would check nothing beyond loopback."""
-    hosts = [*LOOPBACK, *settings.allowed_hosts]
+    hosts = [*LOOPBACK, *settings.hosts]
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in LOOPBACK]
     return TransportSecuritySettings(
         allowed_hosts=[form for host in hosts for form in (host, f"{host}:*")],
@@ -112,8 +129,9 @@ def create_app(runtime: Runtime, settings: Settings, *, install: Callable[[MCPSe
         async with server.session_manager.run():
             yield
 
-    routes: list[BaseRoute] = [*(route(operation, runtime) for operation in OPERATIONS), *mcp.routes, *health.routes(runtime)]
-    names = Names(settings.allowed_hosts, settings.allowed_origins)
+    unkeyed = (*health.routes(runtime), *voice.routes(runtime))
+    routes: list[BaseRoute] = [*(route(operation, runtime) for operation in OPERATIONS), *mcp.routes, *unkeyed]
+    names = Names(settings.hosts, settings.allowed_origins)
     verifier = ApiKeys(identities.Keys(runtime.database, kept.pepper))
     return Starlette(
         routes=routes,

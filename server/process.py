@@ -101,6 +101,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         connections=connections,
         embedder=embedder,
         consolidation=settings.consolidated_every,
+        public_url=settings.public_url,
     )
     return Runtime(
         database=database,

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     allow_nets: Words = Field(default=(), description="networks (CIDR) steps may reach although they are private")
     allowed_hosts: Words = Field(default=(), description="Host headers that the HTTP door accepts besides loopback")
     allowed_origins: Words = Field(default=(), description="Origin headers that the HTTP door accepts besides loopback")
+    public_url: str | None = Field(
+        default=None, description="address under which others reach this server, such as https://weft.example.com"
+    )
     published_tools: bool = Field(default=True, description="list published workflows as MCP tools of their own")
     model: str | None = Field(default=None, description="default model of llm steps, e.g. openai:gpt-5-mini")
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_also("OPENAI_API_KEY"))
@@ -120,6 +123,15 @@ class Settings(BaseSettings):
             raise ValueError("must be like postgresql://user:password@host:5432/database") from None
         return url
 
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        odd = parts.query or parts.fragment or parts.username or parts.password
+        if url is not None and (parts.scheme not in ("http", "https") or not parts.hostname or odd):
+            raise ValueError("must be like https://weft.example.com")
+        return url and url.rstrip("/")
+
     @field_validator("memory_model")
     @classmethod
     def _model(cls, model: str) -> str:
@@ -155,6 +167,12 @@ class Settings(BaseSettings):
                 "clients use for it, for example WEFT_ALLOWED_HOSTS=weft.example.com"
             )
         return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The Host headers that are ours besides loopback."""
+        public = urlsplit(self.public_url or "").hostname
+        return (*self.allowed_hosts, *((public,) if public else ()))
 
     @property
     def embedded(self) -> bool:

@@ -112,11 +112,8 @@ async def move(
 
 async def turn(session: Session, id: str, *, turn: int, field: int, tries: int, answers: Any, transcript: Any) -> bool:
     """False: this turn was taken already."""
-    return bool(
-        await session.execute(
-            SQL.turn, id=id, turn=turn, field=field, tries=tries, answers=Json(answers), transcript=Json(transcript)
-        )  # fmt: skip
-    )
+    said = {"answers": Json(answers), "transcript": Json(transcript)}
+    return bool(await session.execute(SQL.turn, id=id, turn=turn, field=field, tries=tries, **said))
 
 
 async def tell(session: Session, moved: Moved, message: str, data: Any) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphs.engine.patience import patiently
 from graphs.nodetype import Failure
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from graphs.connections import Connection
     from graphs.outbound import Outbound
 
-UNKNOWN = "it is not known whether the telephone rang: the process that called ended before the provider had answered. Ask the person, or the provider"
+UNKNOWN = (
+    "it is not known whether the telephone rang: the process that called ended before the provider had answered. "
+    "Ask the person, or look at the provider's list of calls"
+)
 
 
 def digest(ticket: str) -> bytes:
@@ -52,12 +55,9 @@ class Calls:
     async def ring(self, number: int, *, connection: str, recipient: str, script: Script, ring: float, longest: float) -> str:
         """Makes the call of this number, or finds it made before a restart; its id. Raises Failure where it was not made: as the provider
         says why, "in_doubt" where nobody knows."""
-        begun = await patiently(
-            lambda: rows.begin(
-                self.tenant, run_id=self.run_id, position=self.position, attempt=self.attempt, number=number, wait=self.wait,
-                connection=connection, kind=sorted(PROVIDERS)[0], recipient=recipient, script=script.to_json(),
-            )  # fmt: skip
-        )
+        asked: dict[str, Any] = {"connection": connection, "kind": sorted(PROVIDERS)[0], "recipient": recipient, "script": script.to_json()}
+        place: dict[str, Any] = {"position": self.position, "attempt": self.attempt, "wait": self.wait}
+        begun = await patiently(lambda: rows.begin(self.tenant, run_id=self.run_id, number=number, **place, **asked))
         if begun.state == "queued" and (await self.get(begun.id)).wanted:  # it may have been answered elsewhere since the last call
             await self._dial(begun.id, await self._opened(begun.id, connection), recipient, ring, longest)
         elif begun.state == "dialing" and begun.provider_id is None:

@@ -1,4 +1,4 @@
-"""Calls that nobody waits for any longer are ended at the provider: the run was cancelled or has timed out, or somebody answered elsewhere."""
+"""Calls that nobody waits for any longer are ended at the provider: the run is over, its time is up, or somebody answered elsewhere."""
 
 from __future__ import annotations
 

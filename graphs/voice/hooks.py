@@ -1,7 +1,7 @@
 """What a provider tells of a call, and what it is to say next. Any process hears it: all there is to know is in the row of the call.
 
-Whatever comes twice, late or out of order changes nothing and is answered as before: transitions only go forward (store/voice_calls.sql), and
-every prompt has a number, under which one answer counts.
+Whatever comes twice, late or out of order changes nothing and is answered as before: transitions only go forward
+(store/voice_calls.sql), and every prompt has a number, under which one answer counts.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from store.postgres import Tenant, Transaction
 from store.voice_calls import Call
 
 if TYPE_CHECKING:
-    from graphs.connections import Connection
     from graphs.engine import Engine
 
-TOLD = {"ringing": "The telephone rings", "answered": "The call was answered", "completed": "The call has ended", "busy": "The line is busy"}
+TOLD = {
+    "ringing": "The telephone rings",
+    "answered": "The call was answered",
+    "completed": "The call has ended",
+    "busy": "The line is busy",
+}
 MAX_TRANSCRIPT = 100  # lines
 
 
@@ -187,7 +191,8 @@ class _Talk:
         return moved is not None
 
     async def _wake(self, transaction: Transaction, state: str) -> None:
-        key = f"voice:{self.call.id}"
-        received = await waits.receive_within(transaction, name=EVENT, correlation=self.call.id, payload={"state": state}, idempotency_key=key)
+        received = await waits.receive_within(
+            transaction, name=EVENT, correlation=self.call.id, payload={"state": state}, idempotency_key=f"voice:{self.call.id}"
+        )
         for run_id in received.woken if received else []:
             await run_rows.notify(transaction, run_id)

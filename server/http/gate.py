@@ -17,7 +17,10 @@ from store.errors import Denied, Invalid, Unauthenticated, WeftError
 MAX_BODY: Final = 1_000_000  # bytes
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-OPEN_PREFIX = "/.well-known/"  # there is nothing behind it; clients that look for OAuth must hear 404 and not 401
+OPEN_PREFIXES = (
+    "/.well-known/",  # there is nothing behind it; clients that look for OAuth must hear 404 and not 401
+    "/hooks/voice/",  # whoever calls there signs what they say (server/http/voice.py)
+)
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -113,7 +116,7 @@ class Gate:
 
     async def _user(self, path: str, headers: dict[bytes, str]) -> AuthenticatedUser | None:
         """None for the few open paths. Raises Unauthenticated."""
-        if path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
+        if path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
             return None
         kind, _, key = headers.get(b"authorization", "").partition(" ")
         token = await self._verifier.verify_token(key.strip()) if kind.lower() == "bearer" else None
