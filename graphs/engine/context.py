@@ -238,6 +238,7 @@ class StepContext:
             outbound=self.outbound,
             connect=partial(self.connection, kind=PROVIDERS),
             public_url=engine.public_url,
+            progress=self.progress,
         )
 
     async def wait_at(self, place: str, wait: Wait) -> Resolution:

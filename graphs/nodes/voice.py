@@ -142,7 +142,6 @@ async def _asked(config: Config, context: Context, asking: Wait) -> tuple[Call, 
         call = await calls.get(id)
         if answered or call.state not in ENDED or number > redials:
             return call, answers
-        await context.progress(f"{ENDED[call.state]}; call {number + 1} of {redials + 1} follows", current=number, total=redials + 1)
         pause = Wait(kind="timer", due_in=seconds(config.redial.delay if config.redial else "0s"))
         key, came = await context.first_wait({f"redial:{number}": pause, "": asking})  # what came first, after a restart as well
         if not key:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphs.engine.patience import patiently
 from graphs.nodetype import Failure
-from graphs.voice import BEFORE, PROVIDERS, Order, provider
+from graphs.voice import BEFORE, PROVIDERS, Order, masked, provider
 from graphs.voice.dialogue import Script
 from store import voice_calls as rows
 from store.errors import NotFound
@@ -51,6 +51,7 @@ class Calls:
     outbound: Outbound
     connect: Callable[[str], Awaitable[Connection]]
     public_url: str | None
+    progress: Callable[[str], Awaitable[None]]
 
     async def ring(self, number: int, *, connection: str, recipient: str, script: Script, ring: float, longest: float) -> str:
         """Makes the call of this number, or finds it made before a restart; its id. Raises Failure where it was not made: as the provider
@@ -97,6 +98,7 @@ class Calls:
         order = Order(
             recipient=recipient, answer_url=f"{address}/answer", status_url=f"{address}/status", ring=round(ring), longest=round(longest)
         )
+        await self.progress(f"Calls {masked(recipient)}")
         try:
             name = await provider(connection.kind).dial(connection, self.outbound, order)
         except Failure as failure:

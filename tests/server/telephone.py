@@ -77,7 +77,7 @@ class Phone:
 
 
 class Company:
-    """`refuse`: answers instead of calling; `hold`: orders are taken and then not answered until it is set."""
+    """`refuse`: answers instead of calling; `hold`: orders are taken and not answered until it is set."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self.client = client
@@ -86,6 +86,8 @@ class Company:
         self.updates: asyncio.Queue[tuple[str, dict[str, str]]] = asyncio.Queue()
         self.refuse: list[tuple[int, dict[str, Any]]] = []
         self.hold: asyncio.Event | None = None
+        self.deaf = 0  # so many wishes are answered with 503
+        self.missed: asyncio.Queue[str] = asyncio.Queue()
         self.credentials: set[str] = set()
         self._numbers = itertools.count(1)
         self.app = Starlette(
@@ -117,6 +119,10 @@ class Company:
         self._authorized(request)
         fields = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
         sid = request.path_params["sid"]
+        if self.deaf:
+            self.deaf -= 1
+            self.missed.put_nowait(sid)
+            return JSONResponse({}, 503)
         phone = self.phones[sid]
         if "Twiml" in fields:
             phone.obey(fields["Twiml"])
