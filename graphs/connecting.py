@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,7 @@ from store import connections, secrets
 from store.connections import Event, Row
 from store.errors import Conflict, Denied, Invalid, NotFound
 from store.pages import Page
+from store.postgres import Transaction
 from store.secrets import Shown
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -52,15 +53,30 @@ async def create(
     roles: Sequence[str] | None = None,
 ) -> Described:
     """Raises Invalid for settings that do not fit the kind or look secret, Conflict when the name is taken."""
+    async with actor.tenant.transaction() as transaction:
+        row = await make(transaction, actor, name=name, kind=kind, settings=settings, description=description, roles=roles)
+    return await described(actor, row)
+
+
+async def make(
+    transaction: Transaction,
+    actor: Actor,
+    *,
+    name: str,
+    kind: str,
+    settings: Json,
+    description: str = "",
+    roles: Sequence[str] | None = None,
+) -> Row:
+    """The same, together with what else the transaction does."""
     if not NAME.fullmatch(name):
         raise Invalid(f"{name!r} cannot name a connection: small letters, digits, - and _, at most 64, a letter first.")
-    described = _kind(kind)
-    given = _validated(described, settings)
+    given = _validated(kind_of(kind), settings)
     row = await connections.create(
-        actor.tenant, name=name, kind=kind, description=_words(description), settings=given, roles=_roles(roles), user_id=actor.user_id
+        transaction, name=name, kind=kind, description=_words(description), settings=given, roles=_roles(roles), user_id=actor.user_id
     )
-    await connections.tell(actor.tenant, row.id, "created", user_id=actor.user_id, via=actor.via, data={"kind": kind})
-    return await _described(actor, row)
+    await connections.tell(transaction, row.id, "created", user_id=actor.user_id, via=actor.via, data={"kind": kind})
+    return row
 
 
 async def update(
@@ -75,8 +91,8 @@ async def update(
 ) -> Described:
     """Replaces what is given; `roles` empty: everybody. Secrets stay, unless the origin changes: they were meant for the old one.
     Raises Invalid, NotFound, Conflict when it is not at `revision`."""
-    row = await find(actor, name)
-    given = row.settings if settings is None else _validated(_kind(row.kind), settings)
+    row = await changeable(actor, name)
+    given = row.settings if settings is None else _validated(kind_of(row.kind), settings)
     moved = _target(given) != _target(row.settings)
     async with actor.tenant.transaction() as transaction:
         saved = await connections.update(
@@ -91,41 +107,41 @@ async def update(
             await secrets.remove(transaction, row.id)
         data = {"revision": saved.revision, **({"secrets_removed": True} if moved else {})}
         await connections.tell(transaction, row.id, "changed", user_id=actor.user_id, via=actor.via, data=data)
-    return await _described(actor, saved)
+    return await described(actor, saved)
 
 
 async def set_secret(runtime: Runtime, actor: Actor, name: str, field: str, value: str) -> Described:
     """Sets or replaces one secret. Raises Invalid for a field that it does not take, or a value that could not be blotted out."""
-    return await set_secrets(runtime, actor, await find(actor, name), {field: value})
+    row = await changeable(actor, name)
+    async with actor.tenant.transaction() as transaction:
+        await put(runtime, transaction, actor, row, {field: value})
+    return await described(actor, await connections.by_id(actor.tenant, row.id))
 
 
-async def set_secrets(runtime: Runtime, actor: Actor, row: Row, values: dict[str, str]) -> Described:
-    """All or none. Raises Invalid."""
-    described = _kind(row.kind)
-    takes = described.takes(described.settings.model_validate(row.settings))
+async def put(runtime: Runtime, transaction: Transaction, actor: Actor, row: Row, values: Mapping[str, str]) -> None:
+    """The same for several, together with what else the transaction does."""
+    kind = kind_of(row.kind)
+    takes = kind.takes(kind.settings.model_validate(row.settings))
     for field, value in values.items():
         _fit(row, field, value, takes)
-    house = _house(runtime)
-    async with actor.tenant.transaction() as transaction:
-        for field, value in values.items():
-            version = await connections.next_version(transaction, row.id)
-            sealed = house.vault.seal(place_of(actor.tenant, row.id, version, field), value)
-            await secrets.put(transaction, row.id, sealed, user_id=actor.user_id)
-        if "client_secret" in values:  # a token that was got with another secret is not known to be good
-            await secrets.remove(transaction, row.id, "access_token")
+        version = await connections.next_version(transaction, row.id)
+        sealed = house_of(runtime).vault.seal(place_of(actor.tenant, row.id, version, field), value)
+        await secrets.put(transaction, row.id, sealed, user_id=actor.user_id)
+    if "client_secret" in values:  # a token that was got with another secret is not known to be good
+        await secrets.remove(transaction, row.id, "access_token")
+    if values:
         await connections.checked(transaction, row.id, "unknown", "")
         data = {"fields": sorted(values)}
         await connections.tell(transaction, row.id, "secret set", user_id=actor.user_id, via=actor.via, data=data)
-    return await _described(actor, await connections.by_id(actor.tenant, row.id))
 
 
 async def test(runtime: Runtime, actor: Actor, name: str) -> Described:
     """Tries the connection; the answer's health says how it went. Raises NotFound, Denied for one that the actor may not use."""
-    row = await find(actor, name)
+    row = await changeable(actor, name)
     redactor = Redactor()
     try:
-        opened = await _house(runtime).open(actor.tenant, name, user_id=actor.user_id, redactor=redactor)
-        check = _kind(row.kind).check
+        opened = await house_of(runtime).open(actor.tenant, name, user_id=actor.user_id, redactor=redactor)
+        check = kind_of(row.kind).check
         said = await check(opened, runtime.outbound.of(actor.tenant)) if check else "its secrets open; nothing more can be tested"
         health = "ok"
     except Failure as failure:
@@ -136,12 +152,12 @@ async def test(runtime: Runtime, actor: Actor, name: str) -> Described:
     await connections.checked(actor.tenant, row.id, "ok" if health == "ok" else "failing", said)
     data = {"health": health}
     await connections.tell(actor.tenant, row.id, "tested", user_id=actor.user_id, via=actor.via, data=data)
-    return await _described(actor, await connections.by_id(actor.tenant, row.id))
+    return await described(actor, await connections.by_id(actor.tenant, row.id))
 
 
 async def get(runtime: Runtime, actor: Actor, name: str) -> Described:
     """Raises NotFound with the nearest names."""
-    return await _described(actor, await find(actor, name))
+    return await described(actor, await find(actor, name))
 
 
 async def page(runtime: Runtime, actor: Actor, *, kind: str | None = None, limit: int = 50, cursor: str | None = None) -> Page[Described]:
@@ -164,7 +180,7 @@ async def events(actor: Actor, row: Row) -> list[Event]:
 
 async def remove(runtime: Runtime, actor: Actor, name: str, *, force: bool = False) -> list[str]:
     """Removes it and its secrets for good; the workflows that used it. Raises Conflict, naming them, without `force`."""
-    row = await find(actor, name)
+    row = await changeable(actor, name)
     users = await used_by(actor, name)
     if users and not force:
         raise Conflict(
@@ -188,13 +204,22 @@ async def find(actor: Actor, name: str) -> Row:
     return row
 
 
-def _house(runtime: Runtime) -> Connections:
+async def changeable(actor: Actor, name: str) -> Row:
+    """Raises NotFound, or Denied where it is only for roles that the actor has not."""
+    row = await find(actor, name)
+    if row.roles is not None and actor.role not in (*row.roles, "owner"):
+        raise Denied(f"The connection {name!r} is for {' or '.join(row.roles) or 'nobody'}, and you are {actor.role}.")
+    return row
+
+
+def house_of(runtime: Runtime) -> Connections:
     if runtime.connections is None:
         raise Invalid("This process has no key folder, and so no connections.")
     return runtime.connections
 
 
-def _kind(name: str) -> Kind:
+def kind_of(name: str) -> Kind:
+    """Raises Invalid with the nearest names."""
     found = kinds().get(name)
     if found is None:
         raise Invalid(f"There is no kind of connection {name[:100]!r}. " + nearest(name, kinds(), "There are"))
@@ -279,7 +304,7 @@ def _words(text: str) -> str:
     return text
 
 
-async def _described(actor: Actor, row: Row) -> Described:
+async def described(actor: Actor, row: Row) -> Described:
     return _view(row, (await secrets.shown(actor.tenant, [row.id]))[row.id])
 
 

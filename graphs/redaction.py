@@ -6,12 +6,13 @@ import base64
 import html
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, quote_plus
 from weakref import WeakSet
 
-from graphs.definition import Json
-from graphs.documents import is_array, is_object
-from graphs.nodetype import Failure
+if TYPE_CHECKING:  # the log needs this module before anything else of ours is imported
+    from graphs.definition import Json
+    from graphs.nodetype import Failure
 
 HIDDEN = "***"
 SHORTEST = 8  # characters of a secret; shorter ones would eat ordinary words, and are refused when they are set
@@ -57,10 +58,10 @@ class Redactor:
             return value
         if isinstance(value, str):
             return self.text(value)
-        if is_object(value):
-            return {self.text(name): self.clean(inner) for name, inner in value.items()}
-        if is_array(value):
-            return [self.clean(inner) for inner in value]
+        if isinstance(value, dict):
+            return {self.text(name): self.clean(inner) for name, inner in cast("dict[str, Json]", value).items()}
+        if isinstance(value, list):
+            return [self.clean(inner) for inner in cast("list[Json]", value)]
         if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._values:
             return HIDDEN
         return value

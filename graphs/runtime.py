@@ -25,6 +25,7 @@ class Runtime:
     engine: Engine
     pins: Pins = field(default_factory=Pins)
     connections: Connections | None = None  # None: this house has no key folder, and so no connections
+    public_url: str | None = None  # where browsers reach this house, when it is not where its doors are asked
     embedder: Embedder | None = None  # None: memories are found by their words alone
 
 

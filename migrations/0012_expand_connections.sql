@@ -40,20 +40,20 @@ CREATE TABLE weft.secrets (
   FOREIGN KEY (org_id, set_by) REFERENCES weft.users (org_id, id)
 );
 
--- One-time tickets: the pages by which a person sets a secret, or lets a vendor send Weft a token, without it passing through a model.
+-- One-time tickets: the pages by which a person sets up a connection, or lets a vendor send Weft a token, without it passing through a model.
 CREATE TABLE weft.tickets (
   org_id uuid NOT NULL DEFAULT weft.org(),
   digest bytea NOT NULL CHECK (length(digest) = 32),   -- SHA-256 of the ticket, which only its holder knows
   purpose text NOT NULL CHECK (purpose IN ('connect', 'oauth')),
-  connection_id uuid NOT NULL,
+  connection text NOT NULL,                    -- its name: it may not be there yet
+  kind text NOT NULL,
   user_id uuid NOT NULL,
-  sealed bytea,                                -- of an oauth ticket: what it takes to redeem the code
+  key_id text,                                 -- of an oauth ticket: what it takes to redeem the code, sealed like a secret
   wrapped bytea,
-  key_id text,
+  sealed bytea,
   expires_at timestamptz NOT NULL,
   used_at timestamptz,
   PRIMARY KEY (org_id, digest),
-  FOREIGN KEY (org_id, connection_id) REFERENCES weft.connections (org_id, id) ON DELETE CASCADE,
   FOREIGN KEY (org_id, user_id) REFERENCES weft.users (org_id, id) ON DELETE CASCADE
 );
 CREATE INDEX tickets_expired ON weft.tickets (org_id, expires_at);

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
@@ -24,6 +25,8 @@ from server.http import (
     calls,
     caring,
     circuits,
+    connecting,
+    connections,
     events,
     health,
     history,
@@ -70,6 +73,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *memory_kinds.OPERATIONS,
     *memories.OPERATIONS,
     *circuits.OPERATIONS,
+    *connections.OPERATIONS,
     *workers.OPERATIONS,
     Operation(
         method="GET",
@@ -81,8 +85,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=OpenApiDocument,
     ),
 )
-"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, one of the two health checks, or
-where telephone companies tell of calls."""
+"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, one of the
+two health checks, or where telephone companies tell of calls."""
 
 
 class MethodNotAllowed(WeftError):
@@ -104,7 +108,7 @@ async def _crashed(request: Request, error: Exception) -> Response:
 
 def transport_security(settings: Settings) -> TransportSecuritySettings:
     """What the MCP transport checks again behind the gate. Always explicit: left out, the SDK would check nothing beyond loopback."""
-    hosts = [*LOOPBACK, *settings.hosts]
+    hosts = [*LOOPBACK, *settings.allowed_hosts]
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in LOOPBACK]
     return TransportSecuritySettings(
         allowed_hosts=[form for host in hosts for form in (host, f"{host}:*")],
@@ -129,9 +133,15 @@ def create_app(runtime: Runtime, settings: Settings, *, install: Callable[[MCPSe
         async with server.session_manager.run():
             yield
 
-    unkeyed = (*health.routes(runtime), *voice.routes(runtime))
-    routes: list[BaseRoute] = [*(route(operation, runtime) for operation in OPERATIONS), *mcp.routes, *unkeyed]
-    names = Names(settings.hosts, settings.allowed_origins)
+    routes: list[BaseRoute] = [
+        *(route(operation, runtime) for operation in OPERATIONS),
+        *mcp.routes,
+        *connecting.routes(runtime),
+        *health.routes(runtime),
+        *voice.routes(runtime),
+    ]
+    own = [settings.public_url] if settings.public_url else []
+    names = Names((*settings.allowed_hosts, *(urlsplit(url).hostname or "" for url in own)), (*settings.allowed_origins, *own))
     verifier = ApiKeys(identities.Keys(runtime.database, kept.pepper))
     return Starlette(
         routes=routes,

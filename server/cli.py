@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from server.cli_connections import connections_app
 from server.cli_memory import memory_app
 from server.cli_runs import runs_app
 from server.terminal import DataDir
@@ -30,6 +31,7 @@ key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API key
 app.add_typer(key_app, name="key")
 app.add_typer(runs_app, name="runs")
 app.add_typer(memory_app, name="memory")
+app.add_typer(connections_app, name="connections")
 circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")
 app.add_typer(circuits_app, name="circuits")
 org_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The organizations of this installation.")

@@ -7,6 +7,8 @@ import re
 import sys
 from datetime import UTC, datetime
 
+from graphs.redaction import without_secrets
+
 HIDDEN = "[hidden]"
 SHORTEST = 8  # characters; blotting out shorter values would eat ordinary words
 PATTERNS = (
@@ -44,6 +46,7 @@ class Line(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
+        text = without_secrets(text)  # before it is folded: a key may have several lines
         folded = " | ".join(line.strip() for line in text.splitlines() if line.strip())
         return self._secrets.clean(f"{at} {record.levelname.lower()} {record.name} {folded}")
 

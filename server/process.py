@@ -111,6 +111,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         variables=settings.variables,
         engine=await stack.enter_async_context(engine),
         connections=connections,
+        public_url=settings.public_url,
         embedder=embedder,
     )
 

@@ -7,7 +7,7 @@ import difflib
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, CallToolResult, Tool, ToolAnnotations
+from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, Tool, ToolAnnotations
 
 from graphs import authoring, runs
 from graphs.authoring import Published
@@ -15,6 +15,7 @@ from graphs.definition import Schema
 from graphs.nodetype import Effect
 from server.answers import compact, preview
 from server.auth import Caller, Scope
+from server.inviting import invited_to_run
 from server.tools import Ctx, hints
 from server.waiting import answer_run, settle
 from store.errors import Invalid
@@ -90,7 +91,7 @@ def _tool(name: str, item: Published) -> Tool:
     )
 
 
-async def call(ctx: Ctx, caller: Caller, name: str, arguments: dict[str, Any]) -> CallToolResult:
+async def call(ctx: Ctx, caller: Caller, name: str, arguments: dict[str, Any]) -> CallToolResult | InputRequiredResult:
     """Starts the workflow and waits a while for its output."""
     item = await _find(caller, name)
     if item is None:
@@ -99,6 +100,8 @@ async def call(ctx: Ctx, caller: Caller, name: str, arguments: dict[str, Any]) -
         hint = f"Did you mean {' or '.join(near)}?" if near else 'list_workflows shows what is published; start_run(workflow="…") runs it.'
         raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}. {hint}")
     _refuse_unknown(closed(item.input), arguments, name)
+    if (asked := await invited_to_run(ctx, caller, item.name, None)) is not None:
+        return asked
     started = await runs.start(caller.runtime, caller.actor, workflow=item.name, input=arguments)
     return answer_run(await settle(ctx, started.id, MAX_WAIT))
 

@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     allowed_hosts: Words = Field(default=(), description="Host headers that the HTTP door accepts besides loopback")
     allowed_origins: Words = Field(default=(), description="Origin headers that the HTTP door accepts besides loopback")
     public_url: str | None = Field(
-        default=None, description="address under which others reach this server, such as https://weft.example.com"
+        default=None,
+        description="address of this server in a browser, such as https://weft.example.com, for links it gives out",
     )
     published_tools: bool = Field(default=True, description="list published workflows as MCP tools of their own")
     model: str | None = Field(default=None, description="default model of llm steps, e.g. openai:gpt-5-mini")
@@ -102,6 +103,14 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
 
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://localhost")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+            raise ValueError(f"{url!r} is no address of a server; write for example https://weft.example.com")
+        return url.rstrip("/") if url else None
+
     @field_validator("allow_nets")
     @classmethod
     def _networks(cls, nets: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,15 +131,6 @@ class Settings(BaseSettings):
         except ValueError:  # its text would show the password
             raise ValueError("must be like postgresql://user:password@host:5432/database") from None
         return url
-
-    @field_validator("public_url")
-    @classmethod
-    def _public(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "")
-        odd = parts.query or parts.fragment or parts.username or parts.password
-        if url is not None and (parts.scheme not in ("http", "https") or not parts.hostname or odd):
-            raise ValueError("must be like https://weft.example.com")
-        return url and url.rstrip("/")
 
     @field_validator("memory_model")
     @classmethod
@@ -167,12 +167,6 @@ class Settings(BaseSettings):
                 "clients use for it, for example WEFT_ALLOWED_HOSTS=weft.example.com"
             )
         return self
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The Host headers that are ours besides loopback."""
-        public = urlsplit(self.public_url or "").hostname
-        return (*self.allowed_hosts, *((public,) if public else ()))
 
     @property
     def embedded(self) -> bool:

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from graphs.connections import _auth as auths
 from graphs.connections._envelope import MasterKey, Place, Vault
+from graphs.connections._rewrapping import rewrap_all
 from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.outbound.transport import origin, target_of
@@ -42,7 +43,20 @@ from store.secrets import Sealed
 if TYPE_CHECKING:
     from graphs.outbound import Outbound
 
-__all__ = ["Connection", "Connections", "Kind", "MasterKey", "Vault", "kinds", "missing", "origin_of", "place_of"]
+__all__ = [
+    "Connection",
+    "Connections",
+    "Kind",
+    "MasterKey",
+    "Place",
+    "Vault",
+    "auth_secrets",
+    "kinds",
+    "missing",
+    "origin_of",
+    "place_of",
+    "rewrap_all",
+]
 
 ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -66,8 +80,7 @@ class Kind:
     def takes(self, settings: BaseModel) -> tuple[str, ...]:
         """The secrets that may be set."""
         auth = _auth_of(settings)
-        shared = {name.removesuffix("?") for name in auths.SECRETS}
-        own = tuple(name for name in self.secrets if auth is None or name not in shared)
+        own = tuple(name for name in self.secrets if auth is None or name not in auth_secrets())
         return own + (auths.takes(auth) if auth else ())
 
 
@@ -225,6 +238,11 @@ class Connections:
 def place_of(tenant: Tenant, connection_id: str, version: int, field: str) -> Place:
     """Whose secret it is: what its seal is bound to."""
     return Place(org_id=tenant.org_id, connection_id=connection_id, version=version, field=field)
+
+
+def auth_secrets() -> frozenset[str]:
+    """The secrets of the forms of authorization that kinds share."""
+    return frozenset(name.removesuffix("?") for name in auths.SECRETS)
 
 
 def origin_of(url: str) -> str:

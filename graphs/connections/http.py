@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graphs.connections import Connection
     from graphs.outbound import Outbound
 
-__all__ = ["SECRETS", "SUMMARY", "Auth", "Settings", "check", "needs", "takes"]
+__all__ = ["SECRETS", "SUMMARY", "Auth", "NoAuth", "OAuth2", "Settings", "check", "needs", "takes"]
 
 SUMMARY = "An HTTP API: its address, and a bearer token, password, header, query parameter or OAuth token that goes with each call."
 

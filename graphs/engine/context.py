@@ -267,6 +267,7 @@ class StepContext:
 
     async def emit(self, name: str, *, correlation: str | None, payload: Json) -> None:
         tenant, key = self._drive.tenant, f"step:{self.idempotency_key}"
+        payload = self._drive.redactor.clean(payload)
         received = await patiently(lambda: waits.receive(tenant, name=name, correlation=correlation, payload=payload, idempotency_key=key))
         for run_id in received.woken if received else []:
             await patiently(lambda run_id=run_id: runs.notify(tenant, run_id))

@@ -186,8 +186,7 @@ class Drive(Waiting):
         """Ends the run, durably, and gives up the lease."""
         self.outbox.tell(event, level="business", data=error)
         compact = self.checkpointed or self.claimed.fence > 1  # an earlier driver may have left some
-        clean = self.redactor.clean
-        self.outbox.entry.settle = {"state": state, "output": clean(output), "error": clean(error), "dead": dead, "compact": compact}
+        self.outbox.entry.settle = {"state": state, "output": output, "error": error, "dead": dead, "compact": compact}
         await self.outbox.send()
         self.settled = True
 

@@ -14,6 +14,8 @@ from store.errors import LeaseLost, Unavailable
 from store.journal import Entry, Journal
 from store.runs import Claimed
 
+RECORDED = ("node_runs", "events", "waits", "tasks", "children", "ending", "settle")
+
 
 class Outbox:
     """`on_lost` is called when the journal fails us: then the run is no longer ours to change."""
@@ -31,13 +33,11 @@ class Outbox:
         self.seq += 1
         record.seq = self.seq
         self.touched.append(position)
-        row = row_of(position, record, finished_at=finished_at, vars=vars)
-        self.entry.node_runs.append(self._redactor.clean(row) if self._redactor else row)
+        self.entry.node_runs.append(row_of(position, record, finished_at=finished_at, vars=vars))
 
     def tell(self, event: Happening, *, position: str | None = None, level: str = "technical", data: Json = None) -> None:
         """Puts an event into the next entry."""
         type, message = event
-        message, data = self._redactor.text(message), self._redactor.clean(data)
         self.entry.events.append({"type": type, "message": message, "position": position, "level": level, "data": data})
 
     def send(self) -> asyncio.Future[bool]:
@@ -45,7 +45,7 @@ class Outbox:
         if self._held is not None:  # it must be known first whether the run is still ours
             self._held.append(asyncio.get_running_loop().create_future())
             return self._held[-1]
-        entry, self.entry = self.entry, self._new()
+        entry, self.entry = self._cleaned(self.entry), self._new()
         then, self._then = self._then, []
         future = self._journal.submit(entry)
         future.add_done_callback(lambda done: self._written(done, then))
@@ -86,6 +86,12 @@ class Outbox:
         else:
             for act in then:
                 act()
+
+    def _cleaned(self, entry: Entry) -> Entry:
+        """Everything that the run records passes here: what its steps have opened is blotted out of it."""
+        for part in RECORDED if self._redactor else ():
+            setattr(entry, part, self._redactor.clean(getattr(entry, part)))
+        return entry
 
     def _new(self) -> Entry:
         return Entry(org_id=self._claimed.org_id, run_id=self._claimed.id, fence=self._claimed.fence)

@@ -20,6 +20,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 OPEN_PREFIXES = (
     "/.well-known/",  # there is nothing behind it; clients that look for OAuth must hear 404 and not 401
     "/hooks/voice/",  # whoever calls there signs what they say (server/http/voice.py)
+    "/connect/",  # pages for people: a ticket that works once is the key
+    "/oauth/callback",
 )
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -98,7 +100,7 @@ class Gate:
             await problem(error)(scope, receive, send)
             return
         if user is None:
-            await self._app(scope, receive, send)
+            await self._within_size(scope, receive, send)
             return
         scope["user"], scope["auth"] = user, AuthCredentials(user.scopes)
         token = auth_context_var.set(user)

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
 from server.auth import Caller, Scope
 
@@ -55,7 +55,7 @@ class ToolFile:
     annotations: ToolAnnotations
     scope: Scope
     core: bool
-    run: Callable[..., Awaitable[CallToolResult]]
+    run: Callable[..., Awaitable[CallToolResult | InputRequiredResult]]
 
 
 @cache

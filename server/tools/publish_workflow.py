@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import Field
 
 from graphs import authoring
 from server.answers import answer
 from server.arguments import WorkflowName
 from server.auth import Scope
+from server.inviting import invited, lacking_view
 from server.tools import Ctx, caller_of, hints
 
 DESCRIPTION = "Publish the draft as the next version, which never changes and which new runs use. Runs already started keep theirs."
@@ -20,10 +21,16 @@ SCOPE = Scope.AUTHOR
 
 async def run(
     ctx: Ctx, workflow: WorkflowName, note: Annotated[str, Field(max_length=500, description="what changed")] = ""
-) -> CallToolResult:
+) -> CallToolResult | InputRequiredResult:
     caller = caller_of(ctx)
+    lacking = await invited(ctx, caller, (await authoring.get(caller.runtime, caller.actor, workflow)).draft)
+    if isinstance(lacking, InputRequiredResult):
+        return lacking
     version = await authoring.publish(caller.runtime, caller.actor, workflow, note)
     await ctx.notify_tools_changed()
     await ctx.notify_resources_changed()
     found = await authoring.get(caller.runtime, caller.actor, workflow)
-    return answer({"workflow": found.name, "version": version.number}, next=f'start_run(workflow="{found.name}", input=…)')
+    body: dict[str, Any] = {"workflow": found.name, "version": version.number}
+    if lacking:
+        body["connections_missing"] = lacking_view(lacking)
+    return answer(body, next=f'start_run(workflow="{found.name}", input=…)')

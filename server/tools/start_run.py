@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import Field
 
 from graphs import runs
 from graphs.admission import Timing
 from server.arguments import IdempotencyKey, Input, WorkflowName
 from server.auth import Scope
+from server.inviting import invited_to_run
 from server.tools import Ctx, caller_of, hints
 from server.waiting import answer_run, settle
 
@@ -33,8 +34,10 @@ async def run(
     deadline: Annotated[str | None, Field(max_length=40, description="ISO 8601 instant to be done by")] = None,
     priority: Annotated[int | None, Field(ge=-100, le=100, description="higher goes first")] = None,
     wait_seconds: Annotated[float, Field(ge=0, le=20, description="wait this long for it to finish")] = 0,
-) -> CallToolResult:
+) -> CallToolResult | InputRequiredResult:
     caller = caller_of(ctx)
+    if (asked := await invited_to_run(ctx, caller, workflow, version)) is not None:
+        return asked
     started = await runs.start(
         caller.runtime,
         caller.actor,

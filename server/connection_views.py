@@ -1,0 +1,58 @@
+"""How connections look from outside, the same at every door: never with a secret."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from graphs.connecting import Described
+from graphs.connections import kinds
+from store.connections import Event
+from store.secrets import Shown
+
+View = dict[str, Any]
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """As server/views.py writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
+
+
+def filled(view: View) -> View:
+    return {key: value for key, value in view.items() if value is not None}
+
+
+def connection_view(found: Described, *, whole: bool) -> View:
+    """A connection: which of its secrets are set, and never one of them. Without `whole` only what everybody may see."""
+    row = found.row
+    view: View = {"name": row.name, "kind": row.kind, "description": row.description or None, "ready": not found.missing}
+    if whole:
+        view |= {
+            "health": row.health,
+            "health_note": row.health_note or None,
+            "checked_at": stamp(row.checked_at),
+            "settings": row.settings,
+            "roles": row.roles,
+            "secrets": [secret_view(secret) for secret in found.secrets],
+            "missing": list(found.missing),
+            "takes": list(found.takes),
+            "revision": row.revision,
+            "updated_at": stamp(row.updated_at),
+        }
+    return filled(view)
+
+
+def secret_view(secret: Shown) -> View:
+    return filled({"field": secret.field, "set_at": stamp(secret.set_at), "set_by": secret.set_by, "expires_at": stamp(secret.expires_at)})
+
+
+def event_view(event: Event) -> View:
+    return filled({"act": event.act, "by": event.user_name, "via": event.via, "data": event.data, "at": stamp(event.at)})
+
+
+def kinds_view() -> list[View]:
+    """The kinds there are: what each is for, its settings and its secrets."""
+    return [
+        {"kind": kind.name, "summary": kind.summary, "settings": kind.settings.model_json_schema(), "secrets": dict(kind.secrets)}
+        for kind in kinds().values()
+    ]
