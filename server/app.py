@@ -85,8 +85,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=OpenApiDocument,
     ),
 )
-"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, one of the
-two health checks, or where telephone companies tell of calls."""
+"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, one of
+the two health checks, or where telephone companies tell of calls."""
 
 
 class MethodNotAllowed(WeftError):

@@ -14,14 +14,16 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+from psycopg import sql
 
-from graphs import connecting, runs, steering, tasks
+from graphs import connecting, memories, runs, signals, steering, tasks
 from graphs.checks import check
 from graphs.connections import Connections, Vault
 from graphs.connections.twilio import signature
 from graphs.engine import Engine
 from graphs.expressions import Evaluator
 from graphs.knowing import known_to
+from graphs.memories import Remembrance, Selection
 from graphs.models import Models, ModelSettings
 from graphs.outbound import Outbound, Policy
 from graphs.runtime import Runtime
@@ -78,6 +80,7 @@ async def done(house: House, run_id: str) -> runs.Run:
             run = await runs.wait(house.runtime, house.actor(), run_id, seconds=5, until="change")
             if run.finished_at is not None:
                 return run
+            await asyncio.sleep(0.02)
 
 
 async def output(house: House, run_id: str) -> dict[str, Any]:
@@ -499,6 +502,84 @@ async def test_a_process_killed_while_it_calls_asks_and_never_calls_again_by_its
                     await again.press("1")
                 assert (await output(house, run_id))["answers"] == {"coming": True}
         assert len(phones.phones) == (2 if decision == "retry" else 1)
+
+
+STATUSES = ("initiated", "ringing", "in-progress", "completed")
+
+
+async def test_in_whatever_order_it_is_told_a_call_ends_as_it_ended(house: House, phones: Company) -> None:
+    """Every order of what the provider tells of a message that was heard, one told twice: the run hears of the end once."""
+    orders = list(itertools.permutations(STATUSES))
+    ids = [await start(house, ask=None) for _ in orders]
+    for order in orders:
+        phone = await phones.phone()
+        for status in (*order, order[1]):
+            assert (await phone.status(status)).status_code == 204
+    for run_id in ids:
+        found = await output(house, run_id)
+        assert (found["reached"], found["state"]) == (True, "completed")
+        (call,) = await voice_calls.of_run(house.tenant, run_id, limit=5)
+        assert call.answered_at
+        assert call.ended_at
+        assert call.answered_at <= call.ended_at
+        told = [event.message for event in await runs.events(house.runtime, house.actor(), run_id)]
+        assert sum(message.startswith("The call has ended") for message in told) == 1
+
+
+@pytest.mark.parametrize("how", ["boundary", "race"])
+async def test_a_step_that_is_cancelled_while_it_waits_is_in_no_doubt_and_hangs_up(house: House, phones: Company, how: str) -> None:
+    call: dict[str, Any] = workflow()["nodes"][0]
+    if how == "boundary":
+        boundary = [{"name": "solved", "event": "solved"}]
+        over = {"id": "over", "type": "set", "config": {"values": {"over": True}}}
+        edges = [{"from": "call", "to": "over", "branch": "solved"}]
+        definition = {"name": "n", "nodes": [{**call, "boundary": boundary}, over], "edges": edges}
+    else:
+        other = {"id": "other", "type": "wait_event", "config": {"event": "solved"}}
+        config = {"branches": {"a": {"nodes": [call]}, "b": {"nodes": [other]}}}
+        definition = {"name": "n", "nodes": [{"id": "first", "type": "race", "config": config}]}
+    run = await runs.start_definition(
+        house.runtime, house.actor(), definition=definition, input={}, mode="production", mocks=None, name="n"
+    )
+    phone = await phones.phone()
+    await phone.answer()
+    await signals.send(house.runtime, house.actor(), name="solved")
+    assert (await done(house, run.id)).state == "succeeded"
+    steps = {step.node_id: step.state for step in await runs.trace(house.runtime, house.actor(), run.id)}
+    assert steps["call"] == "cancelled"
+    sid, told = await phones.told()
+    assert (sid, list(told)) == (phone.sid, ["Twiml"])
+
+
+async def test_what_was_said_is_forgotten_with_the_memory_of_it(house: House, phones: Company) -> None:
+    form = {"type": "object", "properties": {"note": {"type": "string"}}, "required": ["note"]}
+    said = "Zebulunka keeps the spare key under the third stone."
+    run_id = await start(house, ask=form)
+    phone = await phones.phone()
+    await phone.answer()
+    await phone.speak(said)
+    await output(house, run_id)
+    access = memories.access(house.runtime, house.actor())
+    kept = await memories.remember(access, Remembrance(text=said))
+    gone = await memories.forget(access, Selection(ids=kept.kept.created))
+    assert gone.runs == [run_id]
+    assert "Zebulunka" not in str(await state_of(house, run_id))
+    assert "Zebulunka" not in str(await runs.get(house.runtime, house.actor(), run_id))
+
+
+async def test_no_secret_of_the_connection_is_in_what_is_stored(house: House, phones: Company, admin_url: str) -> None:
+    run_id = await start(house)
+    phone = await phones.phone()
+    await phone.answer()
+    await phone.press("1")
+    await output(house, run_id)
+    with psycopg.connect(admin_url) as admin:
+        tables = [row[0] for row in admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'weft'").fetchall()]
+        for table in tables:
+            found = admin.execute(sql.SQL("SELECT t::text FROM weft.{} t").format(sql.Identifier(table))).fetchall()
+            text = str(found)
+            assert TOKEN not in text, table
+            assert ticket(phone) not in text, table
 
 
 # -- a house that can die --------------------------------------------------------------------------------------------------------
