@@ -14,6 +14,7 @@ from graphs.memories import Access
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
+from graphs.voice.calls import Calls
 
 
 @dataclass(kw_only=True)
@@ -75,6 +76,18 @@ class FakeContext:
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
         raise AssertionError("this step does not wait")
+
+    async def open(self, wait: Wait, *, key: str = "") -> None:
+        raise AssertionError("this step does not wait")
+
+    async def first_wait(self, waits: Mapping[str, Wait]) -> tuple[str, Resolution]:
+        raise AssertionError("this step does not wait")
+
+    def withdraw(self) -> None:
+        raise AssertionError("this step does not wait")
+
+    def calls(self) -> Calls:
+        raise AssertionError("this step calls nobody")
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)
