@@ -31,7 +31,9 @@ class Redactor:
         self._forms: tuple[str, ...] = ()
         self.add(*values)
 
-    def __bool__(self) -> bool:
+    @property
+    def holds(self) -> bool:
+        """Whether anything was opened."""
         return bool(self._forms)
 
     def __repr__(self) -> str:
@@ -88,7 +90,7 @@ def forms(value: str) -> set[str]:
     escaped = json.dumps(value)[1:-1]
     found = {value, escaped, json.dumps(escaped)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], html.escape(value)}
     for url in (quote(raw, safe=""), quote_plus(raw), quote(raw)):
-        found |= {url, _lower_escapes(url)}
+        found |= {url, _lower_escapes(url), quote(url, safe="")}  # the last: a URL that holds a URL
     found |= {raw.hex(), raw.hex().upper()}
     for offset in range(3):
         encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")

@@ -204,7 +204,7 @@ class Connections:
         if wanted and row.kind not in wanted:
             raise Failure("connection_unusable", f"the connection {name!r} is of kind {row.kind}; this needs {' or '.join(sorted(wanted))}")
         await _allow(tenant, row, user_id)
-        return self.unsealed(tenant, row, sealed, redactor or Redactor())
+        return self.unsealed(tenant, row, sealed, Redactor() if redactor is None else redactor)
 
     def unsealed(self, tenant: Tenant, row: Row, sealed: list[Sealed], redactor: Redactor) -> Connection:
         """Raises Failure("connection_unusable") when a secret is missing or does not open."""

@@ -89,7 +89,7 @@ class Outbox:
 
     def _cleaned(self, entry: Entry) -> Entry:
         """Everything that the run records passes here: what its steps have opened is blotted out of it."""
-        for part in RECORDED if self._redactor else ():
+        for part in RECORDED if self._redactor.holds else ():
             setattr(entry, part, self._redactor.clean(getattr(entry, part)))
         return entry
 

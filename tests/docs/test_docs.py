@@ -77,7 +77,7 @@ def commands() -> dict[str, set[str]]:
 def test_every_weft_command_that_is_named_exists_with_its_options(shown: Page) -> None:
     known = commands()
     for line in shown.code:
-        for first, second, rest in re.findall(r"(?<![\w.-])weft ([a-z]+)\b(?![:/.])(?: ([a-z]+)\b)?(.*)", line):
+        for first, second, rest in re.findall(r"(?<![\w.-])weft ([a-z]+)\b(?![:/.])(?: ([a-z]+(?:-[a-z]+)*)\b)?(.*)", line):
             assert first in known, line
             whole = f"{first} {second}"
             assert whole in known or not any(name.startswith(f"{first} ") for name in known) or not second, line
