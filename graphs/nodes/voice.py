@@ -26,7 +26,7 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
         "connection": "phone",
         "to": "{{ input.phone }}",
         "say": "This is the night shift of Acme. Line 3 stands still.",
-        "ask": {"type": "object", "properties": {"coming": {"type": "boolean", "title": "Can you come?"}}, "required": ["coming"]},
+        "ask": {"type": "object", "properties": {"coming": {"type": "boolean", "description": "Can you come?"}}, "required": ["coming"]},
         "redial": {"attempts": 2, "delay": "5m"},
         "timeout": "30m",
         "on_no_answer": "continue",
@@ -91,7 +91,7 @@ def output(config: Config) -> Schema:
         "duration_seconds": {"type": ["number", "null"]},
         "call_id": {"type": ["string", "null"]},
     }
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 async def run(config: Config, context: Context) -> Json:

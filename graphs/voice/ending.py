@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphs.nodetype import Failure
+from graphs.quiet import side_by_side
 from graphs.voice import provider
 from graphs.voice.dialogue import Script, farewell
 from store import voice_calls as rows
 from store.postgres import Tenant
+from store.voice_calls import Found
 
 if TYPE_CHECKING:
     from graphs.engine import Engine
@@ -17,10 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-async def look(engine: Engine) -> None:
-    """Whichever process looks, it is done for all, and by one of them at a time."""
-    for found in await rows.to_end(engine.database):
-        await end(engine, engine.database.tenant(found.org_id), found.id)
+async def end_all(engine: Engine, found: Sequence[Found]) -> None:
+    """Whichever process finds them, it is done for all, and each by one of them at a time."""
+    await side_by_side(end(engine, engine.database.tenant(one.org_id), one.id) for one in found)
 
 
 async def end(engine: Engine, tenant: Tenant, id: str) -> None:
