@@ -504,6 +504,32 @@ async def test_a_process_killed_while_it_calls_asks_and_never_calls_again_by_its
         assert len(phones.phones) == (2 if decision == "retry" else 1)
 
 
+@pytest.mark.promise("P2")
+async def test_where_the_provider_tells_of_the_call_after_all_there_is_no_doubt(
+    database: Database, evaluator: Evaluator, settings: Settings, tenant: Tenant
+) -> None:
+    async with company() as phones, served(phones.app) as address:
+        phones.hold = asyncio.Event()
+        async with process(database, evaluator, settings, lease=timedelta(seconds=0.5)) as first:
+            house = await house_of(first, tenant, settings)
+            await connect(house, address)
+            first.engine.public_url = "http://127.0.0.1:9"
+            run_id = await start(house)
+            phone = await phones.phone()
+            await kill(first)
+        phones.hold.set()
+        phones.hold = None
+        async with process(database, evaluator, settings, drives=False) as door, reached_at(door, settings, phone) as url:
+            door.engine.public_url = url
+            assert (await phone.status("ringing")).status_code == 204
+        async with process(database, evaluator, settings) as second, reached_at(second, settings, phone) as url:
+            second.engine.public_url = url
+            await phone.answer()
+            await phone.press("1")
+            assert (await output(replace(house, runtime=second), run_id))["answers"] == {"coming": True}
+        assert len(phones.phones) == 1
+
+
 STATUSES = ("initiated", "ringing", "in-progress", "completed")
 
 
@@ -586,7 +612,9 @@ async def test_no_secret_of_the_connection_is_in_what_is_stored(house: House, ph
 
 
 @asynccontextmanager
-async def process(database: Database, evaluator: Evaluator, settings: Settings, **options: Any) -> AsyncGenerator[Runtime]:
+async def process(
+    database: Database, evaluator: Evaluator, settings: Settings, *, drives: bool = True, **options: Any
+) -> AsyncGenerator[Runtime]:
     """A process of the house."""
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
@@ -594,7 +622,8 @@ async def process(database: Database, evaluator: Evaluator, settings: Settings, 
         connections = Connections(Vault(partial(keys.master_keys, keys.open_keys(settings.keys_dir).folder)), outbound)
         engine = Engine(database, evaluator, outbound, models, variables={}, poll=0.05, connections=connections, **options)
         await stack.enter_async_context(engine)
-        await stack.enter_async_context(engine.serving(grace=0.5))
+        if drives:
+            await stack.enter_async_context(engine.serving(grace=0.5))
         yield Runtime(
             database=database, evaluator=evaluator, outbound=outbound, models=models, variables={}, engine=engine, connections=connections
         )
