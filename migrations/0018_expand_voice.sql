@@ -9,7 +9,7 @@ CREATE TABLE weft.voice_calls (
   number int NOT NULL CHECK (number > 0),      -- 1: the first call of the attempt; more: redials
   wait text NOT NULL,                          -- position of the wait that the call is a channel to; a task stands for it where something is asked
   connection text NOT NULL,
-  kind text NOT NULL,                          -- of the connection: the provider
+  kind text,                                   -- of the connection, once it was opened: the provider
   recipient text NOT NULL CHECK (recipient ~ '^\+[1-9][0-9]{6,14}$'),
   script json NOT NULL,                        -- what is said and asked
   state text NOT NULL DEFAULT 'queued' CHECK (state IN

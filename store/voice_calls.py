@@ -35,7 +35,7 @@ class Call:
     number: int
     wait: str
     connection: str
-    kind: str
+    kind: str | None
     recipient: str
     script: Any
     state: str
@@ -72,21 +72,18 @@ ROWS = {"begin": Begun, "get": Call, "of_run": Call, "move": Moved, "find": Foun
 
 
 async def begin(
-    session: Session, *, run_id: str, position: str, attempt: int, number: int, wait: str, connection: str, kind: str, recipient: str,
-    script: Any,
-) -> Begun:  # fmt: skip
+    session: Session, *, run_id: str, position: str, attempt: int, number: int, wait: str, connection: str, recipient: str, script: Any
+) -> Begun:
     """The call, made now or before a crash."""
-    begun = await session.one(
-        SQL.begin, Begun, run_id=run_id, position=position, attempt=attempt, number=number, wait=wait, connection=connection, kind=kind,
-        recipient=recipient, script=Json(script),
-    )  # fmt: skip
+    place: dict[str, Any] = {"run_id": run_id, "position": position, "attempt": attempt, "number": number, "wait": wait}
+    begun = await session.one(SQL.begin, Begun, **place, connection=connection, recipient=recipient, script=Json(script))
     assert begun is not None  # noqa: S101 an insert answers with its row
     return begun
 
 
-async def dial(session: Session, id: str, ticket: bytes) -> bool:
+async def dial(session: Session, id: str, *, kind: str, ticket: bytes) -> bool:
     """Records the intent; False when somebody else has, or the call is over."""
-    return bool(await session.execute(SQL.dial, id=id, ticket=ticket))
+    return bool(await session.execute(SQL.dial, id=id, kind=kind, ticket=ticket))
 
 
 async def name_it(session: Session, id: str, provider_id: str) -> bool:

@@ -2,15 +2,15 @@
 
 -- name: begin
 -- The call of this number of this attempt: made once, found again after a crash.
-INSERT INTO weft.voice_calls AS c (org_id, run_id, position, attempt, number, wait, connection, kind, recipient, script)
+INSERT INTO weft.voice_calls AS c (org_id, run_id, position, attempt, number, wait, connection, recipient, script)
 VALUES (%(org_id)s::uuid, %(run_id)s::uuid, %(position)s::text, %(attempt)s::int, %(number)s::int, %(wait)s::text, %(connection)s::text,
-        %(kind)s::text, %(recipient)s::text, %(script)s::json)
+        %(recipient)s::text, %(script)s::json)
 ON CONFLICT (org_id, run_id, position, attempt, number) DO UPDATE SET connection = c.connection
 RETURNING c.id::text, c.state, c.provider_id;
 
 -- name: dial
 -- The intent, before the provider is asked: queued -> dialing, once. The same ticket again is the same intent.
-UPDATE weft.voice_calls c SET state = 'dialing', ticket = %(ticket)s::bytea, dialed_at = coalesce(c.dialed_at, clock_timestamp())
+UPDATE weft.voice_calls c SET state = 'dialing', kind = %(kind)s::text, ticket = %(ticket)s::bytea, dialed_at = coalesce(c.dialed_at, clock_timestamp())
 WHERE c.org_id = %(org_id)s::uuid AND c.id = %(id)s::uuid AND (c.state = 'queued' OR (c.state = 'dialing' AND c.ticket = %(ticket)s::bytea));
 
 -- name: name_it

@@ -18,7 +18,7 @@ from graphs.definition import Closed
 from graphs.documents import is_object
 from graphs.nodetype import Failure
 from graphs.outbound import REFUSED
-from graphs.voice import News, Order, Question, Speech
+from graphs.voice import News, Order, Question, Speech, masked
 
 if TYPE_CHECKING:
     from graphs.connections import Connection
@@ -86,7 +86,8 @@ async def dial(connection: Connection, outbound: Outbound, order: Order) -> str:
     if answer.status in (200, 201) and isinstance(name, str) and 0 < len(name) <= 100:
         return name
     if 400 <= answer.status < 500:
-        raise Failure("voice_refused", f"the provider will not call: {_said(answer)}", retryable=answer.status == 429)
+        said = _said(answer).replace(order.recipient, masked(order.recipient))
+        raise Failure("voice_refused", f"the provider will not call: {said}", retryable=answer.status == 429)
     raise Failure("in_doubt", f"it is not known whether the telephone rang: the provider answered {answer.status}")
 
 

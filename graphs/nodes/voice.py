@@ -102,9 +102,8 @@ async def run(config: Config, context: Context) -> Json:
         call, answers = await _asked(config, context, asking)
     finally:
         context.withdraw()
-    if config.ask is not None and answers is None and config.on_no_answer == "fail":
-        raise Failure("voice_no_answer", f"{_why(call)} (call {call.id})", details={"call_id": call.id, "state": call.state})
-    if config.ask is None and call.answered_at is None and config.on_no_answer == "fail":
+    missing = answers is None if config.ask is not None else call.answered_at is None
+    if missing and config.on_no_answer == "fail":
         raise Failure("voice_no_answer", f"{_why(call)} (call {call.id})", details={"call_id": call.id, "state": call.state})
     end = call.ended_at or call.now
     return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphs.engine.patience import patiently
 from graphs.nodetype import Failure
-from graphs.voice import BEFORE, PROVIDERS, Order, masked, provider
+from graphs.voice import BEFORE, Order, masked, provider
 from graphs.voice.dialogue import Script
 from store import voice_calls as rows
 from store.errors import NotFound
@@ -56,7 +56,7 @@ class Calls:
     async def ring(self, number: int, *, connection: str, recipient: str, script: Script, ring: float, longest: float) -> str:
         """Makes the call of this number, or finds it made before a restart; its id. Raises Failure where it was not made: as the provider
         says why, "in_doubt" where nobody knows."""
-        asked: dict[str, Any] = {"connection": connection, "kind": sorted(PROVIDERS)[0], "recipient": recipient, "script": script.to_json()}
+        asked: dict[str, Any] = {"connection": connection, "recipient": recipient, "script": script.to_json()}
         place: dict[str, Any] = {"position": self.position, "attempt": self.attempt, "wait": self.wait}
         begun = await patiently(lambda: rows.begin(self.tenant, run_id=self.run_id, number=number, **place, **asked))
         if begun.state == "queued" and (await self.get(begun.id)).wanted:  # it may have been answered elsewhere since the last call
@@ -92,7 +92,7 @@ class Calls:
 
     async def _dial(self, id: str, connection: Connection, recipient: str, ring: float, longest: float) -> None:
         ticket = secrets.token_urlsafe(32)
-        if not await patiently(lambda: rows.dial(self.tenant, id, digest(ticket))):
+        if not await patiently(lambda: rows.dial(self.tenant, id, kind=connection.kind, ticket=digest(ticket))):
             raise Failure("in_doubt", UNKNOWN)  # another process has begun to
         address = f"{self.public_url}/hooks/voice/{ticket}"
         order = Order(

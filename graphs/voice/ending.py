@@ -30,7 +30,7 @@ async def end(engine: Engine, tenant: Tenant, id: str) -> None:
     if await rows.wind_up(tenant, id) is None:
         return
     call = await rows.get(tenant, id)
-    if call is None or call.provider_id is None or engine.connections is None:
+    if call is None or call.kind is None or call.provider_id is None or engine.connections is None:
         return  # its name may come yet, and with it the wish to hang up
     script = Script.of_json(call.script)
     try:

@@ -65,7 +65,7 @@ async def hear_of(engine: Engine, told: Told) -> Reply | None:
         raise Forged
     tenant = engine.database.tenant(found.org_id)
     call = await rows.get(tenant, found.id)
-    if call is None:
+    if call is None or call.kind is None:
         raise Forged
     try:
         connection = await engine.connections.open(tenant, call.connection, kind=call.kind)

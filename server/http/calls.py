@@ -35,7 +35,7 @@ class CallDetail(Shape):
     number: int = Field(description="1: the first call of the attempt")
     connection: str
     to: str = Field(description="masked for viewers")
-    provider: str
+    provider: str | None = None
     provider_id: str | None = None
     state: Literal["queued", "dialing", "ringing", "answered", "asking", "completed", "busy", "no_answer", "failed", "cancelled"]
     prompts: int = Field(description="questions that were answered or passed over in silence")
