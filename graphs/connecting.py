@@ -13,7 +13,7 @@ from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.nodetype import Failure
 from graphs.pinning import nearest
-from graphs.redaction import SHORTEST, Redactor
+from graphs.redaction import LOOKS_SECRET, SHORTEST, Redactor
 from graphs.runtime import Actor, Runtime
 from store import connections, secrets
 from store.connections import Event, Row
@@ -25,11 +25,6 @@ from store.secrets import Shown
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 ROLES = ("owner", "builder", "operator", "viewer")
 MAX_SECRET = 100_000  # characters
-LOOKS_SECRET = re.compile(
-    r"\b(?:sk|pk|rk|key|pat|ghp|gho|ghs|github_pat|glpat|xox[abprs]|shpat|hf|npm|whsec)[-_][A-Za-z0-9_-]{16,}"
-    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}|(?i:\b(?:bearer|basic)\s+[A-Za-z0-9+/._=-]{12,})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

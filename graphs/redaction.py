@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, quote_plus
@@ -16,6 +17,13 @@ if TYPE_CHECKING:  # the log needs this module before anything else of ours is i
 
 HIDDEN = "***"
 SHORTEST = 8  # characters of a secret; shorter ones would eat ordinary words, and are refused when they are set
+LOOKS_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|key|pat|ghp|gho|ghs|github_pat|glpat|xox[abprs]|shpat|hf|npm|whsec)[-_][A-Za-z0-9_-]{16,}"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}|(?i:\b(?:bearer|basic)\s+[A-Za-z0-9+/._=-]{12,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+"""What vendors' keys look like: for refusing them where they do not belong, and never for trusting that there is none."""
+
 EDGE = 6  # characters of a secret's beginning that are blotted out where a text was cut
 
 _living: WeakSet[Redactor] = WeakSet()

@@ -142,7 +142,7 @@ def _private_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(
-            f"Weft cannot make the folder {folder} ({error.strerror}); make its parent writable or set WEFT_KEYS_DIR."
+            f"Weft cannot make the folder {folder} ({error.strerror}); make its parent writable or set WEFT_DATA_DIR (or WEFT_KEYS_DIR)."
         ) from None
     _refuse_looser(folder, 0o700)
 

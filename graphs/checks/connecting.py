@@ -9,6 +9,7 @@ from graphs.checks.repairs import meant
 from graphs.checks.view import NodeView, View
 from graphs.definition import Json
 from graphs.documents import is_object
+from graphs.redaction import LOOKS_SECRET
 
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "cookie"})
 
@@ -45,12 +46,19 @@ def _check_name(node: NodeView, wanted: frozenset[str], connections: Mapping[str
 
 def _check_literals(node: NodeView) -> Iterator[Diagnostic]:
     """A credential in a definition is stored, shown to models and logged."""
-    given: Json = node.raw_config.get("headers")
-    for name, value in given.items() if is_object(given) else ():
-        if name.lower() in CREDENTIALS and isinstance(value, str) and value and not value.strip().startswith("{{"):
-            message = (
-                f"the header {name} is written into the definition, where everybody can read it; keep the secret in a connection "
-                "(weft connections add <name> --kind http) and name it in `connection`"
-            )
-            pointer = joined(f"{node.pointer}/config/headers", name)
-            yield Diagnostic(code="secret_in_definition", severity="warning", pointer=pointer, message=message)
+    for field in ("url", "headers", "params"):
+        given: Json = node.raw_config.get(field)
+        for name, value in given.items() if is_object(given) else ((None, given),):
+            if not isinstance(value, str) or not value or value.strip().startswith("{{"):
+                continue
+            if LOOKS_SECRET.search(value) or (field == "headers" and name and name.lower() in CREDENTIALS):
+                pointer = joined(f"{node.pointer}/config/{field}", name) if name is not None else f"{node.pointer}/config/{field}"
+                yield _written(pointer, f"the {field.removesuffix('s')} {name}" if name else "the url")
+
+
+def _written(pointer: str, what: str) -> Diagnostic:
+    message = (
+        f"{what} holds a credential, written into the definition where everybody can read it; keep it in a connection "
+        "(weft connections add <name> --kind http) and name that in `connection`"
+    )
+    return Diagnostic(code="secret_in_definition", severity="warning", pointer=pointer, message=message)

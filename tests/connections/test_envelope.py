@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from graphs import connecting, runs
 from graphs.connections import MasterKey, Place, Vault, rewrap_all
@@ -106,8 +107,8 @@ async def test_rotation_wraps_every_organizations_keys_and_leaves_the_values(run
 
 
 def rows(admin_url: str) -> list[dict[str, Any]]:
-    with psycopg.connect(admin_url, row_factory=psycopg.rows.dict_row) as connection:
-        return connection.execute("SELECT * FROM weft.secrets ORDER BY connection_id, field").fetchall()
+    with psycopg.connect(admin_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("SELECT * FROM weft.secrets ORDER BY connection_id, field").fetchall()
 
 
 ATTACKS: dict[str, Callable[[psycopg.Connection], object]] = {

@@ -7,6 +7,7 @@ import html
 import json
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -18,7 +19,7 @@ from graphs.redaction import HIDDEN, Redactor, without_secrets
 from server.logs import Line, SecretFilter
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=8, max_size=60).filter(lambda text: HIDDEN not in text and len(set(text)) > 3)
-WRAPS = {
+WRAPS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "url": lambda text: quote(text, safe=""),
     "form": quote_plus,

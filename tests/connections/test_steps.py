@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 from typing import Any
 
 import pytest
 
+from graphs.connections import Connections, Vault
 from tests.connections.conftest import call, connect
 from tests.engine.conftest import House, flow
-from tests.outbound.loopback import always, answer, origin
+from tests.outbound.loopback import Asked, always, answer, origin
 
 pytestmark = pytest.mark.anyio
 
@@ -75,3 +78,48 @@ async def test_a_connection_without_its_secret_says_how_to_set_it(running: House
     assert run.error["code"] == "connection_unusable"
     assert "weft connections set-secret api token" in run.error["message"]
     assert not api.asked
+
+
+async def test_two_processes_do_not_renew_a_token_at_once(running: House) -> None:
+    """The row is locked: the second gets the token that the first has just got."""
+    asked, go = asyncio.Event(), asyncio.Event()
+    grants: list[Asked] = []
+
+    async def vendor(request: Asked, writer: asyncio.StreamWriter) -> None:
+        grants.append(request)
+        asked.set()
+        await go.wait()
+        body = json.dumps({"access_token": f"access-token-{len(grants)}", "expires_in": 600}).encode()
+        writer.write(answer(body=body, content_type="application/json"))
+
+    async with origin(vendor) as api:
+        auth = {"type": "oauth2", "grant": "client_credentials", "token_url": api.url + "/token", "client_id": "weft"}
+        await connect(running, "api", api.url, auth, client_secret="secret-of-the-client")
+        outbound = running.runtime.outbound
+        processes = [Connections(Vault(lambda: running.master_keys), outbound) for _ in range(2)]
+        opened = [await process.open(running.actor.tenant, "api") for process in processes for _ in range(3)]
+        calls = [asyncio.create_task(connection.headers(api.url)) for connection in opened]
+        async with asyncio.timeout(20):
+            await asked.wait()
+        go.set()
+        sent = await asyncio.gather(*calls)
+    assert len(grants) == 1
+    assert sent == [{"Authorization": "Bearer access-token-1"}] * 6
+
+
+async def test_a_token_server_that_refuses_is_said_without_its_secrets_and_one_that_is_down_is_tried_again(running: House) -> None:
+    said = b'{"error":"invalid_client","error_description":"no client secret-of-the-client here"}'
+    replies = [answer(503, b""), answer(401, said, content_type="application/json")]
+
+    async def vendor(request: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(replies.pop(0))
+
+    async with origin(vendor) as api:
+        auth = {"type": "oauth2", "grant": "client_credentials", "token_url": api.url + "/token", "client_id": "weft"}
+        await connect(running, "api", api.url, auth, client_secret="secret-of-the-client")
+        step = {**call(method="POST", json={"pay": 1}), "retry": {"max_attempts": 3, "initial": "10ms"}}
+        run = await running.run(flow(step))
+    assert run.error["code"] == "connection_unusable"  # and not in doubt: nothing was posted
+    assert "invalid_client: no client *** here" in run.error["message"]
+    assert {asked.target for asked in api.asked} == {"/token"}
+    assert replies == []

@@ -7,12 +7,13 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
-from mcp.types import ElicitRequestParams, ElicitResult
+from mcp.types import ElicitRequestParams, ElicitRequestURLParams, ElicitResult
 
 from graphs import authoring
 from tests.outbound.loopback import Asked, always, answer, origin
@@ -31,6 +32,10 @@ def using(name: str = "payments", **config: Any) -> dict[str, Any]:
 
 def new(base_url: str = "https://pay.example", auth: Any = BEARER, name: str = "payments", **more: Any) -> dict[str, Any]:
     return {"name": name, "kind": "http", "settings": {"base_url": base_url, **({"auth": auth} if auth else {})}, **more}
+
+
+def given(body: dict[str, Any] | None) -> dict[str, Any]:
+    return {} if body is None else {"json": body}
 
 
 # -- REST ------------------------------------------------------------------------------------------------------------------------
@@ -156,14 +161,15 @@ async def test_a_connection_for_owners_is_neither_used_nor_changed_by_a_builder(
             await door.post("/api/v1/connections", json=new(api.url, roles=["owner"]))
             await door.put("/api/v1/connections/payments/secrets/token", json={"value": SECRET})
         async with http(url, house.keys["builder"]) as door:
-            for method, path, body in (
+            tries: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
                 ("PATCH", "", {"roles": []}),
                 ("PUT", "/secrets/token", {"value": SECRET}),
                 ("POST", "/link", {}),
                 ("POST", "/test", None),
                 ("DELETE", "", None),
-            ):
-                refused = await door.request(method, f"/api/v1/connections/payments{path}", **({"json": body} if body is not None else {}))
+            )
+            for method, path, body in tries:
+                refused = await door.request(method, f"/api/v1/connections/payments{path}", **given(body))
                 assert refused.status_code == 403, path
             await house.publish(using())
             started = (await door.post("/api/v1/runs", json={"workflow": "pays"})).json()
@@ -259,7 +265,7 @@ async def test_a_ticket_of_a_person_who_lost_their_role_opens_nothing(house: Hou
 async def test_pages_take_no_more_than_the_other_doors(house: House, url: str) -> None:
     page = await link(url, house.keys["builder"], "crm")
 
-    async def drip() -> Any:
+    async def drip() -> AsyncGenerator[bytes]:
         for _ in range(20):
             yield b"a" * 100_000
 
@@ -380,6 +386,7 @@ async def test_a_client_that_can_open_pages_is_sent_to_one_and_the_call_goes_on(
     async with origin(always(answer())) as api:
 
         async def person(context: Any, params: ElicitRequestParams) -> ElicitResult:
+            assert isinstance(params, ElicitRequestURLParams)
             asked.append(params)
             given = {"setting.base_url": api.url, "auth": "bearer", "auth.secret": SECRET}
             async with http(url, None) as browser:
@@ -441,3 +448,17 @@ async def test_the_check_names_what_is_missing_and_what_does_not_fit(house: Hous
     report = await authoring.check(house.runtime, house.actor(), literal)
     assert [(one.code, one.severity) for one in report.diagnostics] == [("secret_in_definition", "warning")]
     assert SECRET not in report.diagnostics[0].message
+    literals: tuple[dict[str, Any], ...] = (
+        {"headers": {"X-Other": "sk-abcdefghijklmnop1234"}},
+        {"params": {"k": "ghp_abcdefghijklmnopqrst"}},
+    )
+    for written in literals:
+        report = await authoring.check(house.runtime, house.actor(), using(**written))
+        assert [one.code for one in report.diagnostics] == ["secret_in_definition"]
+        assert "abcdefghijklmnop" not in report.diagnostics[0].message
+    harmless: tuple[dict[str, Any], ...] = (
+        {"headers": {"Authorization": "{{ input.token }}", "X-Id": "order-1"}},
+        {"params": {"q": "a word"}},
+    )
+    for fine in harmless:
+        assert (await authoring.check(house.runtime, house.actor(), using(**fine))).diagnostics == ()
