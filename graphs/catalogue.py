@@ -28,6 +28,7 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "llm": ("ai", "openai", "gpt", "chat", "completion", "anthropic", "claude", "prompt", "llm_call", "generate", "classify"),
     "approval": ("approve", "human", "human_approval", "manual_approval", "human_in_the_loop", "confirm"),
     "input": ("form", "human_input", "user_input", "ask", "question"),
+    "voice": ("phone", "call", "telephone", "phone_call", "voice_call", "voice_task", "dial", "twilio", "ivr"),
     "join": ("merge", "sync", "gather", "wait_all"),
     "stop": ("end", "terminate", "fail", "exit", "finish", "return"),
     "subflow": ("subworkflow", "sub_workflow", "workflow", "call_workflow", "execute_workflow", "child"),

@@ -23,6 +23,7 @@ from server import keys
 from server.auth import ApiKeys, Scope
 from server.http import (
     agents,
+    calls,
     caring,
     chats,
     circuits,
@@ -39,6 +40,7 @@ from server.http import (
     runs,
     steering,
     tasks,
+    voice,
     workers,
     workflows,
 )
@@ -66,6 +68,7 @@ async def _openapi(call: Call[None, Query]) -> Response:
 
 OPERATIONS: tuple[Operation, ...] = (
     *runs.OPERATIONS,
+    *calls.OPERATIONS,
     *steering.OPERATIONS,
     *history.OPERATIONS,
     *replays.OPERATIONS,
@@ -92,8 +95,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=OpenApiDocument,
     ),
 )
-"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, or one of
-the two health checks."""
+"""Every HTTP operation there is. A route that is not here is /mcp, which has its own scopes, a page that a one-time ticket opens, one of
+the two health checks, or where telephone companies tell of calls."""
 
 
 class MethodNotAllowed(WeftError):
@@ -145,6 +148,7 @@ def create_app(runtime: Runtime, settings: Settings, *, install: Callable[[MCPSe
         *mcp.routes,
         *connecting.routes(runtime),
         *health.routes(runtime),
+        *voice.routes(runtime),
     ]
     own = [settings.public_url] if settings.public_url else []
     names = Names((*settings.allowed_hosts, *(urlsplit(url).hostname or "" for url in own)), (*settings.allowed_origins, *own))

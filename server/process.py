@@ -112,6 +112,7 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         remote=remote,
         embedder=embedder,
         consolidation=settings.consolidated_every,
+        public_url=settings.public_url,
     )
     runtime = Runtime(
         database=database,

@@ -255,6 +255,7 @@ def task_view(task: Task) -> View:
             "workflow": task.workflow,
             "position": task.position,
             "kind": task.kind,
+            "channel": task.channel,
             "state": task.state,
             "title": task.title,
             "description": task.description or None,

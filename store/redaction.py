@@ -22,6 +22,7 @@ TABLES = {
     "events": ("run_id", "seq"),
     "waits": ("run_id", "position"),
     "tasks": ("id",),
+    "voice_calls": ("run_id", "id"),
     "received_events": ("id",),
 }
 """Tables with words of runs, and the columns that make up a row's place. Large values are in payloads, checkpoints are dropped."""

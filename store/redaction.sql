@@ -53,6 +53,8 @@ SELECT DISTINCT r.id::text FROM weft.runs r JOIN (
       AND concat_ws(chr(31), w.payload::text, w.correlation) ~* ANY(%(patterns)s::text[])
     UNION ALL SELECT t.run_id FROM weft.tasks t WHERE t.org_id = %(org_id)s::uuid
       AND concat_ws(chr(31), t.title, t.description, t.form::text, t.answer::text, t.comment) ~* ANY(%(patterns)s::text[])
+    UNION ALL SELECT c.run_id FROM weft.voice_calls c WHERE c.org_id = %(org_id)s::uuid
+      AND concat_ws(chr(31), c.script::text, c.answers::text, c.transcript::text, c.error) ~* ANY(%(patterns)s::text[])
     UNION ALL SELECT l.run_id FROM (SELECT p.digest FROM weft.payloads p WHERE p.org_id = %(org_id)s::uuid AND p.body::text ~* ANY(%(patterns)s::text[])) p
       CROSS JOIN LATERAL (
         SELECT n.run_id FROM weft.node_runs n WHERE n.org_id = %(org_id)s::uuid AND n.input_digest = p.digest
@@ -110,6 +112,12 @@ SELECT json_build_array(t.id) AS place, json_build_object('form', t.form::text, 
   json_build_object('title', t.title, 'description', t.description, 'comment', t.comment) AS texts
 FROM weft.tasks t WHERE t.org_id = %(org_id)s::uuid AND t.run_id = ANY(%(run_ids)s::uuid[]);
 
+-- name: voice_calls
+-- What was said; the number is an address, which the provider has as well.
+SELECT json_build_array(c.run_id, c.id) AS place, json_build_object('script', c.script::text, 'answers', c.answers::text,
+    'transcript', c.transcript::text) AS json, json_build_object('error', c.error) AS texts
+FROM weft.voice_calls c WHERE c.org_id = %(org_id)s::uuid AND c.run_id = ANY(%(run_ids)s::uuid[]);
+
 -- name: received_events
 -- Events that these runs sent or were woken by, and others that match one of the patterns.
 SELECT json_build_array(e.id) AS place, json_build_object('payload', e.payload::text) AS json,
@@ -153,6 +161,12 @@ UPDATE weft.tasks t SET form = coalesce(x.form::json, t.form), answer = coalesce
   comment = coalesce(x.comment, t.comment)
 FROM json_to_recordset(%(rows)s::json) AS x(id uuid, form text, answer text, assign_to text, title text, description text, comment text)
 WHERE t.org_id = %(org_id)s::uuid AND t.id = x.id;
+
+-- name: write_voice_calls
+UPDATE weft.voice_calls c SET script = coalesce(x.script::json, c.script), answers = coalesce(x.answers::json, c.answers),
+  transcript = coalesce(x.transcript::json, c.transcript), error = coalesce(x.error, c.error)
+FROM json_to_recordset(%(rows)s::json) AS x(run_id uuid, id uuid, script text, answers text, transcript text, error text)
+WHERE c.org_id = %(org_id)s::uuid AND c.id = x.id;
 
 -- name: write_received_events
 UPDATE weft.received_events e SET payload = coalesce(x.payload::json, e.payload),

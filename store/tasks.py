@@ -34,6 +34,7 @@ class Task:
     created_at: datetime
     answered_at: datetime | None
     workflow: str
+    channel: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,11 @@ async def page(
     return rows, total.total if total else 0
 
 
-async def answer(session: Session, task_id: str, *, answer: Any, comment: str | None, user_id: str, user_name: str, via: str) -> str | None:
-    """Records the first answer and wakes the run; its id, or None when the task is no longer open."""
+async def answer(
+    session: Session, task_id: str, *, answer: Any, comment: str | None, user_id: str | None, user_name: str, via: str
+) -> str | None:
+    """Records the first answer and wakes the run; its id, or None when the task is no longer open. `user_id`: None where somebody without
+    an account has answered, by telephone."""
     done = await session.one(
         SQL.answer, Answered, id=task_id, answer=Json(answer), comment=comment, user_id=user_id, user_name=user_name, via=via
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from store.jsontext import Json
-from store.postgres import Session, Tenant
+from store.postgres import Session, Tenant, Transaction
 from store.queries import load
 from store.redaction import stand_in
 
@@ -76,11 +76,18 @@ async def drop(session: Session, run_id: str, fence: int, positions: list[str]) 
 
 async def receive(tenant: Tenant, *, name: str, correlation: str | None, payload: Any, idempotency_key: str | None) -> Received | None:
     async with tenant.transaction() as transaction:
-        await transaction.execute(SQL.lock_event, name=name)
-        return await transaction.one(
-            SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key,
-            stand_in=_stand_in(tenant, correlation),
-        )  # fmt: skip
+        return await receive_within(transaction, name=name, correlation=correlation, payload=payload, idempotency_key=idempotency_key)
+
+
+async def receive_within(
+    transaction: Transaction, *, name: str, correlation: str | None, payload: Any, idempotency_key: str | None
+) -> Received | None:
+    """Together with what else happens in the transaction."""
+    await transaction.execute(SQL.lock_event, name=name)
+    return await transaction.one(
+        SQL.receive, Received, name=name, correlation=correlation, payload=Json(payload), idempotency_key=idempotency_key,
+        stand_in=_stand_in(transaction, correlation),
+    )  # fmt: skip
 
 
 async def missed(
@@ -95,5 +102,5 @@ async def missed(
         )  # fmt: skip
 
 
-def _stand_in(tenant: Tenant, correlation: str | None) -> str | None:
-    return None if correlation is None else stand_in(tenant.org_id, correlation)
+def _stand_in(session: Session, correlation: str | None) -> str | None:
+    return None if correlation is None else stand_in(session.org_id, correlation)

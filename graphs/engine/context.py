@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from graphs.definition import Json
@@ -16,6 +17,7 @@ from graphs.engine.patience import patiently
 from graphs.engine.record import Record, StepFailed, Unloaded
 from graphs.models import Caller, Limit
 from graphs.nodetype import BodyFailed, Failure, Resolution, Wait
+from graphs.voice import PROVIDERS
 from memory.scopes import Principal
 from store import identities, runs, waits
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from graphs.models import Models
     from graphs.outbound import Outbound
     from graphs.remote.calling import Bound
+    from graphs.voice.calls import Calls
 
 T = TypeVar("T")
 NEVER_RETRIED = frozenset({"in_doubt", "loop_limit", "internal"})  # failures that another pass of a body cannot mend
@@ -245,8 +248,62 @@ class StepContext:
     # -- waiting and telling -----------------------------------------------------------------------------------------------------
 
     async def wait(self, wait: Wait, *, key: str = "") -> Resolution:
+        return await self.wait_at(self._place(key), wait)
+
+    def _place(self, key: str) -> str:
         attempt = f"~{self.attempt}" if self.attempt > 1 else ""
-        return await self.wait_at(f"{self.position}{attempt}" + (f"#{key}" if key else ""), wait)
+        return f"{self.position}{attempt}" + (f"#{key}" if key else "")
+
+    async def open(self, wait: Wait, *, key: str = "") -> None:
+        if self._place(key) not in self._drive.waits:
+            await self._drive.begin_wait(self._step, self._place(key), wait)
+            self._record.state = "running"
+
+    async def first_wait(self, waits: Mapping[str, Wait]) -> tuple[str, Resolution]:
+        places = {self._place(key): key for key in waits}
+        for key, wait in waits.items():
+            await self.open(wait, key=key)
+        while (ended := self._ended(places)) is None:
+            for place, key in places.items():
+                if waits[key].kind == "event" and self._drive.waits[place].state == "open":
+                    await self._drive.look_back(self._drive.waits[place])
+            if self._ended(places) is None:
+                first, *others = [self._drive.waits[place] for place in places]
+                self._record.state = "waiting"
+                await self._drive.hold(first.position, first.due_at, self._step, beside={one.position: one.due_at for one in others})
+                self._record.state = "running"
+        if ended.state == "cancelled":
+            raise Failure("wait_cancelled", "the wait was cancelled")
+        key = places[ended.position]
+        good = ended.state == "resolved" or waits[key].kind == "timer"
+        return key, Resolution(state="resolved" if good else "expired", payload=ended.payload)
+
+    def _ended(self, places: Iterable[str]) -> OpenWait | None:
+        return next((known for place in places if (known := self._drive.waits[place]).state != "open"), None)
+
+    def withdraw(self) -> None:
+        if self._drive.unloading:
+            return
+        own = self._place("")
+        for place in list(self._drive.waits):
+            if place == own or place.startswith(f"{own}#"):
+                self._drive.drop_wait(place)
+
+    def calls(self) -> Calls:
+        from graphs.voice.calls import Calls
+
+        engine = self._drive.engine
+        return Calls(
+            tenant=self._drive.tenant,
+            run_id=self.run_id,
+            position=self.position,
+            attempt=self.attempt,
+            wait=self._place(""),
+            outbound=self.outbound,
+            connect=partial(self.connection, kind=PROVIDERS),
+            public_url=engine.public_url,
+            progress=self.progress,
+        )
 
     async def wait_at(self, place: str, wait: Wait) -> Resolution:
         if self._drive.player:

@@ -68,6 +68,7 @@ class Engine:
         remote: Remote | None = None,
         embedder: Embedder | None = None,
         consolidation: timedelta | None = None,
+        public_url: str | None = None,
     ) -> None:
         self.database, self.evaluator, self.outbound, self.models, self.variables = database, evaluator, outbound, models, variables
         self.slots, self.lease, self.poll, self.clock = slots, lease, poll, clock
@@ -76,6 +77,7 @@ class Engine:
         self.remote = remote
         self.embedder = embedder
         self.consolidation = consolidation  # of memories, so often; None: only by hand
+        self.public_url = public_url  # where others reach this house; None: nowhere
         self.fused = fused  # False: a LangGraph node per step; what a user sees is the same
         self.worker = -secrets.randbits(62) - 1  # positive once a session lock stands for it: then its death is noticed at once
         self.journal = Journal(database, on_woken=self.look)

@@ -120,9 +120,14 @@ def _catches(boundary: Boundary, code: str) -> bool:
     return any(fnmatchcase(code, pattern) for pattern in boundary.error or ())
 
 
+def in_a_call(step: Step, record: Record) -> bool:
+    """Whether a call is under way that must not be repeated; a step that waits for what comes of its call has made it."""
+    return step.effect is Effect.WRITE_ONCE and record.state != "waiting"
+
+
 async def interrupted(step: Step, record: Record, fired: Interrupted) -> Record:
     """A boundary has cancelled the step; only the boundary's edges lead on."""
-    doubtful = step.effect is Effect.WRITE_ONCE
+    doubtful = in_a_call(step, record)
     record.state, record.output = "ambiguous" if doubtful else "cancelled", None
     message = f"the boundary {fired.boundary.name!r} fired" + (f"; {IN_DOUBT}" if doubtful else "")
     record.error = {"code": "interrupted", "message": message, "position": step.position, "details": {"boundary": fired.boundary.name}}
@@ -137,7 +142,7 @@ def cancelled(step: Step, record: Record) -> None:
     """A sibling failed or the run was cancelled while this was under way. When the run is only put down, nothing is recorded."""
     if step.drive.unloading:
         return
-    doubtful = step.effect is Effect.WRITE_ONCE
+    doubtful = in_a_call(step, record)
     record.state = "ambiguous" if doubtful else "cancelled"
     record.error = {"code": "in_doubt", "message": IN_DOUBT, "position": step.position} if doubtful else None
     step.note(record, ("step.cancelled", f"{step.plan.id} cancelled"), finished=True)

@@ -253,7 +253,7 @@ class Step:
                 async with asyncio.timeout(left):
                     return await call
         except TimeoutError as error:
-            if self.effect is Effect.WRITE_ONCE:
+            if endings.in_a_call(self, record):
                 raise Failure("in_doubt", doubt.UNKNOWN) from error
             raise Failure("timeout", f"not done within {self.plan.node.timeout}", retryable=True) from error
 

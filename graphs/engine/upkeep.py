@@ -11,7 +11,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from store import checkpoints, identities, payloads, runs, spending, workers
+from store import checkpoints, identities, payloads, runs, spending, voice_calls, workers
 from store.errors import Unavailable
 from store.workers import Post
 
@@ -36,6 +36,7 @@ class Upkeep:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._looking = False
+        self._ending: asyncio.Future[None] | None = None
         self.post = Post(
             worker=engine.worker,
             host=socket.gethostname(),
@@ -95,6 +96,7 @@ class Upkeep:
         turn = 0
         while True:
             await attempt("wake runs in line", self._sweep())
+            self._look_at_calls()
             if turn % rounds == TIDY_AFTER:
                 await attempt("tidy up", self._tidy())
             if every and turn % looks == min(looks, TIDY_AFTER) - 1:
@@ -105,6 +107,18 @@ class Upkeep:
     async def _sweep(self) -> None:
         if await workers.wake_lines(self.engine.database, at=self.engine.clock()):
             self.engine.wake()
+
+    def _look_at_calls(self) -> None:
+        """Beside the sweep, which does not wait for telephone companies; one look at a time."""
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.ensure_future(attempt("end calls that nobody waits for", self._end_calls()))
+            self.engine.background(self._ending)
+
+    async def _end_calls(self) -> None:
+        if found := await voice_calls.to_end(self.engine.database):
+            from graphs.voice import ending  # of no use to who never calls anybody
+
+            await ending.end_all(self.engine, found)
 
     def _look(self, every: timedelta) -> None:
         """Beside the sweep, which does not wait for thousands of organizations; one look at a time."""

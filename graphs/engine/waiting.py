@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -206,17 +206,20 @@ class Waiting(Asking):
         while self.halting and not (self.closing or step.within.cleaning):
             await self.hold(f"{position}#gate", None, step)
 
-    async def hold(self, place: str, due: datetime | None, step: Step, *, passive: bool = False) -> None:
+    async def hold(
+        self, place: str, due: datetime | None, step: Step, *, passive: bool = False, beside: Mapping[str, datetime | None] | None = None
+    ) -> None:
         """Holds a step until news or its time comes, as long as something else of the run is active; then the run is parked and this
         never returns. While it is held the step counts as waiting, and not a moment longer: a step that looks parked while it acts
-        would let the run be put down under it."""
+        would let the run be put down under it. `beside`: other places whose news or time let it go as well."""
+        places = {place: due, **(beside or {})}
         if not passive and (self.unloading or (self.closing and not step.within.cleaning)):
             await asyncio.get_running_loop().create_future()  # its cancellation is on the way, and nothing of it is to be recorded
         if not passive and step.within.cleaning:
             raise Failure("cancelled", "what tidies up after a cancellation cannot wait")
         step.waiting += not passive
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.holds[place] = Hold(future, due, step, passive)
+        self.holds.update((name, Hold(future, moment, step, passive)) for name, moment in places.items())
         self.poked.set()
         try:
             await future
@@ -224,7 +227,8 @@ class Waiting(Asking):
             if future.cancelled():
                 step.waiting -= not passive
             if not self.unloading:
-                self.holds.pop(place, None)
+                for name in places:
+                    self.holds.pop(name, None)
 
     def _end(self, place: str, state: str, payload: Json) -> None:
         known = self.waits[place]
@@ -256,7 +260,7 @@ class Waiting(Asking):
     async def _park(self) -> bool:
         """Puts the run down, unless a signal came that has not been seen yet: then it must look again."""
         moments = self._moments()
-        waiting_for = [_reason(place) for place, hold in self.holds.items() if not hold.passive]
+        waiting_for = list(dict.fromkeys(_reason(place) for place, hold in self.holds.items() if not hold.passive))
         state, event = "waiting", cast("Happening", ("run.waiting", "Waiting for " + ", ".join(waiting_for[:5])))
         if self.request == "pause":
             state, event = "paused", cast("Happening", ("run.paused", "Paused"))

@@ -25,6 +25,16 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 )
 
 
+def flat(form: Schema, what: str) -> None:
+    """Raises ValueError unless it is an object of primitives, which every door can ask for."""
+    fields: Json = form.get("properties")
+    if form.get("type") != "object" or not is_object(fields) or not fields:
+        raise ValueError(f'{what} must be {{"type": "object", "properties": {{…}}}} with at least one property')
+    for name, field in fields.items():
+        if not is_object(field) or not ("enum" in field or field.get("type") in PRIMITIVES):
+            raise ValueError(f"{what} field {name!r} must be a string, number, integer, boolean or enum")
+
+
 class Config(Closed):
     title: str
     description: str = ""
@@ -37,12 +47,7 @@ class Config(Closed):
     @field_validator("form")
     @classmethod
     def _flat(cls, form: Schema) -> Schema:
-        fields: Json = form.get("properties")
-        if form.get("type") != "object" or not is_object(fields) or not fields:
-            raise ValueError('form must be {"type": "object", "properties": {…}} with at least one property')
-        for name, field in fields.items():
-            if not is_object(field) or not ("enum" in field or field.get("type") in PRIMITIVES):
-                raise ValueError(f"form field {name!r} must be a string, number, integer, boolean or enum")
+        flat(form, "form")
         return form
 
 

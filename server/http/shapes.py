@@ -259,6 +259,7 @@ class TaskDetail(Shape):
     workflow: str
     position: str
     kind: Literal["approval", "input", "selection", "review", "resolution"]
+    channel: Literal["voice"] | None = Field(default=None, description="asked by telephone as well")
     state: TaskState
     title: str
     description: str | None = None

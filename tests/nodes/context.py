@@ -15,6 +15,7 @@ from graphs.models import Models, ModelSettings
 from graphs.nodetype import Context, Failure, Resolution, Wait
 from graphs.outbound import Outbound, Policy
 from graphs.remote.calling import Bound
+from graphs.voice.calls import Calls
 
 T = TypeVar("T")
 
@@ -105,6 +106,18 @@ class FakeContext:
 
     def live(self, name: str, data: Json) -> None:
         self.seen.append((name, data))
+
+    async def open(self, wait: Wait, *, key: str = "") -> None:
+        raise AssertionError("this step does not wait")
+
+    async def first_wait(self, waits: Mapping[str, Wait]) -> tuple[str, Resolution]:
+        raise AssertionError("this step does not wait")
+
+    def withdraw(self) -> None:
+        raise AssertionError("this step does not wait")
+
+    def calls(self) -> Calls:
+        raise AssertionError("this step calls nobody")
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         self.shown.append(message)

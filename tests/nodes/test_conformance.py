@@ -116,8 +116,8 @@ def test_the_output_of_a_config_is_a_json_schema(kind: NodeType, example: dict[s
 def test_the_effect_of_a_config_is_known_before_it_runs(kind: NodeType, example: dict[str, Any]) -> None:
     effect = effect_of(kind, kind.config.model_validate(example))
     assert isinstance(effect, Effect)
-    if kind.family in ("flow", "human"):
-        assert effect is (Effect.WRITE_IDEMPOTENT if kind.name == "emit_event" else Effect.PURE)
+    if kind.family in ("flow", "human"):  # an event is sent once, and a call rings somebody's telephone
+        assert effect is {"emit_event": Effect.WRITE_IDEMPOTENT, "voice": Effect.WRITE_ONCE}.get(kind.name, Effect.PURE)
 
 
 @pytest.mark.parametrize(("kind", "example"), EXAMPLES)

@@ -35,6 +35,8 @@ DEFINERS = {  # each reviewed; a new one is added here with its tests
     "all_organizations",
     "find_api_key",
     "find_organization",
+    "find_voice_call",  # tests/server/test_voice.py
+    "calls_to_end",
 }
 
 
@@ -89,6 +91,7 @@ def test_every_unique_key_but_the_random_ids_starts_with_the_organization(catalo
         "weft.organizations_pkey",
         "weft.organizations_slug_key",
         "weft.api_keys_by_id",  # 48 random bits, looked up before the organization is known
+        "weft.voice_calls_ticket",  # the digest of 256 random bits, likewise
         "weft.migrations_pkey",
         "weft.workers_pkey",
         "weft.clock_pkey",
@@ -159,6 +162,7 @@ def test_the_dispatcher_reads_no_payload(catalog: psycopg.Connection) -> None:
     assert {name for (name,) in tables} == {
         *("runs", "api_keys", "users", "organizations", "workers"),
         *("clock", "waits", "node_runs", "received_events", "circuits"),  # their instants, for when the clock is set back
+        "voice_calls",  # whether anybody waits for them, and what their ticket opens
         "memories",  # what they are found by, for weft.memory_hits, which minds the organization itself
     }
 

@@ -22,7 +22,7 @@ from tests.conftest import Server
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("store", "memory", "graphs", "server")
 CROSSING = re.compile(
-    r"weft\.(next_runs|renew_leases|wake_lines|beat|leave|list_workers|forget_workers|mind_clock|all_organizations|find_api_key|find_organization|uuid7)\("
+    r"weft\.(next_runs|renew_leases|wake_lines|beat|leave|list_workers|forget_workers|mind_clock|all_organizations|find_api_key|find_organization|find_voice_call|calls_to_end|uuid7)\("
 )
 PYTHON_TYPES: dict[str, tuple[Any, ...]] = {
     "uuid": (str,),
