@@ -238,6 +238,8 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
 def _sentences(wrong: ValidationError) -> list[str]:
     problems: list[str] = []
     for error in wrong.errors(include_url=False, include_input=False):
+        if error["type"] == "default_factory_not_called":  # it follows from another problem
+            continue
         message = error["msg"].removeprefix("Value error, ")
         if not error["loc"]:
             problems.append(message + ".")

@@ -20,8 +20,9 @@ RECORDED = ("node_runs", "events", "waits", "tasks", "children", "ending", "sett
 class Outbox:
     """`on_lost` is called when the journal fails us: then the run is no longer ours to change."""
 
-    def __init__(self, journal: Journal, claimed: Claimed, redactor: Redactor, *, on_lost: Callable[[], None]) -> None:
-        self._journal, self._claimed, self._redactor, self._on_lost = journal, claimed, redactor, on_lost
+    def __init__(self, journal: Journal, claimed: Claimed, redactor: Redactor | None = None, *, on_lost: Callable[[], None]) -> None:
+        self._journal, self._claimed, self._on_lost = journal, claimed, on_lost
+        self._redactor = Redactor() if redactor is None else redactor
         self.entry = self._new()
         self.seq = 0
         self.touched: list[str] = []  # positions recorded since somebody took this list
