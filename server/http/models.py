@@ -15,7 +15,7 @@ from server.http.operations import Body, Call, Operation, Query
 from server.model_views import budget_view, call_view, model_view, registry_view, used_view
 
 PATH = "/api/v1/models"
-ONE = f"{PATH}/{{name:path}}"
+ONE = f"{PATH}/{{model:path}}"
 
 
 class Listing(Body, ModelForm):
@@ -66,16 +66,16 @@ async def listed(call: Call[None, Query]) -> Json:
 
 async def put(call: Call[Listing, Query]) -> Json:
     form = modelling.formed(call.body.model_dump())
-    return model_view(await modelling.put(call.caller.runtime, call.caller.actor, call.path["name"], form))
+    return model_view(await modelling.put(call.caller.runtime, call.caller.actor, call.path["model"], form))
 
 
 async def remove(call: Call[None, Query]) -> Json:
-    await modelling.remove(call.caller.runtime, call.caller.actor, call.path["name"])
-    return {"removed": call.path["name"]}
+    await modelling.remove(call.caller.runtime, call.caller.actor, call.path["model"])
+    return {"removed": call.path["model"]}
 
 
 async def test(call: Call[None, Query]) -> Json:
-    return {"name": call.path["name"], "said": await modelling.test(call.caller.runtime, call.caller.actor, call.path["name"])}
+    return {"name": call.path["model"], "said": await modelling.test(call.caller.runtime, call.caller.actor, call.path["model"])}
 
 
 async def choose(call: Call[Choice, Query]) -> Json:

@@ -145,6 +145,7 @@ async def test_every_route_tells_nothing_of_another_organization(house: House, t
         "approveRemoteTools": {"tools": [{"name": "echo", "digest": "0" * 64}]},
         "disableRemoteTools": {"tools": ["echo"]},
         "uploadSpec": {"document": {"openapi": "3.1.0", "paths": {}}},
+        "putModel": {},
     }
     async with http(url, house.keys["owner"]) as client:
 
@@ -152,15 +153,17 @@ async def test_every_route_tells_nothing_of_another_organization(house: House, t
             ids = {"name": names.workflow_id, "run_id": names.run_id, "task_id": names.task_id, "node": "ok", "digest": "0" * 64}
             ids |= {"memory_id": names.memory_id, "tool": "echo"}
             ids["target"] = names.target
+            ids["model"] = f"openai:{names.workflow_id}"
             path = operation.path.replace(":path", "").format(**ids)
             answer = await client.request(operation.method, path, json=bodies.get(operation.name))
             return answer.status_code, names.masked(answer.text)
 
-        probed = sorted((item for item in OPERATIONS if "{" in item.path), key=lambda item: item.name == "limitCircuit")
+        free = {"limitCircuit": 200, "putModel": 200, "testModel": 422}  # limits and models can be set for anything
+        probed = sorted((item for item in OPERATIONS if "{" in item.path), key=lambda item: item.name in free)
         for operation in probed:
             found = await told(theirs, operation)
             assert found == await told(NOBODY, operation), operation.name
-            assert found[0] == (200 if operation.name == "limitCircuit" else 404), operation.name  # a limit can be set for anything
+            assert found[0] == free.get(operation.name, 404), operation.name
         for names in (theirs, NOBODY):
             for workflow in (names.workflow, names.workflow_id):
                 answer = await client.post("/api/v1/runs", json={"workflow": workflow, "input": {"what": "it"}})
