@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
+
 import migrations.apply
 from benchmarks.cpu import Meter
 from graphs import replaying
@@ -66,7 +68,9 @@ async def main(count: int, seed: int) -> int:
         async with embedded(Path(folder) / "pg", Path(folder) / "keys" / "postgres.json") as server, services() as shop:
             await migrations.apply.apply(server.admin_url, app_password=server.app_password)
             async with house(server, model, shop.url) as (runtime, actor):
-                postmaster = int((Path(folder) / "pg" / "postmaster.pid").read_text().split()[0])
+                with psycopg.connect(server.admin_url) as admin:
+                    (data,) = admin.execute("SHOW data_directory").fetchone() or ("",)
+                postmaster = int((Path(data) / "postmaster.pid").read_text().split()[0])
                 with Meter(postmaster) as original:
                     runs = await record(runtime, actor, model, seed=seed, count=count)
                 calls = len(shop.asked) + len(model.asked)
