@@ -14,12 +14,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from server import cli_replays  # noqa: F401 its commands join `weft runs`
 from server.cli_agents import agents_app
 from server.cli_memory import memory_app
 from server.cli_models import models_app
 from server.cli_remote import connections_app
-from server.cli_runs import runs_app
+from server.cli_replays import runs_app
 from server.terminal import DataDir
 from server.terminal import perform as _run
 from store.errors import Invalid, Misconfigured, WeftError

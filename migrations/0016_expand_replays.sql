@@ -1,2 +1,0 @@
--- 0016_expand_replays: filled by its owner.
-SELECT 1;
