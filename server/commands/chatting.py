@@ -26,6 +26,7 @@ from store.errors import Invalid, WeftError
 CODES = {"done": 0, "failed": 1, "stopped": 4}
 WAITING = 3
 SHOWN = 160  # characters of a tool's arguments on its line
+NO_MODEL = "No model is set up, so this was a stand-in. Set OPENAI_API_KEY or ANTHROPIC_API_KEY, or: weft models set --help"
 HELP = "/attach FILE · /new · /quit · Ctrl-C stops an answer"
 
 
@@ -150,6 +151,8 @@ class Terminal:
                 self.err.print(f"  [dim]{escape(data['position'])}: {escape(data['message'])}[/dim]")
             case "deaf":
                 self.err.print(f"[dim]{escape(data['message'])}[/dim]")
+            case "usage" if data["model"] == "scripted" and self.model is None:
+                self.err.print(f"\n[dim]{NO_MODEL}[/dim]")
             case "message" if data["error"]:
                 self.err.print(f"\n[red]{escape(str(data['error'].get('message', data['error'])))}[/red]")
             case _:
