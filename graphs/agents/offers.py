@@ -140,17 +140,15 @@ class Settings(Closed):
     system: str | None = Field(default=None, max_length=MAX_PROMPT, description="instructions")
     model: str | None = Field(default=None, max_length=200, description='"vendor:name"; without it the default')
     tools: Annotated[tuple[Tool, ...], WithJsonSchema(TOOLS)] = Field(default=(), max_length=64, strict=False)
-    approve: Approve = Field(
-        default="effects", description="when a person is asked first; effects: before calls that cannot be repeated or undone"
-    )
+    approve: Approve = Field(default="effects", description="when a person is asked first; effects: before what cannot be undone")
     approvers: Annotated[Assignee, WithJsonSchema({"type": "object"})] | None = Field(default=None, description="{user} or {group}")
     memory: Annotated[Memory, WithJsonSchema(MEMORY)] | None = None
     output_schema: Schema | None = Field(default=None, description="JSON Schema of the output; without it `text`")
     max_turns: Turns = 20
     max_calls: Calls = 200
-    max_tokens: Tokens | None = Field(default=None, description="of all turns together")
+    max_tokens: Tokens | None = Field(default=None, description="in all")
     max_usd: Money | None = None
-    max_depth: Depth = Field(default=2, description="of sub-agents below it")
+    max_depth: Depth = Field(default=2, description="of sub-agents")
     on_limit: Literal["fail", "answer"] = Field(default="fail", description="answer: one last turn without tools")
 
     @field_validator("output_schema")

@@ -14,7 +14,7 @@ from graphs.models import Message
 from graphs.nodes.llm import MAX_PROMPT, Items
 from graphs.nodetype import QUOTED, Context, Effect, Failure, Family
 
-SUMMARY = "Let a model work on a task with tools: node types, workflows, memory, remote tools, sub-agents. Every call is a durable step."
+SUMMARY = "Let a model work on a task with tools and other agents. Every call is a durable step."
 FAMILY: Family = "ai"
 EFFECT = Effect.READ  # of itself; its calls are steps with effects of their own
 LABELS = frozenset({"egress"})
@@ -40,8 +40,8 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 
 class Config(Settings):
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT, description="the task")
-    messages: Items = Field(default=[], description="the conversation before the task: [{role, text, images}]")
-    profile: str | None = Field(default=None, pattern=PROFILE_NAME, description='"name" or "name@version"; the node may narrow it')
+    messages: Items = Field(default=[], description="what was said before: [{role, text, images}]")
+    profile: str | None = Field(default=None, pattern=PROFILE_NAME, description='"name" or "name@version"')
 
 
 def output(config: Config) -> Schema:
