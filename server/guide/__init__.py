@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-SECTIONS = ("start", "definition", "expressions", "nodes", "flow", "waiting", "testing", "running", "errors")
+SECTIONS = ("start", "definition", "expressions", "nodes", "agents", "flow", "waiting", "testing", "running", "errors")
 """In the order in which one reads them."""
 
 

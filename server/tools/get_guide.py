@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from mcp.types import CallToolResult
-from pydantic import Field
 
 from server.answers import prose
 from server.auth import Scope
@@ -14,14 +13,14 @@ from server.tools import Ctx, hints
 
 DESCRIPTION = (
     "How to write, test and run workflows. Read `start` and `definition` before the first create_workflow; each "
-    "section is one short page with examples to copy."
+    "section is one short page with examples."
 )
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
 CORE = True
 
-Section = Literal["start", "definition", "expressions", "nodes", "flow", "waiting", "testing", "running", "errors"]
+Section = Literal["start", "definition", "expressions", "nodes", "agents", "flow", "waiting", "testing", "running", "errors"]
 
 
-async def run(ctx: Ctx, section: Annotated[Section, Field(description="which page")] = "start") -> CallToolResult:
+async def run(ctx: Ctx, section: Section = "start") -> CallToolResult:
     return prose(section_text(section))

@@ -149,7 +149,7 @@ async def test_a_boundary_that_fires_in_the_moment_its_step_fails_does_not_keep_
         raise Failure("busy", "not now", retryable=True)
 
     boundary = Boundary(name="late", timer="1s", interrupting=False)
-    drive = MagicMock(hold=hold, unloading=False)
+    drive = MagicMock(hold=hold, unloading=False, player=None)
     drive.outbox.send = AsyncMock()
     plan = SimpleNamespace(id="s", node=SimpleNamespace(boundary=[boundary]), correlations={}, outgoing=[])
     context = MagicMock(known=MagicMock(return_value=None))
