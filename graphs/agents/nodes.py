@@ -20,7 +20,7 @@ def raw_names(kind: NodeType) -> frozenset[str]:
 DECIDING = frozenset({"method", "idempotent", "remember"})
 """Fields that decide what a call may do to the world."""
 AUTHORS = DECIDING | {"connection", "headers", "binary", "assign_to"}
-"""Fields that are the author's, with whose rights and with what effect a call is made: a model gives them only where `arguments` lists them."""
+"""Fields that are the author's: whose rights and what effect a call has. A model gives them only where `arguments` lists them."""
 NEVER = frozenset({"limits", "agent"})
 """Fields that say who pays, and how much: no model gives them, whatever `arguments` says."""
 
@@ -35,7 +35,7 @@ def arguments_of(kind: NodeType, fixed: Mapping[str, Json]) -> Schema:
 
 
 def config_of(kind: NodeType, fixed: Mapping[str, Json], arguments: Mapping[str, Json], listed: Collection[str] = ()) -> dict[str, Json]:
-    """The config of a call: what the author fixed is not the model's to change, and of the author's fields it gives those that are `listed`.
+    """The config of a call: what the author fixed is not the model's to change, and of the author's fields it gives the `listed` ones.
     Arguments of a script are values that its code sees."""
     if kind.name == "script":
         return {**fixed, "values": {**arguments, **dict(fixed.get("values") or {})}}

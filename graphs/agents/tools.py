@@ -163,7 +163,7 @@ def asks_first(tool: Offered, general: Approve, config: Any) -> bool:
 
 
 def _harmless(tool: Offered, kind: NodeType, config: Any) -> bool:
-    """Whether it is somebody else's word than the model's that this write can be repeated: the author's, or of whoever approved the tool."""
+    """Whether this write can be repeated by somebody else's word than the model's: the author's, or of whoever approved the tool."""
     if tool.effect or _constant(kind):
         return True
     return getattr(config, "method", None) != "DELETE" and any(tool.fixed.get(name) is True for name in DECIDING)

@@ -128,7 +128,7 @@ async def _remote(drive: Drive, kind: str, given: Mapping[str, Any]) -> list[dic
             "description": f"{usable[name].description} (of {connection})",
             "schema": usable[name].schema,
             "type": {"mcp": "mcp_tool", "openapi": "openapi"}[kind],
-            "fixed": {"connection": connection, {"mcp": "tool", "openapi": "operation"}[kind]: name},
+            "fixed": {"connection": connection, {"mcp": "tool", "openapi": "operation"}[kind]: name, "approved": usable[name].approval},
             "under": "arguments",
             "effect": str(usable[name].effect),
             "untrusted": True,
