@@ -68,7 +68,7 @@ async def test_several_who_save_at_once_get_a_version_each_or_hear_of_the_others
         ({"tools": [{"node": "openapi"}]}, 'write {"openapi": connection'),
         ({"tools": [{"node": "while"}]}, "no node type that can be a tool"),
         ({"tools": [{"node": "voice"}]}, "`connection` of voice is the author's"),
-        ({"tools": [{"node": "llm", "arguments": {"type": "object", "properties": {"limits": {}}}}]}, "who pays"),
+        ({"tools": [{"node": "llm", "arguments": {"type": "object", "properties": {"limits": True}}}]}, "who pays"),
         ({"tools": [{"node": "http", "workflow": "x"}]}, "exactly one of"),
         ({"tools": [{"node": "http", "config": {"uri": "x"}}]}, "no field 'uri'"),
         ({"system": "for {{ input.name }}"}, "no templates"),
