@@ -31,7 +31,7 @@ async def test_a_budget_of_an_agent_holds_for_every_version_of_its_profile(worki
 async def test_child_runs_of_an_agent_spend_within_its_limits(working: House, models: ModelServer) -> None:
     await registry.put(working.actor.tenant, TINY)
     await working.publish(flow({"id": "l", "type": "llm", "config": {"prompt": "p", "max_tokens": 4_000}}) | {"name": "think"})
-    models.turns.append(calls(*[("think", {})] * 8))
+    models.turns.append(calls(*(("think", dict[str, Any]()) for _ in range(8))))
     models.turns.extend(Turn(text="thought", used=(100, 4_000)) for _ in range(8))
     run = await working.run(agent({"workflow": "think"}, max_tokens=20_000, max_turns=2))
     run = await until(working, run.id, "failed")
