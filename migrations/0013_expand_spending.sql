@@ -121,13 +121,13 @@ DECLARE
   keys text[];
 BEGIN
   WITH RECURSIVE line AS (   -- the run and the runs around it
-      SELECT r.id, r.parent_run_id, r.digest FROM weft.runs r WHERE r.org_id = own AND r.id = of_run
+      SELECT r.id, r.parent_run_id, r.parent_position, r.digest FROM weft.runs r WHERE r.org_id = own AND r.id = of_run
       UNION ALL
-      SELECT r.id, r.parent_run_id, r.digest FROM line l JOIN weft.runs r ON r.org_id = own AND r.id = l.parent_run_id),
+      SELECT r.id, r.parent_run_id, r.parent_position, r.digest FROM line l JOIN weft.runs r ON r.org_id = own AND r.id = l.parent_run_id),
     wanted AS (
       SELECT b.kind, b.subject, b.period, weft.period_since(b.period) AS since, b.usd, b.tokens FROM weft.budgets b
       WHERE b.org_id = own AND (b.kind = 'organization' OR (b.kind = 'user' AND b.subject = by_user::text)
-        OR (b.kind = 'agent' AND b.subject = of_agent) OR (b.kind = 'workflow' AND b.subject = of_workflow))
+        OR (b.kind = 'agent' AND b.subject IN (of_agent, split_part(of_agent, '@', 1))) OR (b.kind = 'workflow' AND b.subject = of_workflow))
       UNION ALL
       SELECT 'run', l.id::text, 'total', date '1970-01-01', (d.body #>> '{settings,budget,usd}')::numeric,
              (d.body #>> '{settings,budget,tokens}')::numeric::bigint
@@ -135,11 +135,17 @@ BEGIN
       WHERE coalesce(d.body #>> '{settings,budget,usd}', d.body #>> '{settings,budget,tokens}') IS NOT NULL
       UNION ALL
       SELECT 'limit', concat_ws(' ', of_run::text, o.key), 'total', date '1970-01-01', o.usd, o.tokens
-      FROM json_to_recordset(limits) AS o(key text, usd numeric, tokens bigint)),
+      FROM json_to_recordset(limits) AS o(key text, usd numeric, tokens bigint)
+      UNION ALL    -- of the agents that the run works for: those at the places around the step that it is the child of
+      SELECT p.kind, p.subject, p.period, p.since, p.usd_limit, p.token_limit
+      FROM line l CROSS JOIN string_to_array(l.parent_position, '/') AS path(parts)
+      CROSS JOIN generate_series(1, cardinality(path.parts) - 1) AS depth(n)
+      JOIN weft.purses p ON p.org_id = own AND p.key = concat_ws(' ', 'limit', 'total', '1970-01-01', l.parent_run_id::text,
+                                                                 'agent:' || array_to_string(path.parts[1:depth.n], '/'))),
     made AS (
       INSERT INTO weft.purses AS p (org_id, key, kind, subject, period, since, usd_limit, token_limit)
-      SELECT DISTINCT ON (key) own, concat_ws(' ', w.kind, w.period, w.since, w.subject) AS key, w.kind, w.subject, w.period, w.since, w.usd, w.tokens
-      FROM wanted w ORDER BY key
+      SELECT own, concat_ws(' ', w.kind, w.period, w.since, w.subject) AS key, w.kind, w.subject, w.period, w.since, min(w.usd), min(w.tokens)
+      FROM wanted w GROUP BY key, w.kind, w.subject, w.period, w.since ORDER BY key
       ON CONFLICT (org_id, key) DO UPDATE SET usd_limit = excluded.usd_limit, token_limit = excluded.token_limit, used_at = clock_timestamp()
       RETURNING p.key)
   SELECT coalesce(array_agg(m.key), '{}') INTO keys FROM made m;

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from graphs.agents.results import error_text
 from graphs.agents.tools import PLAN, READ, Offered, asks_first, effect_of
+from graphs.agents.transcript import whole
 from graphs.catalogue import node_types
 from graphs.definition import Json
 from graphs.engine.configs import explain, fitted
@@ -49,6 +50,8 @@ async def answered(agent: Agent, place: Place, call: Mapping[str, Any]) -> str:
     if schema is None:
         return error_text("unknown_tool", f"there is no tool {name[:100]!r}; there are {', '.join(agent.schemas)}")
     try:
+        if whole(arguments) != arguments:
+            return error_text("bad_arguments", "nothing was done: a text in the arguments has half of a surrogate pair")
         wrong = problems(schema, arguments)
     except (Invalid, RecursionError) as error:
         return error_text("bad_arguments", str(error)[:500])

@@ -137,6 +137,8 @@ class Agent:
         node = tool.node(arguments)
         if tool.type == "agent":
             node["config"] |= {"max_depth": self.config.max_depth - 1, "approve": self.config.approve}
+            if self.config.approvers is not None:
+                node["config"]["approvers"] = self.config.approvers.model_dump(exclude_none=True)
         return node
 
     # -- the end -----------------------------------------------------------------------------------------------------------------

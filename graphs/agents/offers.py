@@ -14,9 +14,12 @@ KINDS = ("node", "workflow", "agent", "mcp", "openapi", "memory", "house", "ask"
 TOOL_NAME = r"^[a-z][a-z0-9_]{0,47}$"
 PROFILE_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}(@[1-9][0-9]{0,5})?$"
 WORKFLOW_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
-FORBIDDEN = frozenset(
-    {"if", "switch", "parallel", "foreach", "while", "try", "race", "join", "stop", "agent", "mcp_tool", "openapi", "house_tool"}
-)
+INSTEAD = {
+    "subflow": '{"workflow": name}', "agent": '{"agent": profile}', "mcp_tool": '{"mcp": connection, "tools": […]}',
+    "openapi": '{"openapi": connection, "operations": […]}', "house_tool": '{"house": […]}',
+}  # fmt: skip
+"""Node types that have a form of their own here, which knows what a call of them may do."""
+FORBIDDEN = frozenset({"if", "switch", "parallel", "foreach", "while", "try", "race", "join", "stop"} | INSTEAD.keys())
 """Node types that are no tools: groups, what leads on by edges or ends the run, and what has a form of its own here."""
 
 Approve = Annotated[bool | Literal["effects"], WithJsonSchema({"enum": [True, False, "effects"]})]
@@ -78,16 +81,24 @@ class Tool(Closed):
 
 
 def _check_node(tool: Tool) -> None:
-    from graphs.agents.nodes import raw_names
+    from graphs.agents.nodes import AUTHORS, NEVER, raw_names
     from graphs.catalogue import node_types
 
     kind = node_types().get(tool.node or "")
+    if tool.node in INSTEAD:
+        raise ValueError(f"{tool.node!r} is no node type that can be a tool; write {INSTEAD[tool.node]}")
     if kind is None or tool.node in FORBIDDEN:
         usable = [name for name in node_types() if name not in FORBIDDEN]
         raise ValueError(f"{tool.node!r} is no node type that can be a tool; there are {', '.join(usable)}")
     fields = {field.alias or name for name, field in kind.config.model_fields.items()}
     if unknown := [name for name in tool.config if name not in fields]:
         raise ValueError(f"{tool.node} has no field {unknown[0]!r} in its config; it has {', '.join(sorted(fields))}")
+    listed = set((tool.arguments or {}).get("properties", {})) if tool.node != "script" else set[str]()
+    if barred := sorted(listed & NEVER & fields):
+        raise ValueError(f"`{barred[0]}` says who pays for a call; a model cannot give it: take it out of `arguments`")
+    required = {field.alias or name for name, field in kind.config.model_fields.items() if field.is_required()}
+    if missing := sorted((required & AUTHORS) - listed - tool.config.keys()):
+        raise ValueError(f"`{missing[0]}` of {tool.node} is the author's: put it into `config`, or list it in `arguments`")
     for name in raw_names(kind):
         if "{{" in str(tool.config.get(name, "")):
             raise ValueError(f"`{name}` of a tool is code and not a template: pass values as arguments")

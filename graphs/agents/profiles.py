@@ -42,6 +42,8 @@ def narrowed(profile: Settings, node: Settings) -> Settings:
         changes["approvers"] = node.approvers
     if "tools" in given:
         changes["tools"] = tuple(_chosen(profile.tools, node.tools))
+    if "approve" in given:
+        changes["tools"] = tuple(_careful(tool, node.approve) for tool in changes.get("tools", profile.tools))
     for name in LIMITS:
         limits = [limit for limit in (getattr(profile, name), getattr(node, name) if name in given else None) if limit is not None]
         changes[name] = min(limits) if limits else None
@@ -51,6 +53,11 @@ def narrowed(profile: Settings, node: Settings) -> Settings:
 def stricter(one: Approve, other: Approve) -> Approve:
     found: Any = max(one, other, key=CAUTION.index)
     return found
+
+
+def _careful(tool: Tool, approve: Approve) -> Tool:
+    """A tool that the profile asks less about is asked about as the node says."""
+    return tool if tool.approve is None else tool.model_copy(update={"approve": stricter(tool.approve, approve)})
 
 
 def _chosen(has: Iterable[Tool], wanted: Iterable[Tool]) -> Iterable[Tool]:

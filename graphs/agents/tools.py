@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from graphs.agents.nodes import arguments_of, config_of
+from graphs.agents.nodes import DECIDING, arguments_of, config_of
 from graphs.agents.offers import Approve, Settings, Tool
 from graphs.catalogue import node_types
 from graphs.definition import Json, Schema
@@ -40,7 +40,7 @@ class Offered:
         """What a call runs."""
         if self.under is not None:
             return {"type": self.type, "config": {**self.fixed, self.under: dict(arguments)}}
-        return {"type": self.type, "config": config_of(node_types()[self.type], self.fixed, arguments)}
+        return {"type": self.type, "config": config_of(node_types()[self.type], self.fixed, arguments, self.schema.get("properties", {}))}
 
     def spec(self) -> dict[str, Json]:
         return {"name": self.name, "description": self.description, "schema": self.schema}
@@ -86,12 +86,17 @@ def _of_node(tool: Tool) -> Offered:
     return Offered(
         name=tool.name or kind.name,
         description=tool.description or kind.summary,
-        schema=tool.arguments or (_any if kind.name == "script" else arguments_of(kind, tool.config)),
+        schema=_closed(tool.arguments) if tool.arguments else _any if kind.name == "script" else arguments_of(kind, tool.config),
         type=kind.name,
         fixed=dict(tool.config),
         approve=tool.approve,
         untrusted="untrusted" in kind.labels,
     )
+
+
+def _closed(schema: Schema) -> Schema:
+    """What the author has not listed is not the model's to give, unless the schema says that anything goes."""
+    return schema if not schema.get("properties") else {"additionalProperties": False, **schema}
 
 
 def _of_memory(name: str, tool: Tool) -> Offered:
@@ -150,7 +155,18 @@ def asks_first(tool: Offered, general: Approve, config: Any) -> bool:
     rule = general if tool.approve is None else tool.approve
     if isinstance(rule, bool):
         return rule
-    return effect_of(tool, config) is Effect.WRITE_ONCE or "irreversible" in node_types()[tool.type].labels
+    kind = node_types()[tool.type]
+    effect = effect_of(tool, config)
+    if effect is Effect.WRITE_ONCE or "irreversible" in kind.labels:
+        return True
+    return effect is Effect.WRITE_IDEMPOTENT and not _harmless(tool, kind, config)
+
+
+def _harmless(tool: Offered, kind: NodeType, config: Any) -> bool:
+    """Whether this write can be repeated by somebody else's word than the model's: the author's, or of whoever approved the tool."""
+    if tool.effect or _constant(kind):
+        return True
+    return getattr(config, "method", None) != "DELETE" and any(tool.fixed.get(name) is True for name in DECIDING)
 
 
 def own_tools() -> list[dict[str, Json]]:
@@ -191,10 +207,14 @@ def may_do(config: Settings) -> Iterator[Effect]:
             yield Effect.WRITE_IDEMPOTENT if tool.kind == "memory" else Effect.WRITE_ONCE
 
 
+def _constant(kind: NodeType) -> bool:
+    """Whether its effect is the same whatever the config says."""
+    return isinstance(kind.effect, partial)
+
+
 def _widest(kind: NodeType, fixed: Mapping[str, Json]) -> Effect:
     """Of a node type of which only a part of the config is known. Where the config decides, `method` is what does."""
-    constant = isinstance(kind.effect, partial)  # the same whatever the config says
-    if not constant and "method" not in fixed:
+    if not _constant(kind) and "method" not in fixed:
         return Effect.WRITE_ONCE
     decide: Callable[[Any], Effect] = kind.effect
     return decide(kind.config.model_construct(**{str(name): value for name, value in fixed.items()}))

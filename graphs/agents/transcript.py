@@ -4,6 +4,7 @@ transcript and not with its square; the whole is built again from the outputs of
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 from graphs.definition import Json
@@ -22,7 +23,7 @@ class Transcript:
         self._ids: set[str] = set()
 
     def say(self, role: str, text: str, **more: Json) -> None:
-        said: Said = {"role": role, "text": text, **more}
+        said: Said = whole({"role": role, "text": text, **more})
         self.messages.append(said)
 
     def name_calls(self, calls: list[dict[str, Any]], turn: int) -> list[dict[str, Any]]:
@@ -44,3 +45,11 @@ class Transcript:
             self._digest.update(jsontext.text(said).encode() + b"\n")
         self._told = len(self.messages)
         return {"messages": fresh, "earlier": {"count": earlier, "digest": digest}}
+
+
+def whole(value: Any) -> Any:
+    """The value with U+FFFD for each half of a surrogate pair: JSON may say one, and nothing that is sent can."""
+    if "\\ud" not in jsontext.text(value):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))

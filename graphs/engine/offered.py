@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from graphs.definition import Json, Schema
+from graphs.catalogue import node_types
+from graphs.definition import Body, Definition, Json, Schema
 from graphs.engine.patience import patiently
 from graphs.nodetype import Effect, Failure
 from graphs.pinning import nearest, pinned
@@ -58,6 +59,8 @@ async def _workflow(drive: Drive, name: str) -> dict[str, Any]:
         raise Failure("not_published", error.message) from error
     said = target.body.get("description") or f"Runs the workflow {target.name}."
     worst = effects(target.body)
+    if Effect.WRITE_IDEMPOTENT in worst and _irreversible(Definition.model_validate(target.body)):
+        worst |= {Effect.WRITE_ONCE}
     return {
         "name": target.name,
         "description": f"{said} Answers with its output.",
@@ -69,6 +72,17 @@ async def _workflow(drive: Drive, name: str) -> dict[str, Any]:
             next((effect for effect in (Effect.WRITE_ONCE, Effect.WRITE_IDEMPOTENT, Effect.READ) if effect in worst), Effect.PURE)
         ),
     }
+
+
+def _irreversible(body: Body) -> bool:
+    """Whether something in it cannot be undone."""
+    for node in body.nodes:
+        kind = node_types()[node.type]
+        if "irreversible" in kind.labels or node.config.get("method") == "DELETE":
+            return True
+        if any(map(_irreversible, kind.bodies(kind.config.model_validate(node.config)).values())):
+            return True
+    return False
 
 
 def _closed(schema: Schema) -> Schema:
@@ -128,7 +142,7 @@ async def _remote(drive: Drive, kind: str, given: Mapping[str, Any]) -> list[dic
             "description": f"{usable[name].description} (of {connection})",
             "schema": usable[name].schema,
             "type": {"mcp": "mcp_tool", "openapi": "openapi"}[kind],
-            "fixed": {"connection": connection, {"mcp": "tool", "openapi": "operation"}[kind]: name},
+            "fixed": {"connection": connection, {"mcp": "tool", "openapi": "operation"}[kind]: name, "approved": usable[name].approval},
             "under": "arguments",
             "effect": str(usable[name].effect),
             "untrusted": True,

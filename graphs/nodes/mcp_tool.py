@@ -25,6 +25,7 @@ class Config(Closed):
     tool: str = Field(min_length=1, max_length=200, description="one that a person has approved")
     arguments: dict[str, Json] = Field(default_factory=dict, description="as the tool's schema says")
     timeout: Duration = Field(default="60s", description="of the call")
+    approved: str | None = Field(default=None, max_length=200, description="only while this approval of it holds; agents fill it in")
 
 
 async def settle(config: Config, context: Context) -> Effect:
@@ -53,5 +54,6 @@ async def run(config: Config, context: Context) -> Json:
         kind="mcp",
         key=context.idempotency_key,
         seconds=seconds(config.timeout),
+        approved=config.approved,
         progress=show,
     )

@@ -25,6 +25,7 @@ class Config(Closed):
     operation: str = Field(min_length=1, max_length=200, description="its operationId")
     arguments: dict[str, Json] = Field(default_factory=dict, description="parameters by name, and `body`")
     timeout: Duration = Field(default="60s", description="of the call")
+    approved: str | None = Field(default=None, max_length=200, description="only while this approval of it holds; agents fill it in")
 
 
 async def settle(config: Config, context: Context) -> Effect:
@@ -50,4 +51,5 @@ async def run(config: Config, context: Context) -> Json:
         kind="openapi",
         key=context.idempotency_key,
         seconds=seconds(config.timeout),
+        approved=config.approved,
     )

@@ -31,6 +31,15 @@ class RemoteTool:
     digest: str
     state: str
 
+    @property
+    def approval(self) -> str:
+        return approval(self.digest, self.effect)
+
+
+def approval(digest: str, effect: str) -> str:
+    """Names what a person has approved of: the definition and its effect."""
+    return f"{digest} {effect}"
+
 
 async def tools(session: Session, connection: str | None = None) -> list[RemoteTool]:
     """What is known of the tools of a connection, or of all connections of the organization, by name."""

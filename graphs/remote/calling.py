@@ -15,7 +15,7 @@ from graphs.definition import Json
 from graphs.inputs import problems
 from graphs.nodetype import Effect, Failure
 from graphs.outbound import Outbound
-from graphs.remote import answers
+from graphs.remote import answers, approval
 from graphs.remote.definitions import cautious, shown, usable
 from graphs.remote.faults import RAISED, doubted, explained
 from graphs.remote.openapi import calls as openapi
@@ -137,8 +137,10 @@ class Remote:
         seconds: float = CALL_SECONDS,
         progress: Progress | None = None,
         opening: Opening | None = None,
+        approved: str | None = None,
     ) -> dict[str, Json]:
-        """Calls an approved tool within `seconds`. `key` stays the same when the same call is made again. Raises Failure: tool_missing,
+        """Calls an approved tool within `seconds`. `key` stays the same when the same call is made again. `approved` names the approval
+        that the caller knows of (graphs/remote `approval`): one made since then is another. Raises Failure: tool_missing,
         tool_unapproved, tool_changed, bad_arguments and what happens before anything is sent; in_doubt, tool_error and the like after."""
         place = await self.place(tenant, name, opening)
         if place.kind != kind:
@@ -147,7 +149,7 @@ class Remote:
                 "connection_unusable", f"the connection {name!r} is of kind {place.kind}; call its tools with a node of type {other}"
             )
         try:
-            answer = await self._reached(tenant, name, tool, arguments, place, key, seconds, progress)
+            answer = await self._reached(tenant, name, tool, arguments, place, key, seconds, progress, approved)
         except Failure as wrong:
             place.redactor.clean_failure(wrong)
             raise
@@ -164,8 +166,12 @@ class Remote:
         key: str,
         seconds: float,
         progress: Progress | None,
+        approved: str | None,
     ) -> dict[str, Json]:
         pin = await self._pinned(tenant, name, tool, place)
+        if approved is not None and approved != approval(pin.digest or "", pin.effect or Effect.WRITE_ONCE):
+            message = f"the tool {tool!r} of {name!r} was approved anew, with another schema or effect, since this caller was given it"
+            raise Failure("tool_changed", f"{message}; nothing was sent. Start the run anew", details={"connection": name, "tool": tool})
         definition = pin.definition or {}
         check_arguments(definition, arguments)
         if place.kind == "openapi":
@@ -318,11 +324,13 @@ class Bound:
         key: str,
         seconds: float = CALL_SECONDS,
         progress: Progress | None = None,
+        approved: str | None = None,
     ) -> dict[str, Json]:
         """As Remote.call."""
         return await self.remote.call(
-            self.tenant, connection, tool, arguments, kind=kind, key=key, seconds=seconds, progress=progress, opening=self.opening
-        )
+            self.tenant, connection, tool, arguments, kind=kind, key=key, seconds=seconds, progress=progress, opening=self.opening,
+            approved=approved,
+        )  # fmt: skip
 
 
 def check_arguments(definition: Mapping[str, Any], arguments: Mapping[str, Json]) -> None:

@@ -154,3 +154,35 @@ async def test_a_call_repeated_by_the_model_needs_another_approval(working: Hous
     while not [task for task in await asked(working, run.id) if task.position == "a/approve_2_1"]:
         await until(working, run.id, "waiting")
     assert len(book.of("t")) == 1
+
+
+@pytest.mark.parametrize(
+    ("tool", "given"),
+    [
+        ({"config": {"method": "POST"}}, {"json": {"amount": 7}, "idempotent": True}),
+        ({"config": {"method": "POST"}, "arguments": {"type": "object"}}, {"idempotent": True}),
+        ({"config": {"method": "POST"}, "arguments": {"type": "object", "properties": {"idempotent": {}}}}, {"idempotent": True}),
+        ({}, {"method": "DELETE"}),
+        ({"arguments": {"type": "object", "properties": {"method": {}}}}, {"method": "DELETE"}),
+        ({"arguments": {"type": "object", "properties": {"method": {}}}, "config": {"idempotent": True}}, {"method": "DELETE"}),
+        ({"config": {"method": "DELETE"}}, {}),
+        ({"config": {"method": "PUT"}}, {"json": 1}),
+    ],
+)
+async def test_a_model_cannot_make_its_calls_look_harmless(
+    working: House, models: ModelServer, book: Ledger, tool: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """Which effect a call has is the author's word: what the model says of it is refused, or a person is asked."""
+    config = {"url": f"http://127.0.0.1:{book.port}/t/pay", **tool.get("config", {})}
+    models.turns.extend([calls(("pay", given)), Turn(text="done")])
+    run = await working.run(agent({"node": "http", "name": "pay", **tool, "config": config}))
+    assert not book.arrivals
+    assert run.state == "waiting" or "bad_arguments" in results(models)[0]
+
+
+async def test_an_author_may_say_that_a_write_can_be_repeated(working: House, models: ModelServer, book: Ledger) -> None:
+    tool = post(book)
+    tool["config"]["idempotent"] = True
+    models.turns.extend([calls(("pay", {"json": 7})), Turn(text="done")])
+    run = await working.run(agent(tool))
+    assert (run.state, len(book.arrivals)) == ("succeeded", 1)

@@ -42,7 +42,7 @@ def anything(chance: random.Random, depth: int = 0) -> Json:
 def arguments(chance: random.Random, name: str) -> dict[str, Json]:
     """Often such as the tool takes, else anything."""
     fitting: dict[str, list[dict[str, Json]]] = {
-        "pay": [{}, {"json": anything(chance)}, {"json": {"amount": 9}}, {"headers": {"X": "y"}}],
+        "pay": [{}, {"json": anything(chance)}, {"json": {"amount": 9}}, {"params": {"X": "y"}}],
         "wipe": [{}, {"json": 1}],
         "look": [{}, {"params": {"q": INJECTED}}],
         "say": [{"text": INJECTED}],

@@ -167,3 +167,22 @@ async def test_a_test_run_of_an_agent_asks_no_model_and_does_nothing(working: Ho
     run = await working.run(agent(post(book)), mode="test")
     assert run.state == "succeeded", run.error
     assert (models.asked, book.arrivals) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["say", "plan"])
+async def test_half_a_surrogate_pair_is_told_to_the_model_and_does_not_end_the_agent(
+    working: House, models: ModelServer, name: str
+) -> None:
+    given = {"text": "a\ud800b", "\udc00": 1, "items": [{"text": "\ud800", "state": "open"}]}
+    models.turns.extend([calls((name, given), ("say", {"text": "whole 😀"})), Turn(text="done")])
+    run = await working.run(agent({"node": "script", "name": "say", "config": {"code": "return text + '\\ud83d'[:0]"}}))
+    assert run.state == "succeeded", run.error
+    first, second = results(models)
+    assert json.loads(first)["error"]["code"] == "bad_arguments"
+    assert second == "whole 😀"
+
+
+async def test_half_a_surrogate_pair_in_a_result_does_not_end_the_agent(working: House, models: ModelServer) -> None:
+    models.turns.extend([calls(("say", {})), Turn(text="done")])
+    run = await working.run(agent({"node": "script", "name": "say", "config": {"code": "return 'a' + '\\ud800'"}}))
+    assert run.state == "succeeded", run.error

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graphs import profiles
+from graphs import profiles, tasks
 from graphs.agents import watching
 from graphs.agents.offers import Settings
 from graphs.agents.profiles import narrowed
@@ -61,6 +61,14 @@ async def test_several_who_save_at_once_get_a_version_each_or_hear_of_the_others
     [
         ({"prompt": "x"}, "/prompt"),
         ({"tools": [{"node": "foreach"}]}, "no node type that can be a tool"),
+        ({"tools": [{"node": "subflow"}]}, 'write {"workflow": name}'),
+        ({"tools": [{"node": "agent"}]}, 'write {"agent": profile}'),
+        ({"tools": [{"node": "house_tool"}]}, 'write {"house": '),
+        ({"tools": [{"node": "mcp_tool"}]}, 'write {"mcp": connection'),
+        ({"tools": [{"node": "openapi"}]}, 'write {"openapi": connection'),
+        ({"tools": [{"node": "while"}]}, "no node type that can be a tool"),
+        ({"tools": [{"node": "voice"}]}, "`connection` of voice is the author's"),
+        ({"tools": [{"node": "llm", "arguments": {"type": "object", "properties": {"limits": True}}}]}, "who pays"),
         ({"tools": [{"node": "http", "workflow": "x"}]}, "exactly one of"),
         ({"tools": [{"node": "http", "config": {"uri": "x"}}]}, "no field 'uri'"),
         ({"system": "for {{ input.name }}"}, "no templates"),
@@ -207,3 +215,21 @@ async def test_spending_limits_hold_for_all_that_an_agent_runs(working: House, m
     assert (run.state, run.error["code"]) == ("failed", "budget_exceeded")
     assert run.error["position"].startswith("a/call_1_1/turn_")
     assert 3 <= len(models.asked) <= 9
+
+
+def test_a_node_that_asks_more_often_also_asks_about_the_tools_that_the_profile_does_not() -> None:
+    profile = Settings.model_validate({"approve": False, "tools": [{**ADDER, "approve": False}, {"node": "set"}]})
+    assert [tool.approve for tool in narrowed(profile, Settings.model_validate({"approve": True})).tools] == [True, None]
+    assert [tool.approve for tool in narrowed(profile, Settings()).tools] == [False, None]
+
+
+async def test_a_sub_agent_asks_the_people_of_the_agent_above_it_about_every_tool(
+    working: House, models: ModelServer, book: Ledger
+) -> None:
+    await save(working, "payer", approve=False, tools=[post(book, approve=False)])
+    models.turns.extend([calls(("payer", {"prompt": "pay"})), calls(("pay", {})), Turn(text="paid"), Turn(text="done")])
+    run = await working.run(agent({"agent": "payer", "approve": False}, approve=True, approvers={"group": "support"}))
+    assert run.state == "waiting"
+    (task,) = (await tasks.page(working.runtime, working.actor, run_id=run.id)).items
+    assert (task.position, task.assign_to) == ("a/call_1_1/approve_1_1", {"group": "support"})
+    assert not book.arrivals

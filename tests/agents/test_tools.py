@@ -41,9 +41,17 @@ async def test_a_published_workflow_is_a_tool_with_its_input_as_arguments(workin
     assert (child.workflow, child.state) == ("refund-order", "succeeded")
 
 
-async def test_a_workflow_with_effects_is_asked_about_first(working: House, models: ModelServer) -> None:
-    pay = flow({"id": "p", "type": "http", "config": {"method": "POST", "url": "http://127.0.0.1:9/"}}) | {"name": "pay"}
-    await working.publish(pay)
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"id": "p", "type": "http", "config": {"method": "POST", "url": "http://127.0.0.1:9/"}},
+        {"id": "p", "type": "http", "config": {"method": "DELETE", "url": "http://127.0.0.1:9/"}},
+        {"id": "p", "type": "forget", "config": {"query": "all"}},
+    ],
+)
+async def test_a_workflow_with_effects_is_asked_about_first(working: House, models: ModelServer, step: dict[str, Any]) -> None:
+    looped = {"id": "f", "type": "foreach", "config": {"items": [1], "body": {"nodes": [step], "edges": []}}}
+    await working.publish(flow(looped) | {"name": "pay"})
     models.turns.extend([calls(("pay", {})), Turn(text="done")])
     run = await working.run(agent({"workflow": "pay"}))
     assert [task.position for task in (await tasks.page(working.runtime, working.actor, run_id=run.id)).items] == ["a/approve_1_1"]

@@ -83,7 +83,7 @@ async def test_an_agent_survives_some_kills(
     server: Server, evaluator: Evaluator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
-    tally = await lives(server, evaluator, tmp_path / "ledger", turns=2, step=7)
+    tally = await lives(server, evaluator, tmp_path / "ledger", turns=2, step=13)
     with capsys.disabled():
         show(tally, time.monotonic() - began, 6)
     assert (tally.lost, tally.silent, tally.wrong) == ([], [], [])
