@@ -162,6 +162,19 @@ async def test_a_server_that_wants_no_key_gets_none(tenant: Tenant, loopback: Mo
     assert KEY not in str(loopback.headers)
 
 
+@pytest.mark.parametrize("name", ["openai:local", "anthropic:local"])
+async def test_an_address_that_an_organization_chose_is_not_trusted_even_where_the_operators_is(
+    tenant: Tenant, loopback: ModelServer, name: str
+) -> None:
+    operators = replace(loopback.openai(), **{"anthropic_base_url": loopback.url, "anthropic_api_key": loopback.openai().openai_api_key})
+    await registry.put(tenant, Listed(name=name, base_url=f"{loopback.url}/v1" if name.startswith("openai") else loopback.url))
+    async with asking(tenant, operators) as models:
+        assert (await models.complete(name.replace("local", "other"), HELLO)).text == "ok"  # the operator may name a private address
+        asked = len(loopback.headers)
+        assert (await failing(models, name)).code == "model_blocked_address"
+    assert len(loopback.headers) == asked
+
+
 async def test_azure_is_asked_by_its_own_paths_key_and_version(tenant: Tenant, owner: str, loopback: ModelServer) -> None:
     actor = Actor(tenant=tenant, user_id=owner, user_name="Olga", role="owner", via="http")
     async with asking(tenant, ModelSettings(), Caller(user_id=owner), Policy(allow_hosts=("127.0.0.1",))) as models:
