@@ -133,12 +133,14 @@ async def finish_oauth(runtime: Runtime, state: str, code: str, nonce: str, issu
     held = json.loads(house.vault.open(place, secret))
     if not secrets.compare_digest(held["nonce"], nonce):
         raise Denied("This page must be opened in the browser in which you agreed. Ask for a new link.")
-    wanted = _auth(row).issuer
-    if wanted is not None and issuer is not None and issuer != wanted:  # RFC 9207: another server's code must not be redeemed here
+    auth = _auth(row)
+    if (
+        auth.issuer is not None and issuer != auth.issuer and (issuer is not None or auth.issuer_required)
+    ):  # RFC 9207: another server's code must not be redeemed here
         raise Denied("The answer is not from the authorization server of this connection. Nothing was changed.")
     try:
         await house.tokens.redeem(
-            tenant, row, _auth(row), code=code, verifier=held["verifier"], redirect_uri=held["redirect_uri"], user_id=ticket.user_id
+            tenant, row, auth, code=code, verifier=held["verifier"], redirect_uri=held["redirect_uri"], user_id=ticket.user_id
         )
     except Failure as failure:
         raise Conflict(f"{failure.message[:1].upper()}{failure.message[1:]}. Ask for a new link.") from None

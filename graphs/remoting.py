@@ -66,18 +66,18 @@ class Choice:
 
 
 async def show(runtime: Runtime, actor: Actor, name: str, *, notes: Sequence[str] = ()) -> Tools:
-    """Raises NotFound."""
+    """Raises NotFound, Denied for a connection that is for others."""
     source = await rows.source(actor.tenant, name)
-    if source is None:
-        await _mine(runtime, actor, name)
+    await _open_to(runtime, actor, name, listed=source is not None)
     return Tools(
         connection=name, source=source, tools=[_view(pin) for pin in await rows.tools(actor.tenant, name)], notes=[*notes, *_notes(source)]
     )
 
 
 async def get(runtime: Runtime, actor: Actor, name: str, tool: str) -> ToolView:
-    """Raises NotFound with the nearest names."""
+    """Raises NotFound with the nearest names, Denied for a connection that is for others."""
     pin = await rows.tool(actor.tenant, name, tool)
+    await _open_to(runtime, actor, name, listed=pin is not None)
     if pin is None:
         known = [one.name for one in await rows.tools(actor.tenant, name)]
         raise NotFound(f"The connection {name!r} has no tool {shown(tool, 128)!r}. " + nearest(tool, known, "There are"))
@@ -251,6 +251,15 @@ def _form(scheme: Mapping[str, str]) -> str | None:
             return "oauth2"
         case _:
             return None
+
+
+async def _open_to(runtime: Runtime, actor: Actor, name: str, *, listed: bool) -> None:
+    """As `_mine`; a local server that was `listed` may be seen from a process that starts none."""
+    try:
+        await changeable(actor, name)
+    except NotFound:
+        if not listed:
+            await _mine(runtime, actor, name)
 
 
 async def _mine(runtime: Runtime, actor: Actor, name: str) -> None:

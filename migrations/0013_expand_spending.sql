@@ -48,12 +48,12 @@ CREATE TABLE weft.model_calls (
   agent text,
   model text NOT NULL,
   vendor text NOT NULL,
-  input_tokens bigint NOT NULL,                -- an estimate until it is settled
-  output_tokens bigint NOT NULL,
-  cached_tokens bigint NOT NULL DEFAULT 0,     -- of the input, read from the vendor's cache
-  cost numeric(18, 9),                         -- USD; null: nobody knows the price
-  reserved_cost numeric(18, 9),
-  reserved_tokens bigint NOT NULL,
+  input_tokens bigint NOT NULL CHECK (input_tokens >= 0),   -- an estimate until it is settled
+  output_tokens bigint NOT NULL CHECK (output_tokens >= 0),
+  cached_tokens bigint NOT NULL DEFAULT 0 CHECK (cached_tokens >= 0),     -- of the input, read from the vendor's cache
+  cost numeric(18, 9) CHECK (cost >= 0),                         -- USD; null: nobody knows the price
+  reserved_cost numeric(18, 9) CHECK (reserved_cost >= 0),
+  reserved_tokens bigint NOT NULL CHECK (reserved_tokens >= 0),
   estimated boolean NOT NULL DEFAULT true,     -- the vendor did not say what it counted
   outcome text,                                -- "ok", or the code of the failure
   duration_ms int,
@@ -87,10 +87,10 @@ CREATE TABLE weft.purses (
   since date NOT NULL,
   usd_limit numeric(18, 9),
   token_limit bigint,
-  usd numeric(18, 9) NOT NULL DEFAULT 0,
-  tokens bigint NOT NULL DEFAULT 0,
-  usd_reserved numeric(18, 9) NOT NULL DEFAULT 0,
-  tokens_reserved bigint NOT NULL DEFAULT 0,
+  usd numeric(18, 9) NOT NULL DEFAULT 0 CHECK (usd >= 0),
+  tokens bigint NOT NULL DEFAULT 0 CHECK (tokens >= 0),
+  usd_reserved numeric(18, 9) NOT NULL DEFAULT 0 CHECK (usd_reserved >= 0),
+  tokens_reserved bigint NOT NULL DEFAULT 0 CHECK (tokens_reserved >= 0),
   used_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (org_id, key)
 );

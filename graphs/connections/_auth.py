@@ -80,6 +80,7 @@ class OAuth2(Closed):
     issuer: str | None = Field(
         default=None, max_length=500, description="the authorization server, checked where it names itself (RFC 9207)"
     )
+    issuer_required: bool = Field(default=False, description="it always names itself: an answer that does not is refused")
 
 
 Auth = Annotated[NoAuth | Bearer | Basic | Header | Query | OAuth2, Field(discriminator="type")]

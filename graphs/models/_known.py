@@ -1,6 +1,7 @@
-"""Well-known models as shipped: prices in USD for a million tokens by the vendors' public lists of PRICED, context and abilities.
+"""Well-known models as shipped: prices in USD for a million tokens as they were noted on PRICED, context and abilities.
 
-An organization's own registry overrides any of it. A model that is not here has no known price, and its cost is told as unknown."""
+VERIFIED says of which prices somebody has compared them with the vendor's own list, and when; docs/models.md tells it of each row. An
+organization's own registry overrides any of it. A model that is not here has no known price, and its cost is told as unknown."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from graphs.models._messages import Usage
 from store.models import Listed
 
 PRICED = "2026-11-05"
+VERIFIED: dict[str, str] = {}
+"""Model -> the day its price was compared with the vendor's list. None so far: there was no way to ask the vendors."""
 MILLION = 1_000_000
 
 

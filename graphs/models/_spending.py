@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,11 +16,12 @@ from graphs.models._routes import SCRIPTED, Route
 from graphs.nodetype import Failure
 from graphs.redaction import Redactor
 from store import spending
-from store.errors import Unavailable
+from store.errors import Unavailable, WeftError
 from store.postgres import Tenant
 from store.spending import Reserved
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 BYTES = 3  # of text in a token, at least: what an estimate must not fall short of
 IMAGE = 1_700  # tokens of a picture, at most
 MESSAGE = 16  # tokens around each message
@@ -30,6 +32,7 @@ LATE = 60.0  # seconds after its time-out that a call counts as lost
 PAUSES = (0.05, 1.0)  # seconds between two looks whether a budget has room again
 COUNTED = frozenset({"model_timeout", "model_cut", "model_bad_answer", "model_too_large", "budget_exceeded", "cancelled"})
 """Endings after which the vendor may have counted something, although nothing was heard."""
+TIMES, BESIDE = 20, 100_000  # a count above so many times what was set aside, and so many tokens beside it, is none of this call
 PATIENCE = 60.0  # seconds to go on trying to write down what a call has cost
 
 
@@ -143,13 +146,23 @@ class Bill:
         return max(self._pieces, self._characters // 8)
 
     async def paid(self, usage: Usage, outcome: str = "ok") -> Usage:
-        """The vendor has answered; what that was and cost. A vendor that does not count is taken at our estimate."""
-        counted = usage != Usage() or self._route.name == SCRIPTED
+        """The vendor has answered; what that was and cost. A vendor that does not count, or counts what cannot be, is taken at our
+        estimate: budgets hold whatever an answer says of itself."""
+        counted = self._credible(usage) and (usage != Usage() or self._route.name == SCRIPTED)
         if not counted:
             usage = Usage(input_tokens=self._input, output_tokens=max(self._said, self._characters // BYTES))
         usage = replace(usage, cost_usd=self._cost(usage))
         await self._settle(usage, outcome, estimated=not counted)
         return usage
+
+    def _credible(self, usage: Usage) -> bool:
+        parts = (usage.cached_tokens, usage.written_tokens)
+        ceiling = (self._input + self._granted) * TIMES + BESIDE
+        return (
+            min(usage.input_tokens, usage.output_tokens, *parts) >= 0
+            and sum(parts) <= usage.input_tokens
+            and usage.input_tokens + usage.output_tokens <= ceiling
+        )
 
     def _cost(self, usage: Usage) -> float | None:
         price = self._route.known.price
@@ -185,11 +198,11 @@ class Bill:
 
 
 async def _quietly(told: Awaitable[None]) -> None:
-    """If Postgres stays away, the call stays counted at what was set aside for it."""
+    """What cannot be written down stays counted at what was set aside for it; the answer is paid for and goes on."""
     try:
         await told
-    except Unavailable:
-        return
+    except WeftError as wrong:
+        logger.error("what a call of a model has cost could not be written down: %s", wrong.message)
 
 
 async def patiently(act: Callable[[], Awaitable[T]]) -> T:

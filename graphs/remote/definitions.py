@@ -163,12 +163,11 @@ def _deep(value: Any, level: int = 0) -> int:
 
 def hinted(definition: Mapping[str, Any]) -> Effect:
     """The effect that the definition claims: what a person is offered to confirm, and nothing is built on before."""
-    if claimed := definition.get("effect"):  # of an OpenAPI operation, by its method
-        return Effect(claimed)
     annotations: Mapping[str, Any] = definition.get("annotations") or {}
     if annotations.get("readOnlyHint") is True:
         return Effect.READ
-    return Effect.WRITE_IDEMPOTENT if annotations.get("idempotentHint") is True else Effect.WRITE_ONCE
+    sent = cautious(definition)
+    return Effect.WRITE_IDEMPOTENT if sent is Effect.WRITE_ONCE and annotations.get("idempotentHint") is True else sent
 
 
 def cautious(definition: Mapping[str, Any]) -> Effect:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
@@ -15,6 +15,7 @@ from graphs.outbound import Answer, Outbound, parse_json
 from graphs.remote.definitions import shown
 
 SECONDS, MAX_BYTES = 15.0, 100_000
+ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 METADATA = re.compile(r'resource_metadata="?([^",\s]{1,2000})"?')
 SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,200}")
 
@@ -31,7 +32,8 @@ async def discovered(outbound: Outbound, url: str) -> dict[str, Json]:
                 "grant": "authorization_code",
                 "authorize_url": found["authorization_endpoint"],
                 "token_url": found["token_endpoint"],
-                "issuer": issuer,
+                "issuer": found["issuer"],
+                **({"issuer_required": True} if found.get("authorization_response_iss_parameter_supported") is True else {}),
                 "resource": resource,
                 "scopes": [scope for scope in wanted if SCOPE.fullmatch(scope)][:50],
             }
@@ -42,7 +44,7 @@ async def _resource(outbound: Outbound, url: str) -> tuple[str, list[str], list[
     """(resource, scopes, issuers). What the document says of itself must be about this server."""
     refused = await outbound.request("GET", url, timeout=SECONDS, max_bytes=MAX_BYTES, follow_redirects=False)
     pointed = METADATA.search(refused.headers.get("www-authenticate", ""))
-    parts = urlsplit(url)
+    parts = _parts(url)
     places = [
         f"{_origin(url)}/.well-known/oauth-protected-resource{parts.path.rstrip('/')}",
         f"{_origin(url)}/.well-known/oauth-protected-resource",
@@ -64,7 +66,7 @@ async def _resource(outbound: Outbound, url: str) -> tuple[str, list[str], list[
 
 async def _server(outbound: Outbound, issuer: str) -> dict[str, Any] | None:
     """The metadata of an authorization server, which must name itself as it was named, and know PKCE."""
-    path = urlsplit(issuer).path.rstrip("/")
+    path = _parts(issuer).path.rstrip("/")
     origin = _origin(issuer)
     for place in (
         f"{origin}/.well-known/oauth-authorization-server{path}",
@@ -78,10 +80,23 @@ async def _server(outbound: Outbound, issuer: str) -> dict[str, Any] | None:
         if (
             named
             and "S256" in _texts(found.get("code_challenge_methods_supported"))
-            and all(isinstance(found.get(field), str) for field in ("authorization_endpoint", "token_endpoint"))
+            and all(isinstance(found.get(field), str) for field in ENDPOINTS)
         ):
+            _at_home(origin, found)
             return found
     return None
+
+
+def _at_home(origin: str, found: dict[str, Any]) -> None:
+    """Another server's endpoint would let this one redeem that server's codes, or send people to the one for tokens of the other."""
+    for field in ENDPOINTS:
+        if _origin(found[field]) != origin:
+            elsewhere = shown(_origin(found[field]), 200)
+            raise Failure(
+                "no_oauth",
+                f"the authorization server {shown(origin, 200)} names {elsewhere} as its {field}, which is another address; "
+                "if you know that both are the same vendor's, write the settings of `auth` yourself",
+            )
 
 
 async def _document(outbound: Outbound, url: str) -> dict[str, Any] | None:
@@ -103,5 +118,13 @@ def _strings(value: Json) -> Iterator[str]:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _parts(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _parts(url: str) -> SplitResult:
+    """Raises Failure."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise Failure("no_oauth", f"{shown(url, 200)!r} is no address of an authorization server") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from graphs.connections import Kind, auth_secrets
 from graphs.definition import Json
 from graphs.inviting import Guest
+from graphs.outbound import parse_json
 from store.errors import Invalid
 
 FORMS = {
@@ -91,7 +91,7 @@ def _value(name: str, text: str, field: dict[str, Any]) -> Json:
     if "string" in kinds:
         return text
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         raise Invalid(f"{name} must be JSON.") from None
 

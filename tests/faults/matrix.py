@@ -15,18 +15,20 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from graphs import authoring, runs, signals, steering, tasks
-from graphs.engine import Engine
-from graphs.models import Models, ModelSettings
+from graphs.models import ModelSettings
 from graphs.outbound import Outbound, Policy
-from graphs.runtime import Runtime
 from memory import spaces
 from memory.embedding import built_in
+from store import chats
+from store.chats import NewMessage
 from store.errors import Conflict
+from store.ids import new_id
 from store.memories import in_space
 from store.queries import Query
 from store.runs import Run
 from tests.engine.conftest import House
 from tests.faults import workers
+from tests.faults.furnishing import furnished
 from tests.faults.ledger import Arrival, Ledger
 from tests.faults.scenarios import Scenario
 
@@ -141,17 +143,8 @@ async def opened(house: House, models: ModelSettings) -> AsyncGenerator[None]:
     """The house with an engine that drives nothing yet."""
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",))))
-        engine = Engine(house.database, house.evaluator, outbound, Models(models, outbound), variables={}, poll=0.02, embedder=built_in())
-        await stack.enter_async_context(engine)
-        house.runtime = Runtime(
-            database=house.database,
-            evaluator=house.evaluator,
-            outbound=outbound,
-            models=engine.models,
-            variables={},
-            engine=engine,
-            embedder=engine.embedder,
-        )
+        house.runtime = await stack.enter_async_context(furnished(house.database, house.evaluator, outbound, models))
+        await stack.enter_async_context(house.runtime.engine)
         yield
 
 
@@ -166,6 +159,7 @@ class Life:
         self.intents: set[str] = set()  # of calls that must not be repeated, under way at the death
         self.arrived = 0  # of them, those that had taken effect
         self.died = False
+        self.talk: tuple[str, str] | None = None  # a chat, and the answer that is written in it
 
     async def undisturbed(self) -> tuple[Ending, int]:
         """How the scenario ends, and how many commits its worker makes."""
@@ -214,7 +208,21 @@ class Life:
         return await self._start(self.name), beside
 
     async def _start(self, name: str) -> Run:
-        return await runs.start(self.runtime, self.actor, workflow=name, input={"tag": self.tag})
+        talk = await self._talked() if self.scenario.talks else {}
+        return await runs.start(self.runtime, self.actor, workflow=name, input={"tag": self.tag, **talk})
+
+    async def _talked(self) -> dict[str, str]:
+        """A chat of the person with a message and the answer that is to be written."""
+        chat, message, answer = new_id(), new_id(), new_id()
+        asked = NewMessage(id=message, parent_id=None, role="user", content=[{"type": "text", "text": "Hi"}], text="Hi")
+        async with self.actor.tenant.transaction() as transaction:
+            await chats.create(transaction, chat, user_id=self.actor.user_id, title=self.tag)
+            await chats.add(transaction, chat, asked)
+            blank = NewMessage(id=answer, parent_id=message, role="assistant", content=[], text="", run_id=new_id())
+            await chats.add(transaction, chat, blank)
+            await chats.move(transaction, chat, answer)
+        self.talk = chat, answer
+        return {"chat": chat, "message": message, "answer": answer}
 
     async def lived(self, started: tuple[Run, Run | None]) -> Ending:
         async with asyncio.timeout(SECONDS):
@@ -230,7 +238,11 @@ class Life:
         )
 
     async def _remembered(self) -> tuple[str, ...]:
-        """What is in the conversation of this life, with what it was made of, who it names, and whether it has its vector."""
+        """What is in the conversation of this life, with what it was made of, who it names, and whether it has its vector; or what was
+        written in its chat."""
+        if self.talk:
+            written = await chats.message(self.actor.tenant, self.actor.user_id, *self.talk)
+            return (f"{written.state}: {written.text}",) if written else ()
         space = await spaces.active(self.actor.tenant)
         return tuple(await self.actor.tenant.all(in_space(REMEMBERED, space.id), str, tag=self.tag)) if space else ()
 

@@ -27,6 +27,7 @@ class Scenario:
     ends: str = "succeeded"
     beside: Callable[[int], Part] | None = None
     child: Callable[[int], Part] | None = None
+    talks: bool = False  # its input has a `chat` with a `message` and the `answer` to be written
     action: dict[str, Any] = field(default_factory=dict[str, Any])  # what a person asks of the run once it waits for the event `never`
 
 
@@ -328,6 +329,50 @@ BY_TYPE.update(
         "summarize": Scenario(make=keeping("summarize", session="main", scope=PLACE, remember=True, model="rules")),
     }
 )
+
+
+def _openapi(port: int) -> Part:
+    put_it = node(
+        "step", "openapi", connection="ledger", operation="put", arguments={"tag": "{{ input.tag }}", "name": "by-document", "body": 1}
+    )
+    return chain(call("before", port), put_it, call("after", port), put("end", status="{{ nodes.step.status }}"))
+
+
+def _mcp_tool(port: int) -> Part:
+    put_it = node("step", "mcp_tool", connection="tools", tool="put", arguments={"text": "{{ input.tag }}/by-tool"})
+    return chain(call("before", port), put_it, call("after", port), put("end", said="{{ nodes.step.text }}"))
+
+
+def _house_tool(port: int) -> Part:
+    seen = node("step", "house_tool", tool="list_runs", arguments={"workflow": "none"})
+    return chain(call("before", port), seen, call("after", port), put("end"))
+
+
+TALK_INPUT = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("tag", "chat", "message", "answer")},
+    "required": ["tag"],
+}
+
+
+def _chat(port: int) -> Part:
+    """Both types of a turn in a chat: what is heard, and what is answered."""
+    heard = node("heard", "chat_history", chat="{{ input.chat }}", message="{{ input.message }}")
+    said = node("said", "chat_answer", chat="{{ input.chat }}", message="{{ input.answer }}", text="{{ nodes.heard.said }}, Ann")
+    return {**chain(call("before", port), heard, call("between", port), said, call("after", port), put("end")), "input": TALK_INPUT}
+
+
+BY_TYPE.update(
+    {
+        "chat_answer": Scenario(make=_chat, talks=True),
+        "house_tool": Scenario(make=_house_tool),
+        "mcp_tool": Scenario(make=_mcp_tool),
+        "openapi": Scenario(make=_openapi),
+    }
+)
+BY_TYPE["chat_history"] = BY_TYPE["chat_answer"]
+ELSEWHERE = {"voice": "tests/server/test_voice.py::test_a_process_killed_while_it_calls_asks_and_never_calls_again_by_itself"}
+"""Types whose deaths need more than a ledger outside, here a telephone: the test that kills their worker."""
 BESIDES: dict[str, Scenario] = {
     "edges that lead back": Scenario(make=_loop_back),
     "boundary with a timer": Scenario(make=_boundary_timer),
@@ -336,4 +381,4 @@ BESIDES: dict[str, Scenario] = {
     "compensated failure": Scenario(make=_compensated_failure, ends="failed"),
     "compensated cancel": Scenario(make=_compensated_cancel, ends="cancelled", action={"action": "cancel"}),
 }
-SCENARIOS = {**BY_TYPE, **BESIDES}
+SCENARIOS = {**{name: one for name, one in BY_TYPE.items() if name != "chat_history"}, **BESIDES}  # one turn of a chat has both types

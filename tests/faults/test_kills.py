@@ -17,17 +17,20 @@ from store import identities
 from store.postgres import Database
 from tests.conftest import Server
 from tests.engine.conftest import House
+from tests.faults.furnishing import connected
 from tests.faults.ledger import Ledger, ledger
 from tests.faults.matrix import Lane, Tally, matrix, opened
-from tests.faults.scenarios import BY_TYPE, SCENARIOS, types_in
+from tests.faults.scenarios import BY_TYPE, ELSEWHERE, SCENARIOS, types_in
 from tests.models.loopback import KEY, ModelServer, model_server
+from tests.remote.toolserver import TEXT, ToolServer, tool_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900), pytest.mark.promise("P1")]
+ROOT = Path(__file__).parents[2]
 LANES = 3  # lives side by side; each has moments in which it only waits
 
 
 @asynccontextmanager
-async def lane(server: Server, evaluator: Evaluator, book: Ledger, models: ModelServer) -> AsyncGenerator[Lane]:
+async def lane(server: Server, evaluator: Evaluator, book: Ledger, models: ModelServer, tools: ToolServer) -> AsyncGenerator[Lane]:
     """A house on a database of its own."""
     with server.clone() as name:
         url = server.app_url(name)
@@ -37,6 +40,7 @@ async def lane(server: Server, evaluator: Evaluator, book: Ledger, models: Model
             actor = Actor(tenant=tenant, user_id=user.id, user_name="Olga", role="owner", via="http")
             house = House(database=database, evaluator=evaluator, actor=actor)
             async with opened(house, models.openai()):
+                await connected(house.runtime, actor, ledger=f"http://127.0.0.1:{book.port}", tools=tools.url)
                 yield Lane(house=house, url=url, book=book, model_url=models.url, model_key=KEY)
 
 
@@ -45,7 +49,10 @@ async def lanes(server: Server, evaluator: Evaluator, file: Path) -> AsyncGenera
     async with AsyncExitStack() as stack:
         book = await stack.enter_async_context(ledger(file))
         models = stack.enter_context(model_server())
-        yield [await stack.enter_async_context(lane(server, evaluator, book, models)) for _ in range(LANES)]
+        tools = stack.enter_context(tool_server())
+        tools.ledger = book.port
+        tools.tools["put"] = {"name": "put", "inputSchema": TEXT}
+        yield [await stack.enter_async_context(lane(server, evaluator, book, models, tools)) for _ in range(LANES)]
 
 
 async def run_all(lanes: list[Lane], names: list[str]) -> dict[str, Tally]:
@@ -63,7 +70,11 @@ async def run_all(lanes: list[Lane], names: list[str]) -> dict[str, Tally]:
 
 
 def test_every_node_type_has_a_scenario() -> None:
-    assert set(BY_TYPE) == set(node_types())
+    assert set(BY_TYPE) | set(ELSEWHERE) == set(node_types())
+    assert not set(BY_TYPE) & set(ELSEWHERE)
+    for test in ELSEWHERE.values():
+        file, _, name = test.partition("::")
+        assert f"async def {name}(" in (ROOT / file).read_text()
     for name, scenario in BY_TYPE.items():
         assert name in set(types_in(scenario.make(1)))
 

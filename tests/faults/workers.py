@@ -22,18 +22,19 @@ from psycopg import AsyncCursor
 from psycopg.rows import AsyncRowFactory
 from pydantic import SecretStr
 
-from graphs.engine import Engine
 from graphs.expressions import Evaluator
-from graphs.models import Models, ModelSettings
+from graphs.models import ModelSettings
 from graphs.outbound import Outbound, Policy
-from memory.embedding import built_in
 from store.listener import Beacon, worker_number
 from store.postgres import Database, Tenant, Transaction
 from store.queries import Query
+from tests.faults.furnishing import furnished
 
 When = Literal["before", "after"]
 CONTEXT = multiprocessing.get_context("forkserver")  # a clean process that has the imports behind it: forking one takes milliseconds
-CONTEXT.set_forkserver_preload(["tests.faults.workers", "graphs.engine.conduct", "graphs.compiler", "graphs.saver", "uvloop"])
+CONTEXT.set_forkserver_preload(
+    ["tests.faults.workers", "graphs.engine.conduct", "graphs.compiler", "graphs.saver", "server.lent", "uvloop"]
+)
 WRITES = re.compile(rb"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 POISON = "return 'poison'"
 
@@ -161,14 +162,9 @@ async def _work(orders: Orders) -> None:
         database = await stack.enter_async_context(DyingDatabase.open(orders.url, max_connections=4))
         evaluator = await stack.enter_async_context(Evaluator())
         outbound = await stack.enter_async_context(Outbound(Policy(allow_hosts=("127.0.0.1",), allow_nets=("127.0.0.0/8",))))
-        options: dict[str, Any] = {
-            "variables": {},
-            "lease": timedelta(seconds=orders.lease),
-            "poll": 0.02,
-            "slots": orders.slots,
-            "embedder": built_in(),
-        }
-        engine = Engine(database, evaluator, outbound, Models(_models(orders), outbound), **options)
+        options: dict[str, Any] = {"lease": timedelta(seconds=orders.lease), "slots": orders.slots}
+        house = await stack.enter_async_context(furnished(database, evaluator, outbound, _models(orders), **options))
+        engine = house.engine
         number = worker_number()
 
         def heard(payload: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from graphs import connecting
 from graphs.connections import Connections, MasterKey, Vault
 from graphs.models import Caller, Image, Message, Models, ModelSettings, ToolSpec
-from graphs.models._known import SHIPPED, Price
+from graphs.models._known import PRICED, SHIPPED, VERIFIED, Price
 from graphs.models._messages import Usage
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound, Policy
@@ -162,6 +163,19 @@ async def test_a_server_that_wants_no_key_gets_none(tenant: Tenant, loopback: Mo
     assert KEY not in str(loopback.headers)
 
 
+@pytest.mark.parametrize("name", ["openai:local", "anthropic:local"])
+async def test_an_address_that_an_organization_chose_is_not_trusted_even_where_the_operators_is(
+    tenant: Tenant, loopback: ModelServer, name: str
+) -> None:
+    operators = replace(loopback.openai(), **{"anthropic_base_url": loopback.url, "anthropic_api_key": loopback.openai().openai_api_key})
+    await registry.put(tenant, Listed(name=name, base_url=f"{loopback.url}/v1" if name.startswith("openai") else loopback.url))
+    async with asking(tenant, operators) as models:
+        assert (await models.complete(name.replace("local", "other"), HELLO)).text == "ok"  # the operator may name a private address
+        asked = len(loopback.headers)
+        assert (await failing(models, name)).code == "model_blocked_address"
+    assert len(loopback.headers) == asked
+
+
 async def test_azure_is_asked_by_its_own_paths_key_and_version(tenant: Tenant, owner: str, loopback: ModelServer) -> None:
     actor = Actor(tenant=tenant, user_id=owner, user_name="Olga", role="owner", via="http")
     async with asking(tenant, ModelSettings(), Caller(user_id=owner), Policy(allow_hosts=("127.0.0.1",))) as models:
@@ -191,6 +205,22 @@ async def test_a_server_that_is_gone_has_a_stand_in(tenant: Tenant) -> None:
     await registry.choose(tenant, default=FIRST, fallbacks=("scripted:stand-in",), only_listed=False)
     async with asking(tenant, settings) as models:
         assert (await models.complete(None, HELLO)).text == "Here."
+
+
+def test_the_documentation_says_of_each_shipped_price_whether_it_was_verified() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    found = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `") and line.count("|") == 7
+    ]
+    told: dict[str, Any] = {}
+    for name, *prices, checked in found:
+        told[name.strip("`")] = tuple(float(price) if price else None for price in prices), checked
+    wanted: dict[str, Any] = {}
+    for name, model in SHIPPED.items():
+        if name != "scripted" and (price := model.price):
+            checked = f"verified {VERIFIED[name]}" if name in VERIFIED else f"not verified, noted {PRICED}"
+            wanted[name] = (price.input, price.output, price.cached, price.written), checked
+    assert told == wanted
 
 
 def test_prices_count_cache_and_long_inputs() -> None:

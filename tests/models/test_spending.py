@@ -17,6 +17,7 @@ from graphs.nodetype import Failure
 from graphs.outbound import Outbound, Policy
 from store import models as registry
 from store import spending
+from store.errors import Invalid
 from store.models import Listed
 from store.postgres import Database, Tenant
 from store.spending import CallRow
@@ -101,6 +102,53 @@ async def test_an_unknown_price_is_told_as_unknown(tenant: Tenant, loopback: Mod
     await total(tenant, tokens=100_000)  # tokens can be counted whatever they cost
     async with asking(tenant, loopback.openai()) as models:
         await models.complete(None, HELLO)
+
+
+LIES = {
+    "less than nothing": Turn(used=(-1_000_000, -500_000)),
+    "less than nothing of the answer": Turn(used=(11, -500_000)),
+    "more than a number holds": Turn(used=(10**20, 10)),
+    "more than anybody asked for": Turn(used=(10, 10**9)),
+    "more from the cache than there was": Turn(used=(10, 10), cached=10**7),
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_count_that_cannot_be_is_taken_at_our_estimate_and_the_answer_is_kept(
+    tenant: Tenant, loopback: ModelServer, lie: str, streamed: bool
+) -> None:
+    await registry.put(tenant, TINY)
+    await total(tenant, usd=1_000.0, tokens=10**9)
+    loopback.turns.extend([replace(LIES[lie], text="A word."), Turn(used=(10, 10))])
+    async with asking(tenant, loopback.openai()) as models:
+        answer = await models.complete(None, HELLO, on_text=ignored if streamed else None)
+        assert answer.text == "A word."
+        assert 0 < answer.usage.input_tokens < 1_000
+        assert 0 <= answer.usage.output_tokens < 1_000
+        usd, tokens, usd_left, tokens_left = await spent(tenant)
+        assert 0 < usd < 3
+        assert 0 < tokens < 2_000
+        assert (usd_left, tokens_left) == (0, 0)
+        await models.complete(None, HELLO)  # and the budget pays on
+    assert [(row.state, row.outcome, row.estimated) for row in await rows(tenant)] == [("settled", "ok", True), ("settled", "ok", False)]
+
+
+async def test_an_answer_whose_cost_cannot_be_written_down_is_kept(
+    tenant: Tenant, loopback: ModelServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await registry.put(tenant, TINY)
+    await total(tenant, tokens=10**9)
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise Invalid("The value is out of range.")
+
+    monkeypatch.setattr(spending, "settle", broken)
+    loopback.turns.append(Turn(text="A word."))
+    async with asking(tenant, loopback.openai()) as models:
+        assert (await models.complete(None, HELLO)).text == "A word."
+    assert "could not be written down: The value is out of range." in caplog.text
+    assert (await spent(tenant))[3] > 0  # it stays counted at what was set aside
 
 
 async def test_a_cut_answer_counts_as_what_was_heard(tenant: Tenant, loopback: ModelServer) -> None:

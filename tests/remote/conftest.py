@@ -33,6 +33,9 @@ class FakeConnection:
     async def headers(self, url: str) -> dict[str, str]:
         return self.sent
 
+    async def params(self, url: str) -> dict[str, str]:
+        return {}
+
 
 @dataclass(slots=True)
 class FakeConnections:

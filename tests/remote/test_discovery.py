@@ -60,6 +60,19 @@ async def test_the_settings_are_those_that_the_server_and_its_authorization_serv
         OAuth2.model_validate({**auth, "client_id": "weft"})
 
 
+async def test_a_server_that_always_names_itself_is_held_to_it(outbound: Outbound) -> None:
+    named = GOOD | {"/.well-known/oauth-authorization-server/as": SERVER | {"authorization_response_iss_parameter_supported": True}}
+    async with origin(site(named)) as there:
+        auth = await discovered(outbound, f"{there.url}/mcp")
+    assert OAuth2.model_validate({**auth, "client_id": "weft"}).issuer_required
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://[::1", "nothing"])
+async def test_an_address_that_is_none_is_a_failure(outbound: Outbound, url: str) -> None:
+    with pytest.raises(Failure):
+        await discovered(outbound, url)
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "metadata of another resource": (
         GOOD | {"/.well-known/oauth-protected-resource/mcp": RESOURCE | {"resource": "https://other.example/mcp"}},
@@ -72,6 +85,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a server without PKCE": (
         GOOD | {"/.well-known/oauth-authorization-server/as": SERVER | {"code_challenge_methods_supported": ["plain"]}},
         "names no authorization server",
+    ),
+    "people sent to another vendor": (
+        GOOD | {"/.well-known/oauth-authorization-server/as": SERVER | {"authorization_endpoint": "https://accounts.example/agree"}},
+        "names https://accounts.example as its authorization_endpoint",
+    ),
+    "codes taken to another vendor": (
+        GOOD | {"/.well-known/oauth-authorization-server/as": SERVER | {"token_endpoint": "https://accounts.example/token"}},
+        "names https://accounts.example as its token_endpoint",
+    ),
+    "an authorization server at no address": (
+        GOOD | {"/.well-known/oauth-protected-resource/mcp": RESOURCE | {"authorization_servers": ["http://["]}},
+        "is no address",
+    ),
+    "an endpoint at no address": (
+        GOOD | {"/.well-known/oauth-authorization-server/as": SERVER | {"token_endpoint": "http://["}},
+        "is no address",
     ),
     "nothing at all": ({}, "names no authorization server"),
 }

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from graphs.checks.schemas import check_schema
+from graphs.definition import Json
 from graphs.inputs import problems
-from graphs.nodetype import Failure
+from graphs.nodetype import Effect, Failure
 from graphs.outbound import Outbound
 from graphs.remote import Remote
-from graphs.remote.definitions import gathered
+from graphs.remote.definitions import cautious, gathered, hinted
 from graphs.remote.openapi.document import read
 from graphs.remote.openapi.requests import build
 from store import remote_tools as rows
@@ -84,6 +85,20 @@ UNREAD: list[tuple[str, dict[str, Any], str]] = [
     ("a header that is ours", operation({"name": "Host", "in": "header"}), "cannot be sent"),
     ("an odd style", operation({"name": "a", "in": "query", "style": "odd"}), "style"),
     ("a parameter of another kind", operation({"name": "a", "in": "query", "content": {"text/csv": {}}}), "only JSON"),
+    ("parameters that are no list", operation() | {"paths": {"/a": {"get": {"parameters": 5}}}}, "no list"),
+    ("parameters of a path that are no list", operation() | {"paths": {"/a": {"parameters": {"a": 1}, "get": {}}}}, "no list"),
+    ("a place that is a list", operation({"name": "a", "in": ["path"]}), "no name or place"),
+    ("a style that is a list", operation({"name": "a", "in": "query", "style": ["form"]}), "style"),
+    (
+        "a media type of two lines",
+        operation(method="post", requestBody={"content": {"application/json;\r\nX-Evil: 1": {}}}),
+        "no media type",
+    ),
+    (
+        "a media type of two lines that is text",
+        operation(method="post", requestBody={"content": {"text/plain;\nX-Evil: 1": {}}}),
+        "no media type",
+    ),
 ]
 
 
@@ -92,6 +107,37 @@ def test_an_operation_that_cannot_be_called_rightly_is_refused(what: str, docume
     found = read(json.dumps(document))
     assert found.definitions == []
     assert why in found.refused[0]["reason"]
+
+
+ODD: list[Json] = [5, "x", True, [1], {"a": 1}, [[]], [None], {"application/json": 5}, {"200": []}, None]
+PARTS = ("tags", "operationId", "parameters", "requestBody", "responses", "servers", "description", "summary", "security")
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("value", ODD, ids=str)
+def test_whatever_one_operation_holds_the_others_are_read(part: str, value: Json) -> None:
+    document = operation(path="/good")
+    document["paths"]["/bad"] = {"post": {"operationId": "bad", part: value}}
+    for include in ((), ("op", "bad")):
+        found = read(json.dumps(document), include)
+        assert "op" in [one["name"] for one in found.definitions]
+
+
+@pytest.mark.parametrize("value", ODD, ids=str)
+def test_whatever_a_schema_holds_the_operation_is_read_or_refused(value: Json) -> None:
+    for keyword in ("type", "enum", "properties", "allOf", "required", "$ref", "nullable", "items", "minimum"):
+        for version in ("3.0.0", "3.1.0"):
+            schema = {"nullable": True, "type": "object", keyword: value}
+            document = operation({"name": "a", "in": "query", "schema": schema}) | {"openapi": version}
+            found = read(json.dumps(document))
+            tools, refused = gathered(found.definitions)
+            assert len(tools) + len(refused) + len(found.refused) == 1, (keyword, version)
+
+
+@pytest.mark.parametrize("idempotent", [{"x-idempotent": True}, {"parameters": [{"name": "Idempotency-Key", "in": "header"}]}])
+def test_what_a_document_says_of_its_effects_is_a_claim(idempotent: dict[str, Any]) -> None:
+    (claiming,) = read(json.dumps(operation(method="post") | {"paths": {"/a": {"post": idempotent}}})).definitions
+    assert (hinted(claiming), cautious(claiming)) == (Effect.WRITE_IDEMPOTENT, Effect.WRITE_ONCE)
 
 
 def test_references_that_lead_in_circles_end() -> None:

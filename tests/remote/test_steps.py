@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from graphs import authoring, connecting, remoting
+from graphs import authoring, connecting, remoting, runs
 from graphs.nodetype import Effect
 from graphs.remoting import Choice, Tools
 from store.errors import Conflict, Invalid
@@ -170,6 +171,42 @@ async def test_a_lost_answer_of_a_post_is_asked_about_and_of_a_put_repeated_with
     keys = [asked.headers["idempotency-key"] for asked in shop.asked]
     assert len(keys) == 2
     assert len(set(keys)) == 1
+
+
+async def test_a_key_that_goes_into_the_query_is_sent_and_told_nobody(running: House) -> None:
+    with api_server() as api:
+        settings = {"base_url": f"{api.url}/v1", "auth": {"type": "query", "name": "key"}}
+        await connecting.create(running.runtime, running.actor, name="acme", kind="openapi", settings=settings)
+        await connecting.set_secret(running.runtime, running.actor, "acme", "value", "k3y of/the shop")
+        await approve_all(running, await remoting.upload(running.runtime, running.actor, "acme", api.text()))
+        run = await running.run(flow(operation("getOrder", order_id="a", fields=["x", "y"])))
+        assert run.state == "succeeded", run.error
+        api.said = (500, b"no: /v1/orders/a?key=k3y+of%2Fthe+shop", "text/plain")
+        failed = await running.run(flow({**operation("getOrder", order_id="a"), "retry": {"max_attempts": 1}}))
+    assert parse_qs(urlsplit(api.asked[0].target).query) == {"fields": ["x,y"], "key": ["k3y of/the shop"]}
+    assert failed.state == "failed"
+    assert "k3y" not in f"{run} {failed}"
+
+
+async def test_what_a_document_says_of_its_effects_is_not_believed(running: House, shop: Api) -> None:
+    tools = await approve_all(running, await remoting.upload(running.runtime, running.actor, "acme", shop.text()))
+    note = next(tool for tool in tools.tools if tool.name == "addNote")
+    assert (note.claims, note.effect) == (Effect.WRITE_IDEMPOTENT, Effect.WRITE_ONCE)
+    shop.cut = 1
+    run = await running.run(flow(operation("addNote", body="a note")))
+    assert (run.state, len(shop.asked)) == ("waiting", 1), run.error
+
+
+async def test_progress_of_a_tool_is_shown_by_its_step(running: House) -> None:
+    with tool_server() as there:
+        there.tools["slow"] = {"name": "slow", "inputSchema": {"type": "object"}}
+        await connect(running, there.url)
+        await approve_all(running, await remoting.refresh(running.runtime, running.actor, "acme"))
+        node = call("slow")
+        node["config"] |= {"arguments": {}, "timeout": "1s"}
+        run = await running.run(flow(node))
+        told = await runs.events(running.runtime, running.actor, run.id)
+    assert [(one.message, one.data) for one in told if one.type == "step.progress"] == [("half \\u202eway", {"current": 1, "total": 2})]
 
 
 async def test_a_document_belongs_to_a_connection_of_its_kind(running: House, there: ToolServer) -> None:

@@ -252,6 +252,14 @@ async def test_a_ticket_that_was_never_given_out_opens_nothing(house: House, url
         assert (await browser.get("/oauth/callback", params={"state": ticket, "code": "c"})).status_code in (401, 404)
 
 
+async def test_a_setting_nested_too_deeply_is_a_problem_of_the_form(house: House, url: str) -> None:
+    page = await link(url, house.keys["builder"], "crm", kind="mcp")
+    async with http(url, None) as browser:
+        typed = {"setting.url": "https://crm.example/mcp", "setting.fresh_seconds": "[" * 20_000}
+        refused = await browser.post(page, data=typed, headers={"origin": url})
+    assert (refused.status_code, "fresh_seconds must be JSON" in refused.text) == (422, True)
+
+
 async def test_a_ticket_of_a_person_who_lost_their_role_opens_nothing(house: House, url: str, admin_url: str) -> None:
     import psycopg
 

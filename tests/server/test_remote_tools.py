@@ -81,6 +81,20 @@ async def test_only_authors_decide(house: House, url: str) -> None:
         assert there.headers == []
 
 
+async def test_tools_of_a_connection_for_some_roles_are_shown_to_them_alone(house: House, url: str) -> None:
+    with tool_server() as there:
+        await connect(house, "mcp", url=there.url)
+        await connecting.update(house.runtime, house.actor(), "acme", roles=["builder"])
+        async with http(url, house.keys["builder"]) as client:
+            assert (await client.post(f"{PATH}/tools/refresh")).status_code == 200
+            assert (await client.get(f"{PATH}/tools/echo")).status_code == 200
+        async with http(url, house.keys["viewer"]) as client:
+            for path in ("tools", "tools/echo", "tools/none"):
+                refused = await client.get(f"{PATH}/{path}")
+                assert (refused.status_code, refused.json()["error"]["code"]) == (403, "denied"), path
+                assert "Says it again" not in refused.text
+
+
 async def test_models_see_the_tools_and_have_none_to_approve_with(house: House, url: str) -> None:
     with tool_server() as there:
         await connect(house, "mcp", url=there.url)
@@ -123,8 +137,13 @@ async def test_a_removed_connection_takes_its_approvals_along(house: House, url:
             assert found["states"]["new"] == 2
 
 
-@pytest.mark.parametrize(("issuer", "status"), [("https://vendor.example", 200), ("https://evil.example", 403)])
-async def test_a_token_is_asked_for_this_server_and_only_from_the_right_one(house: House, url: str, issuer: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("issuer", "required", "status"),
+    [("https://vendor.example", True, 200), ("https://evil.example", False, 403), (None, False, 200), (None, True, 403)],
+)
+async def test_a_token_is_asked_for_this_server_and_only_from_the_right_one(
+    house: House, url: str, issuer: str | None, required: bool, status: int
+) -> None:
     vendor = Vendor()
     async with origin(vendor.reply) as api:
         auth: dict[str, Any] = {
@@ -135,6 +154,7 @@ async def test_a_token_is_asked_for_this_server_and_only_from_the_right_one(hous
             "client_id": "weft-client",
             "resource": f"{api.url}/mcp",
             "issuer": "https://vendor.example",
+            "issuer_required": required,
         }
         await connect(house, "mcp", url=f"{api.url}/mcp", auth=auth)
         async with http(url, house.keys["builder"]) as door, http(url, None) as browser:
@@ -143,6 +163,6 @@ async def test_a_token_is_asked_for_this_server_and_only_from_the_right_one(hous
             sent = {name: values[0] for name, values in parse_qs(urlsplit(there.headers["location"]).query).items()}
             assert sent["resource"] == f"{api.url}/mcp"
             vendor.challenge = sent["code_challenge"]
-            done = await browser.get("/oauth/callback", params={"state": sent["state"], "code": "c", "iss": issuer})
+            done = await browser.get("/oauth/callback", params={"state": sent["state"], "code": "c"} | ({"iss": issuer} if issuer else {}))
             assert done.status_code == status, done.text
     assert [grant["resource"] for grant in vendor.grants] == ([f"{api.url}/mcp"] if status == 200 else [])

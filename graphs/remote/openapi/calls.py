@@ -47,13 +47,14 @@ async def call(
     request = build(definition["request"], str(connection.settings["base_url"]), arguments)
     if key and effect is not Effect.READ and IDEMPOTENCY not in {name.lower() for name in request.headers}:
         request.headers["Idempotency-Key"] = key if len(key) <= 200 and key.isascii() else hashlib.sha256(key.encode()).hexdigest()
-    headers = {**request.headers, **await connection.headers(request.url)}
+    headers, params = {**request.headers, **await connection.headers(request.url)}, await connection.params(request.url)
     try:
         answer = await outbound.request(
             request.method,
             request.url,
             headers={"Accept": "application/json, */*;q=0.5", **headers},
             content=request.content,
+            params=params,
             timeout=seconds,
             max_bytes=MAX_BYTES,
         )

@@ -28,6 +28,7 @@ STYLES = {
 }
 IGNORED = frozenset({"accept", "content-type", "authorization"})  # header parameters that the specification leaves to others
 OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "cookie"})
+MEDIA = re.compile(r"[ -~]{1,200}")  # of one line: it is sent as a header
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 IDEMPOTENCY = "idempotency-key"
 FORM = "application/x-www-form-urlencoded"
@@ -64,12 +65,15 @@ def read(text: str, include: tuple[str, ...] = ()) -> Document:
     refused: list[dict[str, str]] = []
     for method, path, item, operation in _operations(document, paths):
         name = named(method, path, operation)
-        if include and name not in include and not {*map(str, operation.get("tags") or ())} & {*include}:
+        if include and name not in include and not _tags(operation) & {*include}:
             continue
         try:
             definitions.append(_fitted(_definition(document, version.startswith("3.0"), name, method, path, item, operation)))
         except Unreadable as why:
-            refused.append({"name": shown(name, 128), "reason": str(why)})
+            refused.append({"name": shown(name, 128), "reason": shown(str(why), 500)})
+        except (TypeError, ValueError, AttributeError, KeyError) as wrong:  # of a shape that nobody thought of: the others are still good
+            where = shown(f"{method.upper()} {path}", 200)
+            refused.append({"name": shown(name, 128), "reason": f"{where} is not as OpenAPI has it: {shown(str(wrong), 200)}"})
         except RecursionError:
             refused.append({"name": shown(name, 128), "reason": "its schemas lead from one to the next too deeply"})
     return Document(
@@ -86,6 +90,11 @@ def named(method: str, path: str, operation: Mapping[str, Any]) -> str:
     """operationId, or the method with the path, in characters that a tool's name may have."""
     given = operation.get("operationId") or f"{method} {path}"
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(given)).strip("_.-")[:128] or method
+
+
+def _tags(operation: Mapping[str, Any]) -> set[str]:
+    tags = operation.get("tags")
+    return {*map(str, tags)} if is_array(tags) else set()
 
 
 def _operations(document: dict[str, Any], paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
@@ -137,12 +146,7 @@ def _definition(
     parameters = list(_parameters(document, item, operation, sent, properties, required))
     body = _body(document, operation, sent, properties, required)
     _check_path(path, parameters)
-    idempotent = operation.get("x-idempotent") is True or any(
-        one["in"] == "header" and one["name"].lower() == IDEMPOTENCY for one in parameters
-    )
-    effect = EFFECTS[method]
-    if effect is Effect.WRITE_ONCE and idempotent:
-        effect = Effect.WRITE_IDEMPOTENT
+    keyed = any(one["in"] == "header" and one["name"].lower() == IDEMPOTENCY for one in parameters)
     schema: Schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return {
         "name": name,
@@ -150,8 +154,8 @@ def _definition(
         "description": str(operation.get("description") or operation.get("summary") or "")[:MAX_TEXT],
         "input_schema": {**schema, **({"$defs": sent.definitions} if sent.definitions else {})},
         "output_schema": _answer(document, operation, received),
-        "annotations": {},
-        "effect": str(effect),
+        "annotations": {"idempotentHint": True} if keyed or operation.get("x-idempotent") is True else {},
+        "effect": str(EFFECTS[method]),
         "request": {"method": method.upper(), "path": path, "parameters": parameters, "body": body},
     }
 
@@ -166,12 +170,12 @@ def _parameters(
 ) -> Iterator[dict[str, Any]]:
     """Those of the operation win over those of its path; each becomes an argument of its name."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    listed: list[Any] = [*(item.get("parameters") or []), *(operation.get("parameters") or [])]
-    for raw in listed:
+    for raw in (*_listed(item), *_listed(operation)):
         parameter = resolve(document, raw)
-        if not is_object(parameter) or parameter.get("in") not in STYLES or not isinstance(parameter.get("name"), str):
+        place = parameter.get("in") if is_object(parameter) else None
+        if not is_object(parameter) or not isinstance(place, str) or place not in STYLES or not isinstance(parameter.get("name"), str):
             raise Unreadable("one of its parameters has no name or place")
-        found[parameter["in"], parameter["name"]] = parameter
+        found[place, parameter["name"]] = parameter
     for (place, name), parameter in found.items():
         if place == "header" and name.lower() in IGNORED:
             continue
@@ -185,6 +189,13 @@ def _parameters(
         yield {"name": name, "in": place, "argument": argument, **shape}
 
 
+def _listed(owner: dict[str, Any]) -> list[Any]:
+    parameters = owner.get("parameters")
+    if parameters is not None and not is_array(parameters):
+        raise Unreadable("its `parameters` are no list")
+    return parameters or []
+
+
 def _shape(place: str, parameter: dict[str, Any]) -> dict[str, Any]:
     content = parameter.get("content")
     if is_object(content) and content:
@@ -193,7 +204,7 @@ def _shape(place: str, parameter: dict[str, Any]) -> dict[str, Any]:
             raise Unreadable(f"its parameter {shown(str(parameter['name']), 100)!r} is {shown(media, 100)}; only JSON can be sent there")
         return {"json": True, "schema": (inner.get("schema") if is_object(inner) else None) or {}}
     style = parameter.get("style") or STYLES[place][0]
-    if style not in STYLES[place]:
+    if not isinstance(style, str) or style not in STYLES[place]:
         raise Unreadable(f"its parameter {shown(str(parameter['name']), 100)!r} has the style {shown(str(style), 50)!r}")
     explode = parameter.get("explode")
     whole: dict[str, Any] = {
@@ -216,6 +227,8 @@ def _body(
         if body.get("required") is not True:
             return None
         raise Unreadable(f"its body is {shown(', '.join(content), 200)}; JSON, form and text bodies can be sent")
+    if not MEDIA.fullmatch(media):
+        raise Unreadable(f"its body is {shown(media, 200)!r}, which is no media type")
     argument = "body" if "body" not in properties else "request_body"
     inner = content[media]
     schema = converter.schema((inner.get("schema") if is_object(inner) else None) or {})
