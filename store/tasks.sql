@@ -52,6 +52,7 @@ SELECT run_id::text FROM task;
 -- The last task that was put at a position of a run.
 SELECT t.id::text, t.run_id::text, t.position, t.kind, t.state, t.title, t.description, t.form, t.assign_to, t.priority, t.due_at, t.answer,
        (SELECT u.name FROM weft.users u WHERE u.org_id = t.org_id AND u.id = t.answered_by) AS answered_by, t.answered_via, t.comment, t.created_at, t.answered_at,
-       (SELECT r.name FROM weft.runs r WHERE r.org_id = t.org_id AND r.id = t.run_id) AS workflow
+       (SELECT r.name FROM weft.runs r WHERE r.org_id = t.org_id AND r.id = t.run_id) AS workflow,
+       (SELECT 'voice' FROM weft.voice_calls c WHERE c.org_id = t.org_id AND c.run_id = t.run_id AND c.wait = t.position LIMIT 1) AS channel
 FROM weft.tasks t WHERE t.org_id = %(org_id)s::uuid AND t.run_id = %(run_id)s::uuid AND t.position = %(position)s::text
 ORDER BY t.id DESC LIMIT 1;
