@@ -94,8 +94,10 @@ def _failure(error: dict[str, Any]) -> Json:
 def _leads(cassette: Cassette, entry: Entry) -> tuple[str, ...] | None:
     """Where a step led: targets, and the branches on which."""
     node = cassette.node(entry.tried.position)
-    if node is None or entry.tried.taken is None:
+    if node is None or (entry.tried.taken is None and node.outgoing):
         return None
+    if entry.tried.taken is None:
+        return ()  # nothing follows it: what a person has done by hand says so by saying nothing
     return tuple(sorted(f"{edge.branch or ''}>{edge.target}" for edge in node.outgoing if edge.index in entry.tried.taken))
 
 
