@@ -85,7 +85,8 @@ def _lacks(run: Run, definition: Json, rows: list[NodeRun]) -> bool:
         return True
     ids = {position.partition(":")[0] for position in there if "/" not in position}
     before: dict[str, set[str]] = {}
-    for edge in definition.get("edges") or []:
+    edges: list[dict[str, str]] = definition.get("edges") or []
+    for edge in edges:
         before.setdefault(edge["to"], set()).add(edge["from"])
     done = {row.position.partition(":")[0] for row in rows if row.state != "skipped"}
     return (run.state == "succeeded" and not rows) or any(ids.isdisjoint(before[id]) for id in done & before.keys())
