@@ -72,24 +72,11 @@ async def read(tenant: Tenant, run_id: str) -> Recording:
 def _whole(run: Run, definition: Json, rows: list[NodeRun], marks: list[Mark]) -> None:
     if any(mark.type == "run.redacted" for mark in marks):
         raise Conflict("words of this run were forgotten, so its journal no longer says what happened: it cannot be replayed")
-    if definition is None or _lacks(run, definition, rows):
+    failed_at: Json = (run.error or {}).get("position")
+    if definition is None or (not rows and (run.state == "succeeded" or failed_at)):
         raise Conflict("the journal of this run is not kept any more (retention): it cannot be replayed")
     if any(row.position.startswith("#vars") for row in rows):
         raise Conflict("this run is a fork that began with other variables, which its journal does not show: replay the run it comes from")
-
-
-def _lacks(run: Run, definition: Json, rows: list[NodeRun]) -> bool:
-    """Whether steps are gone: where the run failed, or all that led to a step."""
-    there = {row.position for row in rows}
-    if run.error and run.error.get("position", "") not in {"", *there}:
-        return True
-    ids = {position.partition(":")[0] for position in there if "/" not in position}
-    before: dict[str, set[str]] = {}
-    edges: list[dict[str, str]] = definition.get("edges") or []
-    for edge in edges:
-        before.setdefault(edge["to"], set()).add(edge["from"])
-    done = {row.position.partition(":")[0] for row in rows if row.state != "skipped"}
-    return (run.state == "succeeded" and not rows) or any(ids.isdisjoint(before[id]) for id in done & before.keys())
 
 
 def _head(run: Run, loaded: Loaded, marks: list[Mark]) -> Head:
