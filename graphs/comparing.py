@@ -94,8 +94,10 @@ def _failure(error: dict[str, Any]) -> Json:
 def _leads(cassette: Cassette, entry: Entry) -> tuple[str, ...] | None:
     """Where a step led: targets, and the branches on which."""
     node = cassette.node(entry.tried.position)
-    if node is None or entry.tried.taken is None:
+    if node is None or (entry.tried.taken is None and node.outgoing):
         return None
+    if entry.tried.taken is None:
+        return ()  # nothing follows it: what a person has done by hand says so by saying nothing
     return tuple(sorted(f"{edge.branch or ''}>{edge.target}" for edge in node.outgoing if edge.index in entry.tried.taken))
 
 
@@ -152,7 +154,9 @@ class Comparison:
         for position, entries in self._then.by_position.items():
             for entry in entries:
                 now = self._now.entry(position, entry.number)
-                if now and entry.tried.unended and not entry.tried.boundary and now.asked != entry.asked:
+                if not now or not (_has_asked(self._then, entry) and _has_asked(self._now, now)):
+                    continue
+                if entry.tried.unended and not entry.tried.boundary and now.asked != entry.asked:
                     before, after = (Happened(one, one.tried.state, "", None) for one in (entry, now))
                     yield self._parted("config", before.key, before, after)
 
@@ -234,6 +238,12 @@ class Comparison:
             case _:
                 shown = {"state": one.state, "error": tried.error} if tried.error else {"state": one.state}
                 return shown if what == "error" or tried.error else {**shown, "output": tried.output}
+
+
+def _has_asked(cassette: Cassette, entry: Entry) -> bool:
+    """Whether it came so far: a step may be cancelled before its config is rendered."""
+    node = cassette.node(entry.tried.position)
+    return entry.tried.input is not None or node is None or node.fixed is not None
 
 
 def _unlike(before: Happened | None, after: Happened | None) -> What | None:

@@ -45,7 +45,7 @@ class StepContext:
 
     @property
     def run_id(self) -> str:
-        return self._drive.run_id
+        return self._drive.shown_id
 
     @property
     def mode(self) -> Literal["production", "test"]:
@@ -65,7 +65,7 @@ class StepContext:
 
     @property
     def idempotency_key(self) -> str:
-        return self._record.key or f"{self.run_id}/{self.position}"
+        return self._record.key or f"{self._drive.run_id}/{self.position}"
 
     @property
     def outbound(self) -> Outbound:
@@ -81,7 +81,7 @@ class StepContext:
         tried = record.attempt - record.series + 1
         caller = Caller(
             user_id=loaded.created_by,
-            run_id=self.run_id,
+            run_id=self._drive.run_id,
             position=self.position,
             attempt=record.attempt,
             workflow=loaded.name,
@@ -113,7 +113,9 @@ class StepContext:
         tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
         user = await patiently(lambda: identities.get_user(tenant, user_id))
         principal = Principal(user_id=user.id, role=user.role)
-        return Access(tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self.run_id, models=self.models)
+        return Access(
+            tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self._drive.run_id, models=self.models
+        )
 
     def _reach(self) -> None:
         """A replay reaches outside nowhere, whatever a step tries."""
@@ -295,7 +297,7 @@ class StepContext:
         engine = self._drive.engine
         return Calls(
             tenant=self._drive.tenant,
-            run_id=self.run_id,
+            run_id=self._drive.run_id,
             position=self.position,
             attempt=self.attempt,
             wait=self._place(""),
@@ -344,7 +346,7 @@ class StepContext:
             self._drive.engine.look(tenant.org_id, run_id)
 
     def live(self, name: str, data: Json) -> None:
-        self._drive.engine.live(self._drive.tenant.org_id, self.run_id, self.position, name, data)
+        self._drive.engine.live(self._drive.tenant.org_id, self._drive.run_id, self.position, name, data)
 
     async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
         self._reach()
@@ -354,7 +356,7 @@ class StepContext:
         return await drive.engine.house.call(
             drive.tenant,
             drive.loaded.created_by,
-            self.run_id,
+            self._drive.run_id,
             tool,
             arguments,
             depth=drive.loaded.depth,
@@ -366,7 +368,7 @@ class StepContext:
         from graphs import previews
 
         config: Any = node["config"]
-        if node["type"] != "house_tool":
+        if node["type"] != "house_tool" or self._drive.player:  # a replay shows what was shown
             return ""
         return await previews.preview(self._drive.tenant, config["tool"], config.get("arguments") or {})
 

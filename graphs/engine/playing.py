@@ -29,6 +29,7 @@ REPLAY = "#replay"
 """The key among the mocks of a test run under which the order for its replay stands: no node can have it as its id."""
 Turn = tuple[float, float]  # when it settled; of several at once, which is older
 LAST: Turn = (float("inf"), 0.0)
+LOOKED_UP = (DECIDED + "profile", DECIDED + "tools")
 DIVERGED = "diverged"  # code of a step that asked something else, and of the run that stopped for it
 
 
@@ -61,6 +62,8 @@ class Player:
     def rendered(self, step: Step) -> Json:
         """The recorded input of a step that looks at the clock, if it still is what it was; else None, and it is rendered."""
         entry = self._entry(step)
+        if step.plan.inner and step.plan.inner.digest:
+            return _shown(step.plan.template.value, step.plan.inner.digest, entry)
         return entry.tried.input if entry and self._clocked(step) and not step.plan.undoes else None
 
     def taken(self, step: Step, record: Record) -> list[int] | None:
@@ -88,6 +91,11 @@ class Player:
             return await self._held(step, record, entry, Answer(self._then[step.plan.id]))
         if self._tested and "pin" in step.plan.node.model_fields_set:
             return await self._held(step, record, entry, Answer(step.plan.node.pin))
+        if entry and step.plan.kind.inner and self._agrees(step, entry):
+            if entry.tried.given or not _looked_up(entry):
+                return await self._held(step, record, entry, None)
+            record.input = {**(record.input or {}), **_looked_up(entry)}
+            return None
         if not reaches(step.plan, config) or (inside and self._agrees(step, entry)):
             if entry is None or inside or step.plan.bodies or not self._told(step, entry):
                 return None
@@ -300,6 +308,19 @@ class Player:
 def _mocks(given: Any) -> Mapping[str, Json]:
     mocks: dict[str, Json] = given or {}
     return {name: value for name, value in mocks.items() if name != REPLAY}
+
+
+def _looked_up(entry: Entry) -> dict[str, Json]:
+    """What an agent found when it began: its profile and its tools are what they were, whatever has been made of them since."""
+    given: dict[str, Json] = entry.tried.input if is_object(entry.tried.input) else {}
+    return {name: given[name] for name in LOOKED_UP if name in given}
+
+
+def _shown(ask: dict[str, Json], digest: str, entry: Entry | None) -> Json:
+    """What a person is asked about a call. Of the same call it is what they were shown: what it changes may be another thing now."""
+    then: dict[str, Json] = entry.tried.input if entry and is_object(entry.tried.input) else {}
+    words = str(then.get("description", ""))
+    return {**ask, "description": words} if words.endswith(digest) else ask
 
 
 def _code(error: Any) -> str | None:

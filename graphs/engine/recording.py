@@ -72,7 +72,8 @@ async def read(tenant: Tenant, run_id: str) -> Recording:
 def _whole(run: Run, definition: Json, rows: list[NodeRun], marks: list[Mark]) -> None:
     if any(mark.type == "run.redacted" for mark in marks):
         raise Conflict("words of this run were forgotten, so its journal no longer says what happened: it cannot be replayed")
-    if definition is None or (run.steps_done and not rows) or (run.state == "succeeded" and not rows):
+    error: dict[str, Json] = run.error or {}
+    if definition is None or (not rows and (run.state == "succeeded" or error.get("position"))):
         raise Conflict("the journal of this run is not kept any more (retention): it cannot be replayed")
     if any(row.position.startswith("#vars") for row in rows):
         raise Conflict("this run is a fork that began with other variables, which its journal does not show: replay the run it comes from")

@@ -6,11 +6,16 @@ import asyncio
 import copy
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from graphs import cassettes, replaying, runs, signals, steering, tasks
+from graphs.comparing import Comparison
+from graphs.definition import Definition
+from graphs.engine.cassette import cassette
+from graphs.engine.plan import plan
 from graphs.runtime import Actor
 from store.errors import Conflict, Invalid, NotFound
 from store.postgres import Tenant
@@ -263,6 +268,18 @@ async def test_what_was_undone_and_cancelled_replays(running: House, shop: Origi
     assert again.equal, replaying.report_of(again)
     assert again.run.state == "cancelled"
     assert len(shop.asked) == calls
+
+
+async def test_what_was_cancelled_before_it_asked_for_anything_is_not_held_against_a_replay(running: House) -> None:
+    ask = {"id": "ask", "type": "approval", "config": {"title": "Ship {{ input.order }}?"}}
+    run = await running.run(flow(ask), {"order": "A"})
+    await steering.control(running.runtime, running.actor, run.id, "cancel")
+    await runs.wait(running.runtime, running.actor, run.id, seconds=10)
+    recording = await replaying.recording_of(running.runtime, running.actor, run.id)
+    assert [(tried.position, tried.state) for tried in recording.tried] == [("ask", "cancelled")]
+    early = replace(recording, tried=tuple(replace(tried, input=None) for tried in recording.tried))
+    planned = plan(Definition.model_validate(recording.definition))
+    assert Comparison(cassette(early, planned), cassette(recording, planned)).divergences() == []
 
 
 async def test_who_may_not_see_a_run_does_not_find_it(running: House, other_tenant: Tenant) -> None:

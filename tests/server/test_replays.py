@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from mcp import Client
 
-from graphs import cassettes
+from graphs import cassettes, memories
+from graphs.memories import Remembrance, Selection
 from tests.server.conftest import House, connected, http
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +114,34 @@ async def called(client: Client, **arguments: Any) -> dict[str, Any]:
     assert not result.is_error, result.content
     found: Any = result.structured_content
     return found
+
+
+async def refused(url: str, key: str, run_id: str) -> list[str]:
+    """What each door says of a run that cannot be replayed."""
+    async with http(url, key) as client:
+        answers = [
+            await client.post(f"/api/v1/runs/{run_id}/replay", json={}),
+            await client.get(f"/api/v1/runs/{run_id}/cassette"),
+            await client.post(f"/api/v1/runs/{run_id}/fix", json={"patch": RIGHT}),
+        ]
+    assert [answer.status_code for answer in answers] == [409] * 3, [answer.text for answer in answers]
+    return [answer.json()["error"]["message"] for answer in answers]
+
+
+async def test_a_run_of_which_words_were_forgotten_is_not_replayed_and_says_so(house: House, url: str) -> None:
+    access = memories.access(house.runtime, house.actor())
+    said = "Zebulunka keeps the spare key under the third stone."
+    kept = await memories.remember(access, Remembrance(text=said))
+    run = await house.run(await house.publish(BROKEN), {"n": said[:3], "note": said})
+    gone = await memories.forget(access, Selection(ids=kept.kept.created))
+    assert gone.runs == [run.id]
+    for message in await refused(url, house.keys["builder"], run.id):
+        assert message == "words of this run were forgotten, so its journal no longer says what happened: it cannot be replayed"
+
+
+async def test_a_run_whose_journal_is_gone_is_not_replayed_and_says_so(house: House, url: str, admin_url: str) -> None:
+    run = await house.run(await house.publish(BROKEN), {"n": "abc"})
+    async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as admin:
+        await admin.execute("DELETE FROM weft.node_runs WHERE run_id = %s", (run.id,))
+    for message in await refused(url, house.keys["builder"], run.id):
+        assert message == "the journal of this run is not kept any more (retention): it cannot be replayed"
