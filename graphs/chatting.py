@@ -197,6 +197,7 @@ async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) 
             mocks=None,
             name=WORKFLOW,
             id=turn.run_id,
+            private=True,
         )
     except WeftError as error:
         wrong: Json = {"code": error.code, "message": error.message}

@@ -43,3 +43,6 @@ ALTER TABLE weft.chat_messages ENABLE ROW LEVEL SECURITY;
 ALTER TABLE weft.chat_messages FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON weft.chat_messages USING (org_id = (SELECT weft.org())) WITH CHECK (org_id = (SELECT weft.org()));
 GRANT SELECT, INSERT, UPDATE, DELETE ON weft.chat_messages TO weft_app;
+
+-- A turn of a chat, and what repeats one: its user's alone. Whoever else asks for it finds no such run.
+ALTER TABLE weft.runs ADD COLUMN private_to uuid;

@@ -70,7 +70,6 @@ ROWS: dict[str, type] = {
     "messages": Message,
     "message": Message,
     "upward": Message,
-    "user_of": str,
 }
 
 
@@ -157,11 +156,6 @@ async def path(session: Session, user_id: str, chat_id: str, id: str) -> list[Me
     if not (is_id(chat_id) and is_id(id)):
         return []
     return (await session.all(SQL.upward, Message, chat_id=chat_id, id=id, user_id=user_id, limit=MAX_MESSAGES))[::-1]
-
-
-async def user_of(session: Session, run_id: str) -> str | None:
-    """Whose chat a run answers in; None for a run that answers in none."""
-    return await session.one(SQL.user_of, str, run_id=run_id)
 
 
 async def settle(session: Session, user_id: str, chat_id: str, id: str, *, state: str, text: str, content: Any, error: Any = None) -> bool:

@@ -71,11 +71,6 @@ SELECT u.id::text, u.parent_id::text, u.role, u.state, u.content, u.text, u.erro
        (SELECT r.error FROM weft.runs r WHERE r.org_id = u.org_id AND r.id = u.run_id) AS run_error
 FROM up u ORDER BY u.depth;
 
--- name: user_of
--- Whose chat a run answers in.
-SELECT c.user_id::text FROM weft.chat_messages m JOIN weft.chats c ON c.org_id = m.org_id AND c.id = m.chat_id
-WHERE m.org_id = %(org_id)s::uuid AND m.run_id = %(run_id)s::uuid;
-
 -- name: settle
 -- An answer comes to its end once: done, failed or stopped. What has been said by then stays.
 UPDATE weft.chat_messages m SET state = %(state)s::text, content = %(content)s::json, text = %(text)s::text, error = %(error)s::json

@@ -72,7 +72,7 @@ async def test_tokens_stream_and_a_stop_keeps_what_was_said(house: House, url: s
         assert (stopped["state"], heard.one("end")["state"]) == ("stopped", "stopped")
         assert stopped["text"].startswith("Once upon a time")
         assert (await phone.post(f"/api/v1/chats/{heard.one('chat')['chat']}/stop")).status_code == 409
-        run = await runs.get(house.runtime, house.actor(), heard.one("chat")["run_id"])
+        run = await runs.get(house.runtime, house.actor("viewer"), heard.one("chat")["run_id"])
         assert run.state == "cancelled"
         model.turns.append(Turn(text="Gladly."))
         on = await client.post("/api/v1/chat", json={"message": "Go on", "chat": heard.one("chat")["chat"]})

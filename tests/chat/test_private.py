@@ -1,0 +1,102 @@
+"""A chat is its user's alone: at no door does anybody else find its runs, what is in them, or what it asks, and nobody else steers it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import MCPError
+
+from graphs import runs, steering
+from graphs.steering import Filter
+from tests.chat.talking import STREAM, Heard, call, events, say, script
+from tests.server.conftest import House, connected, http
+from tests.server.samples import HELLO
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+SALARY = "123456"
+READS = ("", "/trace", "/nodes/asked", "/events", "/state", "/diff?node=asked", "/effects", "/agents", "/cassette", "/calls")
+ACTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("/control", {"action": "cancel"}),
+    ("/control", {"action": "pause"}),
+    ("/control", {"action": "retry"}),
+    ("/control", {"action": "rerun"}),
+    ("/control", {"action": "fork", "node": "assistant"}),
+    ("/control", {"action": "skip", "node": "assistant", "output": {}}),
+    ("/replay", {}),
+    ("/fix", {}),
+)
+
+
+async def spoken(house: House, url: str, role: str = "builder") -> str:
+    """The run of a turn."""
+    async with http(url, house.keys[role]) as client:
+        heard = await say(client, f"My salary is {SALARY}", model=script({"text": f"A secret: {SALARY}"}))
+    return heard.one("chat")["run_id"]
+
+
+async def status(client: httpx2.AsyncClient, method: str, path: str, body: dict[str, Any] | None) -> int:
+    found = await client.request(method, path, json=body)
+    assert SALARY not in found.text
+    return found.status_code
+
+
+@pytest.mark.parametrize("other", ["viewer", "owner"])
+async def test_nobody_else_reads_the_run_of_a_turn(house: House, url: str, other: str) -> None:
+    run_id = await spoken(house, url)
+    async with http(url, house.keys["builder"]) as mine, http(url, house.keys[other]) as client:
+        for path in READS:
+            assert (await mine.get(f"/api/v1/runs/{run_id}{path}")).status_code == 200, path
+            assert await status(client, "GET", f"/api/v1/runs/{run_id}{path}", None) in (403, 404), path
+        streamed = await client.get(f"/api/v1/runs/{run_id}/events", headers=STREAM)
+        assert streamed.status_code == 404
+        listed, of_mine = (await client.get("/api/v1/runs")).json(), (await mine.get("/api/v1/runs")).json()
+        assert (listed["runs"], listed["total"]) == ([], 0)
+        assert [run["run_id"] for run in of_mine["runs"]] == [run_id]
+    async with connected(url, house.keys[other]) as client:
+        assert (await client.call_tool("get_run", {"run_id": run_id})).is_error
+        for uri in (f"weft://runs/{run_id}", f"weft://runs/{run_id}/trace"):
+            with pytest.raises(MCPError):
+                await client.read_resource(uri)
+
+
+async def test_nobody_else_steers_or_repeats_the_run_of_a_turn(house: House, url: str) -> None:
+    run_id = await spoken(house, url)
+    async with http(url, house.keys["owner"]) as client:
+        for path, body in ACTS:
+            assert await status(client, "POST", f"/api/v1/runs/{run_id}{path}", body) == 404, path
+    counted = await steering.count(house.runtime, house.actor(), "retry", Filter(workflow="chat"))
+    assert counted.count == 0
+    assert (await runs.get(house.runtime, house.actor("builder"), run_id)).state == "succeeded"
+
+
+async def test_what_repeats_a_turn_is_as_private_as_it(house: House, url: str) -> None:
+    run_id = await spoken(house, url)
+    async with http(url, house.keys["builder"]) as mine, http(url, house.keys["owner"]) as other:
+        again = (await mine.post(f"/api/v1/runs/{run_id}/control", json={"action": "rerun"})).json()["run_id"]
+        replayed = (await mine.post(f"/api/v1/runs/{run_id}/replay", json={})).json()["run_id"]
+        for one in (again, replayed):
+            assert one != run_id
+            assert (await mine.get(f"/api/v1/runs/{one}")).status_code == 200
+            assert (await other.get(f"/api/v1/runs/{one}")).status_code == 404
+
+
+async def test_nobody_else_sees_or_answers_what_the_assistant_asks(house: House, url: str) -> None:
+    await house.create(HELLO)
+    model = script(call("start_run", workflow="hello-world", input={"name": SALARY}, version=1), {"text": "Then not."})
+    heard = Heard()
+    async with http(url, house.keys["builder"]) as client, http(url, house.keys["owner"]) as other, asyncio.timeout(60):
+        async with client.stream("POST", "/api/v1/chat", json={"message": "Go", "model": model}, headers=STREAM) as stream:
+            async for name, data in events(stream, heard):
+                if name != "approval" or data["state"] != "open":
+                    continue
+                task = f"/api/v1/tasks/{data['task_id']}"
+                assert await status(other, "GET", task, None) == 404
+                assert await status(other, "POST", f"{task}/answer", {"answer": {"approved": True}}) == 404
+                assert (await other.get("/api/v1/tasks")).json()["total"] == 0
+                found = await steering.count(house.runtime, house.actor(), "cancel", Filter(workflow="chat"))
+                assert found.count == 0
+                assert (await client.post(f"{task}/answer", json={"answer": {"approved": False}})).status_code == 200
+    assert heard.tools() == []
