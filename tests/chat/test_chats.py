@@ -80,8 +80,8 @@ async def test_a_builder_makes_tests_and_after_a_yes_publishes_and_runs_a_workfl
         call("validate_workflow", definition=HELLO),
         call("create_workflow", definition=HELLO),
         call("test_workflow", workflow="hello-world", input={"name": "Ada"}),
-        call("publish_workflow", workflow="hello-world", note="first"),
-        call("start_run", workflow="hello-world", input={"name": "Bob"}, wait_seconds=20),
+        call("publish_workflow", workflow="hello-world", revision=1, note="first"),
+        call("start_run", workflow="hello-world", version=1, input={"name": "Bob"}, wait_seconds=20),
         {"text": "hello-world is published and has greeted Bob."},
     )
     async with http(url, house.keys["builder"]) as client:
@@ -121,9 +121,37 @@ async def test_after_a_yes_exactly_that_change_is_made(house: House, url: str) -
     assert edited.draft["nodes"][0]["config"]["values"]["text"] == "Good day {{ input.name }}"
 
 
+async def test_what_is_published_is_what_the_person_saw(house: House, url: str) -> None:
+    """The draft changes between the question and the yes: nothing is published."""
+    await house.create(HELLO)
+    model = script(call("publish_workflow", workflow="hello-world", revision=1), {"text": "It changed."})
+    heard = Heard()
+    async with http(url, house.keys["builder"]) as client:
+        said = {"message": "Publish", "model": model}
+        async with client.stream("POST", "/api/v1/chat", json=said, headers={"Accept": "text/event-stream"}) as stream:
+            async for name, data in events(stream, heard):
+                if name == "approval" and data["state"] == "open":
+                    assert "text: Hello {{ input.name }}" in data["description"], "a first version is shown whole"
+                    await authoring.edit(house.runtime, house.actor(), "hello-world", EDIT["patch"], 1)
+                    answer = {"task_id": data["task_id"], "approved": True}
+                    await client.post(f"/api/v1/chats/{heard.one('chat')['chat']}/approve", json=answer)
+    assert heard.tools("failed") == ["publish_workflow"]
+    assert "revision 2 by now, not 1" in str(heard.all("tool")[-1]["error"])
+    assert (await authoring.get(house.runtime, house.actor(), "hello-world")).active_version is None
+
+
+async def test_an_agent_that_does_not_say_which_draft_or_version_asks_nobody(house: House, url: str) -> None:
+    await house.create(HELLO)
+    model = script(call("publish_workflow", workflow="hello-world"), call("start_run", workflow="hello-world"), {"text": "Which one?"})
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, "Publish", model=model)
+    assert (heard.tools(), heard.all("approval")) == ([], [])
+    assert heard.text.endswith("Which one?")
+
+
 async def test_who_wants_to_be_asked_no_more_says_so_and_the_model_cannot(house: House, url: str) -> None:
     await house.publish(HELLO)
-    begin: dict[str, Any] = {"workflow": "hello-world", "input": {"name": "Ada"}, "wait_seconds": 20}
+    begin: dict[str, Any] = {"workflow": "hello-world", "version": 1, "input": {"name": "Ada"}, "wait_seconds": 20}
     model = script(call("start_run", **begin), {"text": "Ran."}, after=1)
     async with http(url, house.keys["builder"]) as client:
         first = await say(client, "Hi", model=script({"text": "Hi."}))
@@ -152,7 +180,7 @@ async def test_a_viewer_is_offered_no_tool_that_changes_anything(house: House, u
 
 async def test_a_right_that_is_lost_in_the_middle_of_a_turn_is_lost_at_once(house: House, url: str, admin_url: str) -> None:
     await house.create(HELLO)
-    model = script(call("publish_workflow", workflow="hello-world"), {"text": "I may not."})
+    model = script(call("publish_workflow", workflow="hello-world", revision=1), {"text": "I may not."})
     heard = Heard()
     async with http(url, house.keys["builder"]) as client:
         headers = {"Accept": "text/event-stream"}
@@ -199,7 +227,7 @@ async def test_a_message_is_edited_and_an_answer_written_again_as_branches_besid
 
 async def test_nobody_else_allows_what_is_asked_in_a_chat(house: House, url: str) -> None:
     await house.create(HELLO)
-    model = script(call("publish_workflow", workflow="hello-world"), {"text": "Then not."})
+    model = script(call("publish_workflow", workflow="hello-world", revision=1), {"text": "Then not."})
     heard = Heard()
     async with http(url, house.keys["builder"]) as client, http(url, house.keys["owner"]) as other:
         said = {"message": "Publish", "model": model}
