@@ -67,6 +67,8 @@ ROWS: dict[str, type] = {
     "get": Chat,
     "list": Chat,
     "lock": Locked,
+    "drop_runs": int,
+    "under_way": int,
     "messages": Message,
     "message": Message,
     "upward": Message,
@@ -115,6 +117,16 @@ async def change(
 async def delete(session: Session, user_id: str, id: str) -> bool:
     """With all its messages."""
     return bool(await session.execute(SQL.delete, id=id, user_id=user_id)) if is_id(id) else False
+
+
+async def drop_runs(session: Session, user_id: str, id: str) -> int:
+    """The runs of its turns, and what repeats them, with all that is recorded of them; how many."""
+    return await session.one(SQL.drop_runs, int, id=id, user_id=user_id) or 0
+
+
+async def under_way(session: Session, id: str) -> int:
+    """How many of its answers are being written."""
+    return await session.one(SQL.under_way, int, id=id) or 0
 
 
 async def lock(session: Session, user_id: str, id: str) -> Locked | None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 from mcp import MCPError
 
@@ -100,3 +101,32 @@ async def test_nobody_else_sees_or_answers_what_the_assistant_asks(house: House,
                 assert found.count == 0
                 assert (await client.post(f"{task}/answer", json={"answer": {"approved": False}})).status_code == 200
     assert heard.tools() == []
+
+
+async def test_with_a_chat_go_its_words_and_files_and_what_its_runs_recorded(house: House, url: str, admin_url: str) -> None:
+    said: dict[str, Any] = {
+        "model": script({"text": "It says payroll 99."}),
+        "attachments": [{"name": "a.txt", "text": "payroll 99 " * 3000}],
+    }
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, "Look at this", **said)
+        run_id, chat = heard.one("chat")["run_id"], heard.one("chat")["chat"]
+        again = (await client.post(f"/api/v1/runs/{run_id}/replay", json={})).json()["run_id"]
+        other = (await say(client, "Another chat", model=script({"text": "Kept."}))).one("chat")["run_id"]
+        assert (await client.delete(f"/api/v1/chats/{chat}")).status_code == 200
+        left = [(await client.get(f"/api/v1/runs/{one}")).status_code for one in (run_id, again, other)]
+        assert left == [404, 404, 200]
+    with psycopg.connect(admin_url) as admin:
+        for table in ("runs", "node_runs", "events", "tasks", "waits", "payloads", "chat_messages", "memories"):
+            found = admin.execute(f"SELECT count(*) FROM weft.{table} t WHERE t::text ~ 'payroll|Look at this'").fetchone()
+            assert found == (0,), table
+
+
+async def test_only_so_many_answers_are_written_at_a_time_in_a_chat(house: House, url: str) -> None:
+    waits = script(call("start_run", workflow="hello-world", version=1, input={"name": "Ada"}), {"text": "Ran."})
+    async with http(url, house.keys["builder"]) as client:
+        begun = (await client.post("/api/v1/chat", json={"message": "Go", "model": waits})).json()
+        path = f"/api/v1/chats/{begun['chat']}/messages/{begun['message']}/edit"
+        edits = [(await client.post(path, json={"message": "Go", "model": waits})).status_code for _ in range(4)]
+        assert edits == [202, 202, 202, 409]
+        assert (await client.delete(f"/api/v1/chats/{begun['chat']}")).status_code == 200
