@@ -66,7 +66,14 @@ async def at(session: Session, run_id: str, position: str) -> Task | None:
 
 
 async def page(
-    session: Session, *, state: str | None, run_id: str | None, assigned_to: str | None, before: str | None, limit: int, viewer: str | None = None
+    session: Session,
+    *,
+    state: str | None,
+    run_id: str | None,
+    assigned_to: str | None,
+    before: str | None,
+    limit: int,
+    viewer: str | None = None,
 ) -> tuple[list[Task], int]:
     """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total. `viewer`: without what is private
     to others."""

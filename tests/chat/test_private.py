@@ -88,8 +88,11 @@ async def test_nobody_else_sees_or_answers_what_the_assistant_asks(house: House,
     await house.create(HELLO)
     model = script(call("start_run", workflow="hello-world", input={"name": SALARY}, version=1), {"text": "Then not."})
     heard = Heard()
-    async with http(url, house.keys["builder"]) as client, http(url, house.keys["owner"]) as other, asyncio.timeout(60):
-        async with client.stream("POST", "/api/v1/chat", json={"message": "Go", "model": model}, headers=STREAM) as stream:
+    async with http(url, house.keys["builder"]) as client, http(url, house.keys["owner"]) as other:
+        async with (
+            asyncio.timeout(60),
+            client.stream("POST", "/api/v1/chat", json={"message": "Go", "model": model}, headers=STREAM) as stream,
+        ):
             async for name, data in events(stream, heard):
                 if name != "approval" or data["state"] != "open":
                     continue
