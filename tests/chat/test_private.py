@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from mcp import MCPError
 
-from graphs import runs, steering
+from graphs import following, runs, steering, watching
 from graphs.steering import Filter
 from tests.chat.talking import STREAM, Heard, call, events, say, script
 from tests.server.conftest import House, connected, http
@@ -88,21 +88,22 @@ async def test_nobody_else_sees_or_answers_what_the_assistant_asks(house: House,
     await house.create(HELLO)
     model = script(call("start_run", workflow="hello-world", input={"name": SALARY}, version=1), {"text": "Then not."})
     heard = Heard()
-    async with http(url, house.keys["builder"]) as client, http(url, house.keys["owner"]) as other:
-        async with (
-            asyncio.timeout(60),
-            client.stream("POST", "/api/v1/chat", json={"message": "Go", "model": model}, headers=STREAM) as stream,
-        ):
-            async for name, data in events(stream, heard):
-                if name != "approval" or data["state"] != "open":
-                    continue
-                task = f"/api/v1/tasks/{data['task_id']}"
-                assert await status(other, "GET", task, None) == 404
-                assert await status(other, "POST", f"{task}/answer", {"answer": {"approved": True}}) == 404
-                assert (await other.get("/api/v1/tasks")).json()["total"] == 0
-                found = await steering.count(house.runtime, house.actor(), "cancel", Filter(workflow="chat"))
-                assert found.count == 0
-                assert (await client.post(f"{task}/answer", json={"answer": {"approved": False}})).status_code == 200
+    async with (
+        http(url, house.keys["builder"]) as client,
+        http(url, house.keys["owner"]) as other,
+        asyncio.timeout(60),
+        client.stream("POST", "/api/v1/chat", json={"message": "Go", "model": model}, headers=STREAM) as stream,
+    ):
+        async for name, data in events(stream, heard):
+            if name != "approval" or data["state"] != "open":
+                continue
+            task = f"/api/v1/tasks/{data['task_id']}"
+            assert await status(other, "GET", task, None) == 404
+            assert await status(other, "POST", f"{task}/answer", {"answer": {"approved": True}}) == 404
+            assert (await other.get("/api/v1/tasks")).json()["total"] == 0
+            found = await steering.count(house.runtime, house.actor(), "cancel", Filter(workflow="chat"))
+            assert found.count == 0
+            assert (await client.post(f"{task}/answer", json={"answer": {"approved": False}})).status_code == 200
     assert heard.tools() == []
 
 
@@ -133,3 +134,16 @@ async def test_only_so_many_answers_are_written_at_a_time_in_a_chat(house: House
         edits = [(await client.post(path, json={"message": "Go", "model": waits})).status_code for _ in range(4)]
         assert edits == [202, 202, 202, 409]
         assert (await client.delete(f"/api/v1/chats/{begun['chat']}")).status_code == 200
+
+
+async def test_who_follows_slowly_hears_all_that_is_recorded_and_little_is_held_for_them(
+    house: House, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "ROOM", 1)
+    monkeypatch.setattr(watching, "ROOM", 1)
+    model = script(call("list_runs"), call("list_tasks"), {"text": "Nothing goes on, as far as I can see."})
+    async with http(url, house.keys["viewer"]) as client:
+        heard = await say(client, "What goes on?", model=model)
+    assert heard.tools() == ["list_runs", "list_tasks"]
+    assert heard.text == "Nothing goes on, as far as I can see."
+    assert heard.one("end")["state"] == "done"
