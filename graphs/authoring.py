@@ -183,8 +183,9 @@ async def _version(actor: Actor, workflow: Workflow, number: int) -> Version:
         raise NotFound(f"{workflow.name!r} has no version {number}; {there}.") from None
 
 
-async def publish(runtime: Runtime, actor: Actor, name_or_id: str, note: str = "") -> Version:
-    """The draft becomes the next version. Raises Invalid when it does not pass the checks of today, Conflict when it changed meanwhile."""
+async def publish(runtime: Runtime, actor: Actor, name_or_id: str, note: str = "", *, revision: int | None = None) -> Version:
+    """The draft becomes the next version. Raises Invalid when it does not pass the checks of today, Conflict when it changed meanwhile, or
+    is not at the `revision` that is given."""
     workflow = await get(runtime, actor, name_or_id)
     report = await check(runtime, actor, workflow.draft)
     if not report.ok:
@@ -193,7 +194,9 @@ async def publish(runtime: Runtime, actor: Actor, name_or_id: str, note: str = "
             f"The draft of {workflow.name!r} is not valid any more: {first.message} (at {first.pointer}). "
             "validate_workflow shows all problems."
         )
-    return await workflows.publish(actor.tenant, workflow.id, user_id=actor.user_id, note=note, revision=workflow.revision)
+    return await workflows.publish(
+        actor.tenant, workflow.id, user_id=actor.user_id, note=note, revision=workflow.revision if revision is None else revision
+    )
 
 
 def diff(before: Json, after: Json) -> builtins.list[dict[str, Any]]:

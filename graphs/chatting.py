@@ -35,6 +35,7 @@ WORKFLOW = "chat"
 ASSISTANT = "assistant"  # its node that works with tools
 MAX_TEXT = 100_000  # characters of a message
 MAX_TITLE = 80
+MAX_TURNS = 4  # under way at a time in one chat, on branches of it
 STOPPING = 10.0  # seconds that a stop waits for the run to end
 KEEPING = 2.0  # and then for what was said to be kept by whoever heard it
 MISSED = 60.0  # seconds after which a turn whose run never began counts as failed
@@ -153,6 +154,8 @@ async def _locked(session: Session, actor: Actor, chat: str) -> chats.Locked:
         raise NotFound(NOT_FOUND.format(chat))
     if found.messages > MAX_MESSAGES - 2:
         raise Conflict(f"this chat has {found.messages:,} messages, and no room for more; begin a new one")
+    if await chats.under_way(session, chat) >= MAX_TURNS:
+        raise Conflict(f"{MAX_TURNS} answers are being written in this chat; stop one, or wait for it")
     return found
 
 
@@ -197,6 +200,7 @@ async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) 
             mocks=None,
             name=WORKFLOW,
             id=turn.run_id,
+            private=True,
         )
     except WeftError as error:
         wrong: Json = {"code": error.code, "message": error.message}
@@ -370,11 +374,13 @@ async def change(
 
 
 async def delete(runtime: Runtime, actor: Actor, chat: str) -> None:
-    """With all its messages, and with what was remembered of it, also in the records of its runs."""
+    """With all its messages, with what was remembered of it, and with its runs and what repeats them: no word of it stays."""
     _only_people(actor)
     await _chat(actor, chat)
     with suppress(Conflict):
         await stop(runtime, actor, chat)
     await memories.forget(memories.access(runtime, actor), Selection(source=f"chat {chat}"), reason="a chat was deleted")
-    if not await chats.delete(actor.tenant, actor.user_id, chat):
-        raise NotFound(NOT_FOUND.format(chat))
+    async with actor.tenant.transaction() as transaction:
+        await chats.drop_runs(transaction, actor.user_id, chat)
+        if not await chats.delete(transaction, actor.user_id, chat):
+            raise NotFound(NOT_FOUND.format(chat))

@@ -26,6 +26,7 @@ CALL = re.compile(r"assistant/call_(\d+)_(\d+)")
 APPROVAL = re.compile(r"assistant/approve_(\d+)_(\d+)(?:_again\d+)?(?:~\d+)?")
 STARTERS = frozenset({"start_run", "test_workflow", "control_run", "fix_run"})  # tools whose answer names a run
 FOLLOWED = 8  # runs of one turn
+ROOM = 1_000  # things told that a follower has not taken yet; what is live is lost before (graphs/live.py), events are read later
 LOOK = (1.0, 5.0)  # seconds between looks at a turn that goes on, and at one that waits for a person
 ENDED = {"succeeded": "done", "failed": "failed", "cancelled": "stopped"}
 
@@ -45,6 +46,7 @@ async def turn(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -
     main = asyncio.create_task(follower.main(after))
     try:
         while (news := await follower.queue.get()) is not None:
+            follower.room.release()
             yield news
         await main
     finally:
@@ -61,13 +63,15 @@ class Follower:
     def __init__(self, runtime: Runtime, actor: Actor, run_id: str) -> None:
         self.runtime, self.actor, self.run_id = runtime, actor, run_id
         self.queue: asyncio.Queue[News | None] = asyncio.Queue()
+        self.room = asyncio.Semaphore(ROOM)
         self.others: list[asyncio.Task[None]] = []
         self._texts: dict[str, str] = {}  # what has been told of each turn of the model
         self._tools: dict[str, str] = {}  # the state in which each call was told
         self._followed: set[str] = set()
         self._seq = 0
 
-    def tell(self, name: str, data: dict[str, Any], seq: int | None = None) -> None:
+    async def tell(self, name: str, data: dict[str, Any], seq: int | None = None) -> None:
+        await self.room.acquire()
         self.queue.put_nowait(News(name=name, data=data, seq=seq))
 
     async def main(self, after: int) -> None:
@@ -77,7 +81,7 @@ class Follower:
                 if isinstance(item, Shown):
                     if TURN.fullmatch(item.position) and item.position not in self._texts:
                         await self._catch_up()
-                    self._shown(item)
+                    await self._shown(item)
                 else:
                     await self._heard(item)
         finally:
@@ -93,15 +97,15 @@ class Follower:
             self._seq = event.seq
             await self._happened(event)
 
-    def _shown(self, shown: Shown) -> None:
+    async def _shown(self, shown: Shown) -> None:
         data: Any = shown.data
         if shown.name == "deaf":
-            self.tell("deaf", data)
+            await self.tell("deaf", data)
         elif (found := TURN.fullmatch(shown.position)) and shown.name == "text":
             self._texts[shown.position] = self._texts.get(shown.position, "") + data["delta"]
-            self.tell("text", {"part": found[1], "delta": data["delta"]})
+            await self.tell("text", {"part": found[1], "delta": data["delta"]})
         elif found := CALL.fullmatch(shown.position):
-            self.tell("progress", {"call": shown.position.removeprefix("assistant/"), **(data if is_object(data) else {})})
+            await self.tell("progress", {"call": shown.position.removeprefix("assistant/"), **(data if is_object(data) else {})})
 
     async def _happened(self, event: Event) -> None:
         position = event.position or ""
@@ -113,7 +117,7 @@ class Follower:
             await self._asked(event, int(found[1]), int(found[2]))
         elif APPROVAL.fullmatch(position) and event.type == "task.answered":
             given: Any = event.data or {}
-            self.tell("approval", {"state": "answered", "approved": given.get("approved"), "call": _call(position)}, event.seq)
+            await self.tell("approval", {"state": "answered", "approved": given.get("approved"), "call": _call(position)}, event.seq)
 
     async def _written(self, position: str, part: str, seq: int) -> None:
         """What of a turn of the model was not heard live."""
@@ -124,7 +128,7 @@ class Follower:
         if isinstance(whole, str) and whole and whole != heard:
             self._texts[position] = whole
             rest = {"delta": whole[len(heard) :]} if whole.startswith(heard) else {"text": whole}
-            self.tell("text", {"part": part, **rest}, seq)
+            await self.tell("text", {"part": part, **rest}, seq)
 
     async def _called(self, position: str, event: Event) -> None:
         row = await node_runs.find(self.actor.tenant, self.run_id, position)
@@ -136,7 +140,7 @@ class Follower:
         data: dict[str, Any] = {"call": _call(position), "name": name, "state": state, "arguments": arguments}
         if state != "running":
             data |= {key: value for key, value in (("result", row.output), ("error", row.error)) if value is not None}
-        self.tell("tool", data, event.seq)
+        await self.tell("tool", data, event.seq)
         if state == "running":
             return
         if name in STARTERS and is_object(row.output) and isinstance(started := row.output.get("run_id"), str):
@@ -156,7 +160,7 @@ class Follower:
         change = await previews.preview(self.actor.tenant, tool, arguments)
         call = f"call_{turn}_{number}"
         if change:
-            self.tell("diff", {"call": call, "tool": tool, "diff": change})
+            await self.tell("diff", {"call": call, "tool": tool, "diff": change})
         data: dict[str, Any] = {
             "state": "open",
             "task_id": task.id,
@@ -165,7 +169,7 @@ class Follower:
             "arguments": arguments,
             "title": task.title,
         }
-        self.tell("approval", {**data, "description": task.description}, event.seq)
+        await self.tell("approval", {**data, "description": task.description}, event.seq)
 
     # -- runs that the assistant has started ---------------------------------------------------------------------------------------
 
@@ -178,7 +182,7 @@ class Follower:
         with suppress(NotFound):
             async for event in runs.follow(self.runtime, self.actor, run_id):
                 told = {"run_id": run_id, "type": event.type, "position": event.position, "message": event.message}
-                self.tell("run", told)
+                await self.tell("run", told)
 
 
 def _call(position: str) -> str:
@@ -203,7 +207,10 @@ async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run
         while True:
             changed.clear()
             with suppress(WeftError):
-                run = await runs.get(runtime, actor, run_id)
+                try:
+                    run = await runs.get(runtime, actor, run_id)
+                except NotFound:  # the chat was deleted
+                    return
                 _fold(watch, spoken_by)
                 if run.state in FINISHED:
                     break
@@ -214,7 +221,7 @@ async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run
                 continue
             await asyncio.sleep(LOOK[0])  # Postgres is away
         if run.state != "succeeded":
-            text = await said_so_far(actor, run_id, spoken_by)
+            text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
             state = ENDED[run.state]
             error = run.error if state == "failed" else None
             content = spoken(text) if text else []

@@ -205,6 +205,7 @@ async def _new(runtime: Runtime, actor: Actor, source: Loaded, target: Target, i
         mode=source.mode,
         mocks=source.mocks,
         input=input,
+        private_to=source.private_to,
     )
 
 

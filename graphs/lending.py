@@ -23,7 +23,7 @@ EFFECTS: Mapping[str, Effect] = MappingProxyType(
         "list_runs": READ,
         "list_tasks": READ,
         "list_workflows": READ,
-        "publish_workflow": GUARDED,  # the same draft is one version
+        "publish_workflow": GUARDED,  # of one revision; once more makes another version of the same definition
         "recall": READ,
         "remember": GUARDED,
         "send_event": GUARDED,  # under the key of the step
@@ -36,6 +36,9 @@ EFFECTS: Mapping[str, Effect] = MappingProxyType(
 
 KEYED = frozenset({"send_event", "start_run"})
 """Tools that take an idempotency key: a call without one gets that of its step."""
+
+EXACT: Mapping[str, str] = MappingProxyType({"publish_workflow": "revision", "start_run": "version"})
+"""Arguments that an agent must give, so that what a person agrees to is what is done, whatever changes meanwhile."""
 
 ASKED = frozenset({"answer_task", "control_run", "edit_workflow", "publish_workflow", "remember", "send_event", "start_run"})
 """Tools that an assistant uses only after the person has agreed to the very call. `create_workflow` refuses a name that is taken, so it

@@ -240,7 +240,8 @@ async def calls(actor: Actor, *, run_id: str | None = None, limit: int = 50, cur
     """One row per call to a vendor, newest first; and the cursor of the next page."""
     (place,) = pages.place(cursor, str)
     limit = pages.limited(limit)
-    found = await spending.calls(actor.tenant, run_id=run_id, before=None if place is None else str(place), limit=limit)
+    before = None if place is None else str(place)
+    found = await spending.calls(actor.tenant, run_id=run_id, before=before, limit=limit, viewer=actor.user_id)
     return found[:limit], pages.cursor(found[limit - 1].id) if len(found) > limit else None
 
 

@@ -36,8 +36,10 @@ async def _edit(tenant: Tenant, arguments: Mapping[str, Any]) -> str:
 
 async def _publish(tenant: Tenant, arguments: Mapping[str, Any]) -> str:
     found = await workflows.get(tenant, str(arguments["workflow"]))
+    if (wanted := arguments.get("revision")) not in (None, found.revision):
+        return f"(nothing: the draft of {found.name} is at revision {found.revision}, and revision {wanted} is to be published)"
     if found.active_version is None:
-        return f"(the first version of {found.name})"
+        return f"(the first version of {found.name}, revision {found.revision})\n{_bounded(chr(10).join(_lines(found.draft)))}"
     active = await workflows.get_version(tenant, found.id, found.active_version)
     return diff(active.definition, found.draft, f"{found.name}, version {active.number}", f"draft, revision {found.revision}")
 
@@ -45,7 +47,10 @@ async def _publish(tenant: Tenant, arguments: Mapping[str, Any]) -> str:
 def diff(before: Json, after: Json, one: str, other: str) -> str:
     """Two definitions as people write them, line by line; "" where they are the same."""
     lines = difflib.unified_diff(_lines(before), _lines(after), one, other, n=CONTEXT, lineterm="")
-    text = "\n".join(lines)
+    return _bounded("\n".join(lines))
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= MOST else f"{text[:MOST]}\n(… {len(text) - MOST:,} more characters)"
 
 

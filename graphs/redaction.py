@@ -62,6 +62,16 @@ class Redactor:
                 text = text.replace(form, HIDDEN)
         return self._edge(text) if self._forms else text
 
+    def split(self, text: str) -> tuple[str, str]:
+        """What of a text that goes on may be shown, and its end when a secret may begin there: that has to wait for what follows."""
+        for form in self._forms:
+            text = text.replace(form, HIDDEN)
+        longest = max((len(form) for form in self._forms), default=0)
+        for at in range(max(0, len(text) - longest), len(text)):
+            if any(form.startswith(text[at:]) for form in self._forms):
+                return text[:at], text[at:]
+        return text, ""
+
     def clean(self, value: Json) -> Json:
         """The value without them, keys of objects included; the value itself where nothing was opened."""
         if not self._forms:

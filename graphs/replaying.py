@@ -100,7 +100,8 @@ async def _replay(
         input=recording.head.input,
         mocks={**(mocks or {}), REPLAY: order},
     )
-    started = await runtime.engine.start(actor.tenant, replace(new, timeout=PATIENCE))
+    private_to = (await runs.get(runtime, actor, recording.head.id)).private_to
+    started = await runtime.engine.start(actor.tenant, replace(new, timeout=PATIENCE, private_to=private_to))
     run = await runs.wait(runtime, actor, started.run_id, seconds=PATIENCE)
     if run.state not in runs.FINISHED:
         raise Unavailable(f"the replay, run {run.id}, is not done after {PATIENCE:.0f} s: no worker has time for it")

@@ -89,9 +89,10 @@ async def start_definition(
     mocks: dict[str, Json] | None,
     name: str,
     id: str | None = None,
+    private: bool = False,
 ) -> Run:
     """Runs a definition that is not published: a draft under test, a file, or one that comes with Weft. Raises Invalid with the first
-    problem. `id`: that of the run, where it must be known before."""
+    problem. `id`: that of the run, where it must be known before; `private`: nobody else gets to know of it."""
     report = await check(definition, runtime.evaluator, await known_to(actor.tenant, definition))
     if not report.ok:
         first = next(item for item in report.diagnostics if item.severity == "error")
@@ -112,6 +113,7 @@ async def start_definition(
         input=input,
         mocks=mocks,
         id=id,
+        private_to=actor.user_id if private else None,
     )
     started = await runtime.engine.start(actor.tenant, new)
     return run_rows.as_run(new, started) if started.leased else await get(runtime, actor, started.run_id)
@@ -154,9 +156,10 @@ def check_size(input: Json) -> None:
 
 
 async def get(runtime: Runtime, actor: Actor, run_id: str) -> Run:
-    """Raises NotFound, alike for what is not there and what belongs to somebody else."""
+    """Raises NotFound, alike for what is not there and what belongs to somebody else. Every operation on a run asks here first: what is
+    private is its user's alone, whoever asks."""
     run = await run_rows.get(actor.tenant, run_id)
-    if run is None:
+    if run is None or run.private_to not in (None, actor.user_id):
         raise NotFound(NOT_FOUND.format(run_id))
     return run
 
@@ -255,7 +258,14 @@ async def page(
     before = _id_in(cursor)
     limit = pages.limited(limit)
     rows, total = await run_rows.page(
-        actor.tenant, workflow=workflow, state="failed" if dead else state, mode=mode, before=before, limit=limit, dead=dead
+        actor.tenant,
+        workflow=workflow,
+        state="failed" if dead else state,
+        mode=mode,
+        before=before,
+        limit=limit,
+        dead=dead,
+        viewer=actor.user_id,
     )
     return Page(items=rows[:limit], next_cursor=pages.cursor(rows[limit - 1].id) if len(rows) > limit else None, total=total)
 

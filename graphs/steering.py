@@ -136,7 +136,7 @@ class Counted:
 
 async def count(runtime: Runtime, actor: Actor, action: Action, filter: Filter) -> Counted:
     """Changes nothing. Raises Invalid for a filter that cannot be, or that is none."""
-    selection = _selection(action, filter)
+    selection = _selection(actor, action, filter)
     first = await steering.matching(actor.tenant, selection, after=None, limit=FIRST)
     return Counted(count=await steering.count(actor.tenant, selection), first=first)
 
@@ -146,7 +146,7 @@ async def control_many(
 ) -> AsyncIterator[int]:
     """Does it, in batches, and yields how many runs it has been done to so far. Raises Conflict, with nothing done, when the filter does
     not find `expect` runs any more; Invalid when they are too many."""
-    selection = _selection(action, filter)
+    selection = _selection(actor, action, filter)
     found = await steering.count(actor.tenant, selection)
     if found != expect:
         raise Conflict(
@@ -169,7 +169,7 @@ async def control_many(
         yield done
 
 
-def _selection(action: Action, filter: Filter) -> Selection:
+def _selection(actor: Actor, action: Action, filter: Filter) -> Selection:
     if action not in get_args(Action):
         raise Invalid(f"{action!r} is for one run; many runs can be {', '.join(get_args(Action))}")
     if (
@@ -194,6 +194,7 @@ def _selection(action: Action, filter: Filter) -> Selection:
         error_code=filter.error_code,
         older_than=_seconds(filter.older_than),
         created_before=filter.created_before,
+        viewer=actor.user_id,
     )
 
 

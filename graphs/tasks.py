@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.inputs import check_input
 from graphs.runtime import Actor, Runtime
-from store import chats, pages
+from store import pages
 from store import runs as run_rows
 from store import tasks as rows
 from store.errors import Conflict, Denied, Invalid, NotFound
@@ -13,13 +14,12 @@ from store.ids import is_id
 from store.pages import Page
 from store.tasks import Task
 
-CHAT = "chat"  # the workflow whose runs are turns of chats: see graphs/chatting.py
 STATES = ("open", "answered", "expired", "cancelled")
 
 
 async def get(runtime: Runtime, actor: Actor, task_id: str) -> Task:
     """Raises NotFound, alike for what is not there and what belongs to somebody else."""
-    task = await rows.get(actor.tenant, task_id)
+    task = await rows.get(actor.tenant, task_id, viewer=actor.user_id)
     if task is None:
         raise NotFound(f"there is no task {task_id!r} here; list_tasks shows the open ones")
     return task
@@ -43,15 +43,16 @@ async def page(
     (place,) = pages.place(cursor, str)
     before = None if place is None else str(place)
     limit = pages.limited(limit)
-    found, total = await rows.page(actor.tenant, state=state, run_id=run_id, assigned_to=assigned_to, before=before, limit=limit)
+    wanted = {"state": state, "run_id": run_id, "assigned_to": assigned_to, "viewer": actor.user_id}
+    found, total = await rows.page(actor.tenant, **wanted, before=before, limit=limit)
     return Page(items=found[:limit], next_cursor=pages.cursor(found[limit - 1].id) if len(found) > limit else None, total=total)
 
 
 async def answer(runtime: Runtime, actor: Actor, task_id: str, answer: Json, comment: str | None = None) -> Task:
-    """Answers a task; the first valid answer wins. Raises Invalid with the fields that do not fit, Conflict when it is no longer open."""
+    """Answers a task; the first valid answer wins. Raises Invalid with the fields that do not fit, Conflict when it is no longer open,
+    Denied for what an agent asks somebody else before it acts."""
     task = await get(runtime, actor, task_id)
-    if task.workflow == CHAT and await chats.user_of(actor.tenant, task.run_id) not in (None, actor.user_id):
-        raise Denied("this is asked in somebody's chat with the assistant, and only they can answer it.")
+    await _check_approver(actor, task)
     if task.state != "open":
         raise Conflict(_closed(task))
     check_input(task.form, answer, what="answer")
@@ -65,6 +66,15 @@ async def answer(runtime: Runtime, actor: Actor, task_id: str, answer: Json, com
         raise Conflict(_closed(await get(runtime, actor, task_id)))
     runtime.engine.look(actor.tenant.org_id, run_id)
     return await get(runtime, actor, task_id)
+
+
+async def _check_approver(actor: Actor, task: Task) -> None:
+    """May a call of an agent be made: only who is named in its `approvers` says so. There are no groups of people yet, so one that is named
+    is a hint to them, as for any task."""
+    named = task.assign_to.get("user") if is_object(task.assign_to) else None
+    if named in (None, actor.user_name, actor.user_id) or await rows.call(actor.tenant, task.id) is None:
+        return
+    raise Denied(f"an agent asks {named} before it acts, and nobody else can answer that.")
 
 
 def _closed(task: Task) -> str:

@@ -14,6 +14,8 @@ from store.events import Event
 
 DEAF = "nothing live of runs that other processes drive is heard here: a pooler is in between, and WEFT_LISTEN_DATABASE_URL is not set"
 
+ROOM = 1_000  # events that a watcher has not taken yet: the next ones are read when it has
+
 
 async def along(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -> AsyncIterator[Event | Shown]:
     """Events and what is shown, as they come; ends when the run is finished and all events have been told. Raises NotFound."""
@@ -23,9 +25,12 @@ async def along(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) 
         if bus.deaf(actor.tenant, run_id):
             yield Shown(position="", name="deaf", data={"message": DEAF})
         queue: asyncio.Queue[Event | Shown | None] = watch.queue
-        telling = asyncio.create_task(_tell(runtime, actor, run_id, after, queue))
+        room = asyncio.Semaphore(ROOM)
+        telling = asyncio.create_task(_tell(runtime, actor, run_id, after, queue, room))
         try:
             while (item := await queue.get()) is not None:
+                if isinstance(item, Event):
+                    room.release()
                 yield item
             await telling
         finally:
@@ -34,9 +39,12 @@ async def along(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) 
                 await telling
 
 
-async def _tell(runtime: Runtime, actor: Actor, run_id: str, after: int, queue: asyncio.Queue[Event | Shown | None]) -> None:
+async def _tell(
+    runtime: Runtime, actor: Actor, run_id: str, after: int, queue: asyncio.Queue[Event | Shown | None], room: asyncio.Semaphore
+) -> None:
     try:
         async for event in runs.follow(runtime, actor, run_id, after=after):
+            await room.acquire()
             queue.put_nowait(event)
     finally:
         queue.put_nowait(None)

@@ -43,3 +43,39 @@ ALTER TABLE weft.chat_messages ENABLE ROW LEVEL SECURITY;
 ALTER TABLE weft.chat_messages FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON weft.chat_messages USING (org_id = (SELECT weft.org())) WITH CHECK (org_id = (SELECT weft.org()));
 GRANT SELECT, INSERT, UPDATE, DELETE ON weft.chat_messages TO weft_app;
+
+-- A turn of a chat, and what repeats one: its user's alone. Whoever else asks for it finds no such run.
+ALTER TABLE weft.runs ADD COLUMN private_to uuid;
+
+-- With a chat go its runs and what repeats them: inputs, steps, events, payloads. With the rights of the owner, since events are only ever
+-- added; for the organization of the transaction alone, and only what is private to this user.
+CREATE FUNCTION weft.drop_private_runs(org uuid, owner uuid, ids uuid[]) RETURNS int
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE dropped uuid[]; digests bytea[];
+BEGIN
+  IF org IS DISTINCT FROM weft.org() THEN
+    RAISE insufficient_privilege USING MESSAGE = 'runs are dropped by their organization';
+  END IF;
+  WITH RECURSIVE gone AS (
+      SELECT r.id FROM weft.runs r WHERE r.org_id = org AND r.private_to = owner AND r.id = ANY(ids)
+    UNION
+      SELECT r.id FROM gone g JOIN weft.runs r ON r.org_id = org AND r.private_to = owner
+        AND (r.forked_from = g.id OR r.parent_run_id = g.id OR strpos(r.mocks::text, g.id::text) > 0))
+  SELECT array_agg(g.id) INTO dropped FROM gone g;
+  SELECT array_agg(DISTINCT d.digest) INTO digests FROM (
+      SELECT unnest(ARRAY[n.input_digest, n.output_digest]) AS digest FROM weft.node_runs n WHERE n.org_id = org AND n.run_id = ANY(dropped)
+    UNION ALL
+      SELECT unnest(ARRAY[r.input_digest, r.output_digest]) FROM weft.runs r WHERE r.org_id = org AND r.id = ANY(dropped)) AS d
+  WHERE d.digest IS NOT NULL;
+  PERFORM FROM weft.runs r WHERE r.org_id = org AND r.id = ANY(dropped) ORDER BY r.id FOR UPDATE;
+  DELETE FROM weft.events e WHERE e.org_id = org AND e.run_id = ANY(dropped);
+  DELETE FROM weft.node_runs n WHERE n.org_id = org AND n.run_id = ANY(dropped);
+  DELETE FROM weft.runs r WHERE r.org_id = org AND r.id = ANY(dropped);
+  DELETE FROM weft.payloads p WHERE p.org_id = org AND p.digest = ANY(digests)
+    AND NOT EXISTS (SELECT FROM weft.node_runs n WHERE n.org_id = org AND p.digest IN (n.input_digest, n.output_digest))
+    AND NOT EXISTS (SELECT FROM weft.runs r WHERE r.org_id = org AND p.digest IN (r.input_digest, r.output_digest));
+  RETURN coalesce(cardinality(dropped), 0);
+END $$;
+REVOKE ALL ON FUNCTION weft.drop_private_runs(uuid, uuid, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION weft.drop_private_runs(uuid, uuid, uuid[]) TO weft_app;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType, SimpleNamespace
@@ -13,7 +14,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent
 
 from graphs import lending
-from graphs.definition import Json
+from graphs.definition import Json, Schema
 from graphs.nodetype import Effect, Failure
 from graphs.runtime import Actor, HouseTool, Runtime
 from server.answers import explain
@@ -78,10 +79,17 @@ def specs(role: str) -> tuple[HouseTool, ...]:
     """The tools that a role may use."""
     scopes = scopes_of(role)
     return tuple(
-        HouseTool(name=name, description=file.description, schema=_tool(name).parameters, effect=lending.EFFECTS[name])
+        HouseTool(name=name, description=file.description, schema=_schema(name), effect=lending.EFFECTS[name])
         for name, file in files().items()
         if file.scope in scopes
     )
+
+
+def _schema(name: str) -> Schema:
+    """With what an agent must say, though others need not."""
+    schema = _tool(name).parameters
+    exact = lending.EXACT.get(name)
+    return {**schema, "required": [*schema.get("required", ()), exact]} if exact else schema
 
 
 async def call(
@@ -98,7 +106,7 @@ async def call(
     if name not in files():
         raise Failure("unknown_tool", f"There is no tool {name!r}.{did_you_mean(name, files())}")
     context = LentContext(Caller(runtime=runtime, actor=actor), run_id, show)
-    given = {"idempotency_key": key[-200:], **arguments} if name in lending.KEYED and key else arguments
+    given = {"idempotency_key": _key(key), **arguments} if name in lending.KEYED and key else arguments
     try:
         need(actor.role, files()[name].scope)
         result: CallToolResult = await _tool(name).run(given, context, convert_result=True)
@@ -113,6 +121,11 @@ async def call(
     if result.is_error:
         raise Failure("tool_failed", text)
     return text if result.structured_content is None else result.structured_content
+
+
+def _key(key: str) -> str:
+    """That of a step: it begins with its run, and nested steps have long ones."""
+    return key if len(key) <= 200 else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _failure(name: str, error: WeftError) -> Failure:

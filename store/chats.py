@@ -67,10 +67,11 @@ ROWS: dict[str, type] = {
     "get": Chat,
     "list": Chat,
     "lock": Locked,
+    "drop_runs": int,
+    "under_way": int,
     "messages": Message,
     "message": Message,
     "upward": Message,
-    "user_of": str,
 }
 
 
@@ -118,6 +119,16 @@ async def delete(session: Session, user_id: str, id: str) -> bool:
     return bool(await session.execute(SQL.delete, id=id, user_id=user_id)) if is_id(id) else False
 
 
+async def drop_runs(session: Session, user_id: str, id: str) -> int:
+    """The runs of its turns, and what repeats them, with all that is recorded of them; how many."""
+    return await session.one(SQL.drop_runs, int, id=id, user_id=user_id) or 0
+
+
+async def under_way(session: Session, id: str) -> int:
+    """How many of its answers are being written."""
+    return await session.one(SQL.under_way, int, id=id) or 0
+
+
 async def lock(session: Session, user_id: str, id: str) -> Locked | None:
     """Until the transaction ends nobody else adds to the chat."""
     return await session.one(SQL.lock, Locked, id=id, user_id=user_id)
@@ -157,11 +168,6 @@ async def path(session: Session, user_id: str, chat_id: str, id: str) -> list[Me
     if not (is_id(chat_id) and is_id(id)):
         return []
     return (await session.all(SQL.upward, Message, chat_id=chat_id, id=id, user_id=user_id, limit=MAX_MESSAGES))[::-1]
-
-
-async def user_of(session: Session, run_id: str) -> str | None:
-    """Whose chat a run answers in; None for a run that answers in none."""
-    return await session.one(SQL.user_of, str, run_id=run_id)
 
 
 async def settle(session: Session, user_id: str, chat_id: str, id: str, *, state: str, text: str, content: Any, error: Any = None) -> bool:

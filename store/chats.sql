@@ -28,6 +28,17 @@ WHERE c.org_id = %(org_id)s::uuid AND c.id = %(id)s::uuid AND c.user_id = %(user
 -- name: delete
 DELETE FROM weft.chats c WHERE c.org_id = %(org_id)s::uuid AND c.id = %(id)s::uuid AND c.user_id = %(user_id)s::uuid;
 
+-- name: drop_runs
+-- The runs of its turns, and what repeats them, with all that is recorded of them.
+SELECT weft.drop_private_runs(%(org_id)s::uuid, %(user_id)s::uuid, ARRAY(SELECT m.run_id FROM weft.chat_messages m
+  WHERE m.org_id = %(org_id)s::uuid AND m.chat_id = %(id)s::uuid AND m.run_id IS NOT NULL)) AS dropped;
+
+-- name: under_way
+-- Turns that go on: answers whose run has not ended, or is about to begin.
+SELECT count(*)::int AS turns FROM weft.chat_messages m LEFT JOIN weft.runs r ON r.org_id = m.org_id AND r.id = m.run_id
+WHERE m.org_id = %(org_id)s::uuid AND m.chat_id = %(id)s::uuid AND m.state = 'writing' AND r.finished_at IS NULL
+  AND (r.id IS NOT NULL OR m.created_at > clock_timestamp() - interval '1 minute');
+
 -- name: lock
 -- One after the other: what is written next follows what was written last.
 SELECT c.head::text AS head, (SELECT m.state FROM weft.chat_messages m WHERE m.org_id = c.org_id AND m.chat_id = c.id AND m.id = c.head) AS state,
@@ -70,11 +81,6 @@ SELECT u.id::text, u.parent_id::text, u.role, u.state, u.content, u.text, u.erro
        (SELECT r.state FROM weft.runs r WHERE r.org_id = u.org_id AND r.id = u.run_id) AS run_state,
        (SELECT r.error FROM weft.runs r WHERE r.org_id = u.org_id AND r.id = u.run_id) AS run_error
 FROM up u ORDER BY u.depth;
-
--- name: user_of
--- Whose chat a run answers in.
-SELECT c.user_id::text FROM weft.chat_messages m JOIN weft.chats c ON c.org_id = m.org_id AND c.id = m.chat_id
-WHERE m.org_id = %(org_id)s::uuid AND m.run_id = %(run_id)s::uuid;
 
 -- name: settle
 -- An answer comes to its end once: done, failed or stopped. What has been said by then stays.

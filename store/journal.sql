@@ -65,10 +65,10 @@ JOIN weft.runs d ON d.org_id = %(org_id)s::uuid AND d.id = ANY(%(run_ids)s::uuid
 -- name: begin_children
 -- A child waits its turn like any other start: its delay, and the place under its concurrency key, which a claim gives it.
 INSERT INTO weft.runs (org_id, id, workflow_id, version, digest, name, mode, input, input_digest, parent_run_id, parent_position, depth, priority,
-                       concurrency_key, concurrency_limit, begin_at, deadline_at, created_by, wake_at)
+                       concurrency_key, concurrency_limit, begin_at, deadline_at, created_by, private_to, wake_at)
 SELECT d.org_id, x.id, x.workflow_id, x.version, decode(x.digest, 'hex'), x.name, x.mode, coalesce(x.input, 'null')::json,
        decode(x.input_digest, 'hex'), x.run_id, x.parent_position, x.depth, x.priority, x.concurrency_key, x.concurrency_limit,
-       m.begin_at, m.deadline_at, x.created_by, least(coalesce(m.begin_at, clock_timestamp()), m.deadline_at)
+       m.begin_at, m.deadline_at, x.created_by, d.private_to, least(coalesce(m.begin_at, clock_timestamp()), m.deadline_at)
 FROM json_to_recordset(%(children)s::json) AS x(id uuid, run_id uuid, fence bigint, workflow_id uuid, version int, digest text, name text, mode text,
      input text, input_digest text, parent_position text, depth int, priority int, timeout double precision, delay double precision,
      deadline timestamptz, concurrency_key text, concurrency_limit int, created_by uuid)

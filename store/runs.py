@@ -54,6 +54,7 @@ class Run:
     steps_done: int
     waiting_for: list[dict[str, Any]]
     spent: dict[str, Any] | None = None
+    private_to: str | None = None  # the only user who may know of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,7 @@ class Loaded:
     compensate: bool = False
     ending: Any = None
     forked_from: str | None = None
+    private_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,7 @@ class NewRun:
     at: datetime | None = None
     id: str | None = None
     depth: int = 0  # of runs that started one another on behalf of a person
+    private_to: str | None = None  # the only user who may know of it
 
 
 class Superseded(Exception):
@@ -214,6 +217,7 @@ def as_loaded(new: NewRun, started: Started) -> Loaded:
         created_by=new.created_by,
         priority=new.priority,
         signal=0,
+        private_to=new.private_to,
     )
 
 
@@ -240,6 +244,7 @@ def as_run(new: NewRun, started: Started) -> Run:
         dead_at=None,
         steps_done=0,
         waiting_for=[],
+        private_to=new.private_to,
     )
 
 
@@ -248,10 +253,19 @@ async def get(session: Session, run_id: str) -> Run | None:
 
 
 async def page(
-    session: Session, *, workflow: str | None, state: str | None, mode: str | None, before: str | None, limit: int, dead: bool = False
+    session: Session,
+    *,
+    workflow: str | None,
+    state: str | None,
+    mode: str | None,
+    before: str | None,
+    limit: int,
+    dead: bool = False,
+    viewer: str | None = None,
 ) -> tuple[list[Listed], int]:
-    """Newest first, `limit` + 1 rows at most (one more says that there are more), and the total. `dead`: only what recovery gave up."""
-    filters = {"workflow": workflow, "state": state, "mode": mode, "dead": dead}
+    """Newest first, `limit` + 1 rows at most (one more says that there are more), and the total. `dead`: only what recovery gave up;
+    `viewer`: without what is private to others."""
+    filters = {"workflow": workflow, "state": state, "mode": mode, "dead": dead, "viewer": viewer}
     rows = await session.all(SQL.list, Listed, before=before, limit=limit + 1, **filters)
     total = await session.one(SQL.count, Total, **filters)
     return rows, total.total if total else 0

@@ -15,11 +15,11 @@ WITH clock AS (SELECT coalesce(%(at)s::timestamptz, clock_timestamp()) AS now, m
         AND w.active_version = %(version)s::int AND w.deleted_at IS NULL)),
   started AS (
     INSERT INTO weft.runs (org_id, id, workflow_id, version, digest, name, mode, mocks, input, input_digest, idempotency_key, priority,
-                           concurrency_key, concurrency_limit, depth, begin_at, deadline_at, created_by, state, worker, fence, lease_until, wake_at,
-                           started_at)
+                           concurrency_key, concurrency_limit, depth, begin_at, deadline_at, created_by, private_to, state, worker, fence, lease_until,
+                           wake_at, started_at)
     SELECT %(org_id)s::uuid, %(id)s::uuid, %(workflow_id)s::uuid, %(version)s::int, %(digest)s::bytea, %(name)s::text, %(mode)s::text, %(mocks)s::json,
            %(input)s::json, decode(%(input_digest)s::text, 'hex'), %(idempotency_key)s::text, %(priority)s::smallint,
-           %(concurrency_key)s::text, %(concurrency_limit)s::int, %(depth)s::smallint, m.begin_at, m.deadline_at, %(created_by)s::uuid,
+           %(concurrency_key)s::text, %(concurrency_limit)s::int, %(depth)s::smallint, m.begin_at, m.deadline_at, %(created_by)s::uuid, %(private_to)s::uuid,
            CASE WHEN m.worker IS NULL THEN 'queued' ELSE 'running' END, m.worker, CASE WHEN m.worker IS NULL THEN 0 ELSE 1 END,
            CASE WHEN m.worker IS NOT NULL THEN m.now + %(lease)s::interval END,
            CASE WHEN m.worker IS NULL THEN least(coalesce(m.begin_at, m.now), m.deadline_at) END, CASE WHEN m.worker IS NOT NULL THEN m.now END
@@ -42,7 +42,7 @@ SELECT r.id::text, r.name AS workflow, r.version, r.mode, r.state, r.request,
        coalesce((SELECT p.body FROM weft.payloads p WHERE p.org_id = r.org_id AND p.digest = r.input_digest), r.input) AS input,
        coalesce(r.output, (SELECT p.body FROM weft.payloads p WHERE p.org_id = r.org_id AND p.digest = r.output_digest)) AS output,
        r.error, r.parent_run_id::text, r.created_at, r.started_at,
-       r.finished_at, r.deadline_at, r.signal, r.forked_from::text, r.forked_at, r.dead_at,
+       r.finished_at, r.deadline_at, r.signal, r.forked_from::text, r.forked_at, r.dead_at, r.private_to::text,
        (SELECT count(*) FROM weft.node_runs n WHERE n.org_id = r.org_id AND n.run_id = r.id AND n.state = 'succeeded')::int AS steps_done,
        coalesce((SELECT json_agg(json_strip_nulls(json_build_object('position', w.position, 'kind', w.kind, 'due_at', w.due_at, 'event_name', w.event_name,
                    'correlation', w.correlation, 'task_id', t.id, 'title', t.title,
@@ -56,7 +56,7 @@ SELECT r.id::text, r.name AS workflow, r.version, r.mode, r.state, r.request,
 FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid;
 
 -- name: list
--- Newest first; `before` is the id of the last row of the page before.
+-- Newest first; `before` is the id of the last row of the page before. What is private to somebody else than `viewer` is left out.
 SELECT r.id::text, r.name AS workflow, r.version, r.mode, r.state, r.request, r.error, r.parent_run_id::text, r.forked_from::text, r.dead_at, r.created_at, r.started_at,
        r.finished_at
 FROM weft.runs r
@@ -65,6 +65,7 @@ WHERE r.org_id = %(org_id)s::uuid
   AND (%(state)s::text IS NULL OR r.state = %(state)s::text)
   AND (r.dead_at IS NOT NULL OR NOT %(dead)s::boolean)
   AND (%(mode)s::text IS NULL OR r.mode = %(mode)s::text)
+  AND (r.private_to IS NULL OR %(viewer)s::uuid IS NULL OR r.private_to = %(viewer)s::uuid)
   AND (%(before)s::uuid IS NULL OR r.id < %(before)s::uuid)
 ORDER BY r.id DESC LIMIT %(limit)s::int;
 
@@ -74,14 +75,15 @@ WHERE r.org_id = %(org_id)s::uuid
   AND (%(workflow)s::text IS NULL OR r.name = %(workflow)s::text)
   AND (%(state)s::text IS NULL OR r.state = %(state)s::text)
   AND (r.dead_at IS NOT NULL OR NOT %(dead)s::boolean)
-  AND (%(mode)s::text IS NULL OR r.mode = %(mode)s::text);
+  AND (%(mode)s::text IS NULL OR r.mode = %(mode)s::text)
+  AND (r.private_to IS NULL OR %(viewer)s::uuid IS NULL OR r.private_to = %(viewer)s::uuid);
 
 -- name: load
 -- What a driver needs to know of the run it has claimed.
 SELECT r.id::text, r.name, r.workflow_id::text, r.version, encode(r.digest, 'hex') AS digest, r.mode, r.mocks,
        coalesce((SELECT p.body FROM weft.payloads p WHERE p.org_id = r.org_id AND p.digest = r.input_digest), r.input) AS input, r.depth, r.request, r.claims,
        r.deadline_at, r.started_at, r.created_at, r.created_by::text, r.priority, r.signal,
-       r.compensate, r.ending, r.forked_from::text
+       r.compensate, r.ending, r.forked_from::text, r.private_to::text
 FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid;
 
 -- name: definition

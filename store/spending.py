@@ -179,11 +179,11 @@ async def usage(
     )
 
 
-async def calls(session: Session, *, run_id: str | None, before: str | None, limit: int) -> list[CallRow]:
-    """`limit` + 1 rows at most: the extra one says that there are more."""
+async def calls(session: Session, *, run_id: str | None, before: str | None, limit: int, viewer: str | None = None) -> list[CallRow]:
+    """`limit` + 1 rows at most: the extra one says that there are more. `viewer`: without those of runs that are private to others."""
     if run_id is not None and not is_id(run_id):
         return []
-    return await session.all(SQL.calls, CallRow, run_id=run_id, before=before, limit=limit + 1)
+    return await session.all(SQL.calls, CallRow, run_id=run_id, before=before, limit=limit + 1, viewer=viewer)
 
 
 async def budgets(session: Session) -> list[Budget]:

@@ -71,6 +71,7 @@ SELECT c.id::text, c.at, CASE WHEN c.state = 'reserved' AND c.expires_at < clock
        c.cached_tokens, coalesce(c.cost, c.reserved_cost)::float8 AS cost_usd, c.estimated, c.outcome, c.duration_ms
 FROM weft.model_calls c LEFT JOIN weft.users u ON u.org_id = c.org_id AND u.id = c.user_id
 WHERE c.org_id = %(org_id)s::uuid AND (%(run_id)s::uuid IS NULL OR c.run_id = %(run_id)s::uuid)
+  AND NOT EXISTS (SELECT FROM weft.runs r WHERE r.org_id = c.org_id AND r.id = c.run_id AND r.private_to <> %(viewer)s::uuid)
   AND (%(before)s::uuid IS NULL OR c.id < %(before)s::uuid)
 ORDER BY c.id DESC LIMIT %(limit)s::int;
 

@@ -44,6 +44,7 @@ class Selection:
     error_code: str | None = None
     older_than: float | None = None
     created_before: datetime | None = None
+    viewer: str | None = None  # whose private runs may be among them
 
     def parameters(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in self.__dataclass_fields__}, "states": [*self.states]}

@@ -47,11 +47,17 @@ class Answered:
     run_id: str
 
 
-ROWS = {"get": Task, "at": Task, "list": Task, "count": Total, "answer": Answered}
+ROWS = {"get": Task, "at": Task, "list": Task, "count": Total, "answer": Answered, "call": str}
 
 
-async def get(session: Session, task_id: str) -> Task | None:
-    return await session.one(SQL.get, Task, id=task_id) if is_id(task_id) else None
+async def get(session: Session, task_id: str, *, viewer: str | None = None) -> Task | None:
+    """`viewer`: None where it is private to somebody else."""
+    return await session.one(SQL.get, Task, id=task_id, viewer=viewer) if is_id(task_id) else None
+
+
+async def call(session: Session, task_id: str) -> str | None:
+    """The digest of the very call that a task asks about; None where it asks about none."""
+    return await session.one(SQL.call, str, id=task_id)
 
 
 async def at(session: Session, run_id: str, position: str) -> Task | None:
@@ -60,10 +66,18 @@ async def at(session: Session, run_id: str, position: str) -> Task | None:
 
 
 async def page(
-    session: Session, *, state: str | None, run_id: str | None, assigned_to: str | None, before: str | None, limit: int
+    session: Session,
+    *,
+    state: str | None,
+    run_id: str | None,
+    assigned_to: str | None,
+    before: str | None,
+    limit: int,
+    viewer: str | None = None,
 ) -> tuple[list[Task], int]:
-    """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total."""
-    filters = {"state": state, "run_id": run_id, "assigned_to": assigned_to}
+    """Newest first, `limit` + 1 rows at most (the extra one says that there are more), and the total. `viewer`: without what is private
+    to others."""
+    filters = {"state": state, "run_id": run_id, "assigned_to": assigned_to, "viewer": viewer}
     rows = await session.all(SQL.list, Task, before=before, limit=limit + 1, **filters)
     total = await session.one(SQL.count, Total, **filters)
     return rows, total.total if total else 0

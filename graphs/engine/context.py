@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.engine import approving, inner, offered, racing
 from graphs.engine.compensation import undo_within, within
 from graphs.engine.configs import DECIDED
@@ -42,6 +43,7 @@ class StepContext:
     def __init__(self, step: Step) -> None:
         self._step = step
         self._drive = step.drive
+        self._held = ""  # the end of the text that is shown live, where a secret may begin
 
     @property
     def run_id(self) -> str:
@@ -346,6 +348,13 @@ class StepContext:
             self._drive.engine.look(tenant.org_id, run_id)
 
     def live(self, name: str, data: Json) -> None:
+        redactor = self._drive.redactor
+        if name == "text" and is_object(data) and isinstance(delta := data.get("delta"), str):
+            shown, self._held = redactor.split(self._held + delta)  # a secret may come in several pieces
+            if not shown:
+                return
+            data = {**data, "delta": shown}
+        data = redactor.clean(data)
         self._drive.engine.live(self._drive.tenant.org_id, self._drive.run_id, self.position, name, data)
 
     async def house(self, tool: str, arguments: dict[str, Json]) -> Json:

@@ -22,11 +22,16 @@ SCOPE = Scope.AUTHOR
 async def run(
     ctx: Ctx, workflow: WorkflowName, note: Annotated[str, Field(max_length=500, description="what changed")] = ""
 ) -> CallToolResult | InputRequiredResult:
+    return await publish(ctx, workflow, note)
+
+
+async def publish(ctx: Ctx, workflow: str, note: str, *, revision: int | None = None) -> CallToolResult | InputRequiredResult:
+    """`revision`: only that of the draft."""
     caller = caller_of(ctx)
     lacking = await invited(ctx, caller, (await authoring.get(caller.runtime, caller.actor, workflow)).draft)
     if isinstance(lacking, InputRequiredResult):
         return lacking
-    version = await authoring.publish(caller.runtime, caller.actor, workflow, note)
+    version = await authoring.publish(caller.runtime, caller.actor, workflow, note, revision=revision)
     await ctx.notify_tools_changed()
     await ctx.notify_resources_changed()
     found = await authoring.get(caller.runtime, caller.actor, workflow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from graphs import forking, steering, tasks
 from graphs.agents import watching
 from graphs.forking import Changes
+from store.errors import Denied
+from store.ids import new_id
 from store.tasks import Task
 from tests.agents.conftest import agent, answer, calls, post, results, until
 from tests.engine.conftest import House
@@ -36,6 +39,19 @@ async def test_a_call_with_an_effect_waits_for_a_person_who_sees_all_of_it(worki
     await answer(working, run.id, {"approved": True})
     run = await until(working, run.id, "succeeded")
     assert [seen.name for seen in book.of("t")] == ["pay"]
+
+
+async def test_only_who_is_named_approves(working: House, models: ModelServer, book: Ledger) -> None:
+    models.turns.extend([calls(("pay", {})), Turn(text="paid")])
+    run = await working.run(agent(post(book), approvers={"user": "Olga"}))
+    (task,) = await asked(working, run.id)
+    other = replace(working.actor, user_id=new_id(), user_name="Mallory")
+    with pytest.raises(Denied, match="an agent asks Olga"):
+        await tasks.answer(working.runtime, other, task.id, {"approved": True})
+    assert not book.arrivals
+    await answer(working, run.id, {"approved": True})
+    await until(working, run.id, "succeeded")
+    assert [seen.name for seen in book.arrivals] == ["pay"]
 
 
 async def test_a_rejected_call_is_not_made_and_the_model_hears_why(working: House, models: ModelServer, book: Ledger) -> None:

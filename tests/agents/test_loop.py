@@ -186,3 +186,20 @@ async def test_half_a_surrogate_pair_in_a_result_does_not_end_the_agent(working:
     models.turns.extend([calls(("say", {})), Turn(text="done")])
     run = await working.run(agent({"node": "script", "name": "say", "config": {"code": "return 'a' + '\\ud800'"}}))
     assert run.state == "succeeded", run.error
+
+
+async def test_a_key_that_a_model_repeats_is_not_shown_live_in_however_many_pieces(working: House, models: ModelServer) -> None:
+    key, shown, bus = working.runtime.models.secrets()[0], list[str](), working.runtime.engine.bus
+    show = bus.show
+
+    def listen(org_id: str, run_id: str, position: str, name: str, data: Any) -> None:
+        shown.append(data["delta"])
+        show(org_id, run_id, position, name, data)
+
+    bus.show = listen
+    models.turns.append(Turn(text=f"your key is {key} and that is it"))
+    run = await working.run(agent())
+    assert run.output["text"] == "your key is *** and that is it"
+    assert len(shown) > 1
+    assert key not in "".join(shown)
+    assert "your key is ***" in "".join(shown)

@@ -70,10 +70,10 @@ async def test_an_example_is_written_checked_tested_published_and_run_in_a_chat(
         ("validate_workflow", {"definition": document}),
         ("create_workflow", {"definition": document}),
         ("test_workflow", {"workflow": name, "input": input, "mocks": mocks} if mocks else {"workflow": name, "input": input}),
-        ("publish_workflow", {"workflow": name}),
+        ("publish_workflow", {"workflow": name, "revision": 1}),
     ]
     if name in STARTED:
-        calls.append(("start_run", {"workflow": name, "input": input}))
+        calls.append(("start_run", {"workflow": name, "version": 1, "input": input}))
     model.turns.extend(turns(*calls, end=f"{name} is published."))
     async with http(url, house.keys["builder"]) as client:
         heard = await say(client, f"Make {name}", allow=True)
@@ -96,10 +96,13 @@ async def test_a_parent_and_its_child_are_made_in_one_chat_and_run(house: House,
     model.turns.extend(
         turns(
             ("create_workflow", {"definition": example("send-invoice")}),
-            ("publish_workflow", {"workflow": "send-invoice"}),
+            ("publish_workflow", {"workflow": "send-invoice", "revision": 1}),
             ("create_workflow", {"definition": example("monthly-invoices")}),
-            ("publish_workflow", {"workflow": "monthly-invoices"}),
-            ("start_run", {"workflow": "monthly-invoices", "input": {"month": "2026-11", "customers": customers}, "wait_seconds": 20}),
+            ("publish_workflow", {"workflow": "monthly-invoices", "revision": 1}),
+            (
+                "start_run",
+                {"workflow": "monthly-invoices", "version": 1, "input": {"month": "2026-11", "customers": customers}, "wait_seconds": 20},
+            ),
         )
     )
     async with http(url, house.keys["builder"]) as client:

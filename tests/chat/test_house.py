@@ -126,6 +126,25 @@ async def test_a_start_under_the_key_of_its_step_happens_once_however_often_it_i
     assert first["run_id"] == second["run_id"] != other["run_id"]
 
 
+async def test_the_same_deep_step_of_two_runs_starts_two_runs(house: House) -> None:
+    await house.publish(ASK)
+    actor, deep, own = house.actor(), "/a_long_name_of_a_step" * 10, house.runtime.engine.house
+    assert own is not None
+    call = {"workflow": "ask-first", "input": {"what": "it"}}
+    started = [await own.call(actor.tenant, actor.user_id, "r", "start_run", dict(call), key=run + deep) for run in ("one", "two", "two")]
+    assert started[0]["run_id"] != started[1]["run_id"] == started[2]["run_id"]
+
+
+@pytest.mark.parametrize(
+    "event", [{"name": "weft.call_ended"}, {"name": "paid", "idempotency_key": "step:r/a"}, {"name": "paid", "idempotency_key": "voice:c"}]
+)
+async def test_nobody_takes_the_names_and_keys_of_wefts_own_events(house: House, url: str, event: dict[str, str]) -> None:
+    code, message = failure(await used(house, "owner", ("send_event", event)))
+    assert (code, "Weft" in message) == ("invalid", True)
+    async with connected(url, house.keys["owner"]) as client:
+        assert (await client.call_tool("send_event", event)).is_error
+
+
 async def test_a_workflow_that_starts_itself_comes_to_an_end(house: House) -> None:
     definition = using(("start_run", {"workflow": "again", "wait_seconds": 0}), name="again")
     await house.publish(definition)

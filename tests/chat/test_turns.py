@@ -72,7 +72,7 @@ async def test_tokens_stream_and_a_stop_keeps_what_was_said(house: House, url: s
         assert (stopped["state"], heard.one("end")["state"]) == ("stopped", "stopped")
         assert stopped["text"].startswith("Once upon a time")
         assert (await phone.post(f"/api/v1/chats/{heard.one('chat')['chat']}/stop")).status_code == 409
-        run = await runs.get(house.runtime, house.actor(), heard.one("chat")["run_id"])
+        run = await runs.get(house.runtime, house.actor("viewer"), heard.one("chat")["run_id"])
         assert run.state == "cancelled"
         model.turns.append(Turn(text="Gladly."))
         on = await client.post("/api/v1/chat", json={"message": "Go on", "chat": heard.one("chat")["chat"]})
@@ -101,7 +101,7 @@ async def test_on_another_device_what_was_recorded_is_told_again_and_then_it_goe
     model.turns.extend(
         [
             Turn(text="Let me look.", calls=(("get_workflow", {"workflow": "hello-world"}),)),
-            Turn(text="Now I publish.", calls=(("publish_workflow", {"workflow": "hello-world"}),)),
+            Turn(text="Now I publish.", calls=(("publish_workflow", {"workflow": "hello-world", "revision": 1}),)),
             Turn(text="It is published."),
         ]
     )
@@ -168,7 +168,7 @@ async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_i
     await house.create(HELLO)
     house.runtime.engine.slots = 0
     settings = ModelSettings(scripts=SCRIPTS)
-    chosen = script({"text": "I publish it now.", **call("publish_workflow", workflow="hello-world")}, {"text": "Done."})
+    chosen = script({"text": "I publish it now.", **call("publish_workflow", workflow="hello-world", revision=1)}, {"text": "Done."})
     actor = house.actor("builder")
     async with process(database, evaluator, models=settings) as first:
         turn = await chatting.send(first, actor, Said(text="Publish it", model=chosen))

@@ -92,3 +92,14 @@ def test_what_nobody_holds_any_more_is_forgotten() -> None:
     del redactor
     gc.collect()
     assert without_secrets("tok-of-a-run-that-ended") == "tok-of-a-run-that-ended"
+
+
+@given(st.text(max_size=20), SECRETS, st.text(max_size=20), st.integers(1, 9))
+def test_a_secret_that_comes_in_pieces_is_blotted_out_of_what_is_shown_live(before: str, secret: str, after: str, size: int) -> None:
+    redactor, text, shown, held = Redactor([secret]), before + secret + after, "", ""
+    for at in range(0, len(text), size):
+        new, held = redactor.split(held + text[at : at + size])
+        shown += new
+    assert secret not in shown
+    assert held == "" or secret.startswith(held) or len(held) < len(text)
+    assert HIDDEN in shown or HIDDEN in held + shown

@@ -81,7 +81,7 @@ def test_one_question_is_answered_here_and_the_next_goes_on_from_it(installation
 
 def test_what_needs_a_word_waits_for_it_when_nobody_is_at_the_terminal(installation: Installation) -> None:
     with model_server() as model:
-        model.turns.append(Turn(text="", calls=(("start_run", {"workflow": "nothing"}),)))
+        model.turns.append(Turn(text="", calls=(("start_run", {"workflow": "nothing", "version": 1}),)))
         ended = installation.weft("chat", "-m", "Run it", **models(model.url))
     assert ended.code == 3, ended.err
     assert "waits for your word" in ended.err

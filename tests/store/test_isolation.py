@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 ORG_TABLES = {"organizations": "id"}  # the column that names the organization, where it is not org_id
 NO_TENANT = {"migrations", "workers", "clock"}  # tables of nobody's data, of which weft_app may only read the first
-MAKERS = {"open_space", "close_space", "redact_events"}  # do what only the owner may: make and drop tables of vectors, change events
+MAKERS = {"open_space", "close_space", "redact_events", "drop_private_runs"}  # only the owner may: make and drop vector tables, events
 DEFINERS = {  # each reviewed; a new one is added here with its tests
     "claim_runs",
     "renew_leases",
