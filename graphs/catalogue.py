@@ -41,10 +41,8 @@ ALSO_CALLED: dict[str, tuple[str, ...]] = {
     "email": ("send_email", "mail", "smtp"),
 }
 MAX_DESCRIPTION = 3000  # characters of JSON
-SAYS_NOTHING: tuple[tuple[str, Any], ...] = (
-    *(("default", value) for value in (None, {}, [], "")),
-    ("additionalProperties", True),
-)  # keywords of a schema
+SAYS_NOTHING: Json = [["default", None], ["default", {}], ["default", []], ["default", ""], ["additionalProperties", True]]
+"""Keywords of a schema with their values."""
 BODY = {"type": "object", "description": "group body {nodes: […], edges: […]}, written like the top level of a workflow"}
 
 
@@ -134,7 +132,7 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
         for key, value in part.items():  # pyright: ignore[reportUnknownVariableType]
             if key == "properties":
                 kept[key] = {name: lighter(inner, depth + 1) for name, inner in value.items()}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            elif key not in ("title", "$defs") and (key, value) not in SAYS_NOTHING:
+            elif key not in ("title", "$defs") and [key, value] not in SAYS_NOTHING:
                 kept[str(key)] = lighter(value, depth + 1)  # pyright: ignore[reportUnknownArgumentType]
         options = [option for option in kept.get("anyOf", []) if option != {"type": "null"}]
         if "anyOf" in kept and len(options) == 1:

@@ -20,6 +20,7 @@ from tests.faults.matrix import FAMILY, Lane, Life, Tally, matrix
 from tests.faults.scenarios import Scenario, agent_at_work
 from tests.faults.test_kills import lane
 from tests.models.loopback import PLAY, ModelServer, model_server
+from tests.remote.toolserver import TEXT, tool_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("P2")]
 RECEIPTS = Query(
@@ -60,9 +61,11 @@ class Paid(Life):
 
 async def lives(server: Server, evaluator: Evaluator, file: Path, turns: int, step: int) -> Tally:
     async with ledger(file) as book:
-        with model_server() as models:
+        with model_server() as models, tool_server() as tools:
             Paid.server = models
-            async with lane(server, evaluator, book, models) as mine:
+            tools.ledger = book.port
+            tools.tools["put"] = {"name": "put", "inputSchema": TEXT}
+            async with lane(server, evaluator, book, models, tools) as mine:
                 return await matrix(mine, "agent", Scenario(make=partial(agent_at_work, turns=turns)), Paid, step)
 
 
