@@ -71,7 +71,7 @@ class BodyRun:
                     return
                 done, live = await self._news(live)
                 if errors := [error for task in done if (error := task.exception())]:
-                    raise gravest(errors)
+                    raise gravest(sorted(errors, key=self.drive.noted))
         except BaseException:
             self.failing = True  # the others are being cancelled: that they wait does not mean that nothing moves
             raise

@@ -16,7 +16,7 @@ from graphs.engine.outbox import Outbox
 from graphs.engine.patience import patiently
 from graphs.engine.plan import BodyPlan, NodePlan, Plan
 from graphs.engine.playing import REPLAY, Answer, Player
-from graphs.engine.record import Record, RunFailed, restored
+from graphs.engine.record import Record, RunFailed, StepFailed, restored
 from graphs.engine.recording import begin
 from graphs.engine.waiting import Waiting
 from graphs.expressions import Template
@@ -174,6 +174,11 @@ class Drive(Waiting):
     def interrupted(self, position: str) -> bool:
         """Whether a call at this position was under way when an earlier driver of the run died."""
         return position in self.doubtful and self.records[position].state == "running"
+
+    def noted(self, error: BaseException) -> int:
+        """When a failure was recorded: of several at one moment the first speaks, whatever order their tasks come in."""
+        record = self.records.get(error.error.get("position", "")) if isinstance(error, StepFailed) else None
+        return record.seq if record else 0
 
     def reopen(self, chosen: Callable[[str], bool], due: datetime) -> None:
         """Lets what failed in a group, and what was cancelled with it, be tried again at `due`; a call that failed in doubt is no policy's
