@@ -36,9 +36,7 @@ async def test_a_hundred_recorded_runs_replay_and_edits_are_located(
                     located += told == "located"
             assert (len(shop.asked), len(model.asked)) == calls
     with capsys.disabled():
-        print(
-            f"\n{len(recorded)} recorded runs from seed {seed}, {located} edits located: {len(wrong)} unlike, {len(elsewhere)} edits elsewhere"
-        )
+        print(f"\n{len(recorded)} recorded runs from seed {seed}, {located} edits located: {len(wrong)} unlike, {len(elsewhere)} elsewhere")
     assert len(recorded) >= 100
     assert wrong == [], "\n".join(wrong)[:3000]
     assert located > 50
