@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -131,7 +132,7 @@ def plan(definition: Definition) -> Plan:
 
 def _named(definition: Definition) -> frozenset[str]:
     """Words of a definition that could name a variable, where it mentions `env` at all."""
-    text = definition.model_dump_json(by_alias=True)
+    text = json.dumps(definition.model_dump(by_alias=True), default=str)  # which also writes half a surrogate pair
     return frozenset(WORD.findall(text)) if ENV.search(text) else frozenset()
 
 

@@ -20,6 +20,6 @@ async def test_a_turn_that_changed_a_workflow_replays_equal_and_changes_nothing(
         heard = await say(client, "Greet better", allow=True, model=model)
     assert heard.tools() == ["get_workflow", "edit_workflow"]
     changed = await authoring.get(house.runtime, house.actor(), "hello-world")
-    again = await replaying.replay(house.runtime, house.actor(), heard.one("chat")["run_id"])
+    again = await replaying.replay(house.runtime, house.actor("builder"), heard.one("chat")["run_id"])
     assert again.equal, replaying.report_of(again)
     assert (await authoring.get(house.runtime, house.actor(), "hello-world")).revision == changed.revision == 2
