@@ -137,7 +137,7 @@ def test_every_folder_of_tests_is_described() -> None:
 
 
 def test_the_readme_can_be_read_in_five_minutes() -> None:
-    assert len(README.text.splitlines()) <= 225
+    assert len(README.text.splitlines()) <= 210
 
 
 def test_the_readme_lists_the_promises_as_the_tests_know_them() -> None:
