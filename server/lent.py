@@ -17,9 +17,9 @@ from graphs import lending
 from graphs.definition import Json, Schema
 from graphs.nodetype import Effect, Failure
 from graphs.runtime import Actor, HouseTool, Runtime
-from server.answers import explain
 from server.auth import Caller, need, scopes_of
 from server.chat_tools import chat_tool_files
+from server.excerpts import explain
 from server.refusals import did_you_mean, readable, told
 from server.toolbox import build_tool
 from server.tools import ToolFile, tool_files

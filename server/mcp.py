@@ -20,8 +20,8 @@ from pydantic import AnyUrl
 
 from graphs.runtime import Actor, Runtime
 from server import prompts, published, resources
-from server.answers import explain
 from server.auth import Caller, Scope, current
+from server.excerpts import explain
 from server.refusals import did_you_mean, readable, told
 from server.subscriptions import OrganizationBus
 from server.toolbox import build_tool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from server.answers import MAX_ANSWER, compact, preview
+from server.excerpts import MAX_ANSWER, compact, preview
 from store.pages import Page
 
 ROOM = MAX_ANSWER - 900  # characters for rows; the rest is for what stands around them

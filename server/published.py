@@ -13,8 +13,8 @@ from graphs import authoring, runs
 from graphs.authoring import Published
 from graphs.definition import Schema
 from graphs.nodetype import Effect
-from server.answers import compact, preview
 from server.auth import Caller, Scope
+from server.excerpts import compact, preview
 from server.inviting import invited_to_run
 from server.tools import Ctx, hints
 from server.waiting import answer_run, settle

@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from pydantic import ValidationError
 
-from server.answers import MAX_ERROR, explain
+from server.excerpts import MAX_ERROR, explain
 from store.errors import WeftError
 
 logger = logging.getLogger("server.mcp")

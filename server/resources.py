@@ -19,12 +19,13 @@ from mcp.types import (
 from graphs import authoring, chatting, circuits, diagrams, memories, remoting, runs
 from graphs.definition import Definition, Json
 from graphs.memories import Access, asking, memory_view
-from server.answers import preview
 from server.auth import Caller, Scope
+from server.excerpts import preview
 from server.guide import SECTIONS, section_text
-from server.remote_views import tools_view
 from server.tools import caller_of
-from server.views import circuit_view, run_view, step_line
+from server.views.circuits import circuit_view
+from server.views.remote_tools import tools_view
+from server.views.runs import run_view, step_line
 from store.errors import NotFound
 
 JSON = "application/json"

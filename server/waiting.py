@@ -8,9 +8,10 @@ from mcp.types import CallToolResult
 
 from graphs import runs
 from graphs.runs import Run
-from server.answers import answer, portion
+from server.answers import answer
+from server.excerpts import portion
 from server.tools import Ctx, caller_of
-from server.views import next_for, run_view
+from server.views.runs import next_for, run_view
 
 MAX_WAIT = 25.0  # seconds; some clients drop a call after 60
 SETTLED = frozenset({"succeeded", "failed", "cancelled", "paused"})

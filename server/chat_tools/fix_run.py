@@ -8,9 +8,10 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from graphs import fixing
-from server.answers import answer, compact
+from server.answers import answer
 from server.arguments import RunId
 from server.auth import Scope
+from server.excerpts import compact
 from server.tools import Ctx, caller_of, hints
 
 DESCRIPTION = (

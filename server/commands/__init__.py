@@ -1,1 +1,1 @@
-"""What the commands of server/cli.py do, imported one by one when they run."""
+"""What the commands of server/cli do, imported one by one when they run."""

@@ -11,7 +11,7 @@ from graphs import circuits
 from server.logs import start_logging
 from server.process import archive, first_tenant
 from server.settings import Settings
-from server.views import circuit_view
+from server.views.circuits import circuit_view
 from store.circuits import Circuit
 from store.errors import Invalid
 from store.postgres import Tenant

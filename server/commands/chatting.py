@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from server.answers import compact
 from server.commands.talking import Talk, over_http, within
+from server.excerpts import compact
 from server.logs import start_logging
 from server.settings import Settings
 from store.errors import Invalid, WeftError

@@ -17,11 +17,12 @@ from graphs.connections import Vault, rewrap_all
 from graphs.definition import Json
 from graphs.documents import is_object
 from server import keys as key_folder
-from server.connection_views import connection_view, event_view, kinds_view, stamp
 from server.links import base_for, connect_url
 from server.logs import start_logging
 from server.process import archive, house, local_owner
 from server.settings import Settings
+from server.views import stamp
+from server.views.connections import connection_view, event_view, kinds_view
 from store.errors import Invalid
 from store.postgres import Database
 

@@ -14,9 +14,9 @@ import typer
 from graphs import modelling
 from graphs.definition import Json
 from server.logs import start_logging
-from server.model_views import budget_view, call_view, model_view, registry_view, used_view
 from server.process import house, local_owner
 from server.settings import Settings
+from server.views.models import budget_view, call_view, model_view, registry_view, used_view
 from store.errors import Invalid
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from server.logs import start_logging
 from server.ordering import Action, Many
 from server.process import house, local_owner
 from server.settings import Settings
-from server.views import difference_view, effect_view, event_view, past_view, run_line, run_view, step_view
+from server.views.runs import difference_view, effect_view, event_view, past_view, run_line, run_view, step_view
 from store.errors import Invalid
 
 PAGE = 200

@@ -15,8 +15,8 @@ from graphs.nodetype import Effect
 from graphs.remoting import Choice, Tools, ToolView
 from server.logs import start_logging
 from server.process import house, local_owner
-from server.remote_views import difference, line
 from server.settings import Settings
+from server.views.remote_tools import difference, line
 from store.errors import Invalid, NotFound
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from graphs.agents import watching
 from graphs.definition import Json
 from server.agents import at_work_view, profile_line, profile_view
 from server.auth import Scope
-from server.http.agent_shapes import AgentPage, AgentRuns, AgentTranscript, AgentVersions, ProfileDetail
 from server.http.operations import Body, Call, Operation, Query
 from server.http.runs import PATH as RUNS
+from server.http.shapes.agents import AgentPage, AgentRuns, AgentTranscript, AgentVersions, ProfileDetail
 
 PATH = "/api/v1/agents"
 ONE = f"{PATH}/{{name}}"

@@ -15,9 +15,10 @@ from graphs.chatting import Said, Turn
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.following import News
-from server.answers import preview
 from server.auth import Caller, Scope
-from server.http.chat_shapes import (
+from server.excerpts import preview
+from server.http.operations import Call, Operation, Query, answer, encode
+from server.http.shapes.chats import (
     Again,
     Approve,
     Attachment,
@@ -32,9 +33,8 @@ from server.http.chat_shapes import (
     Say,
     TurnBegun,
 )
-from server.http.operations import Call, Operation, Query, answer, encode
-from server.http.shapes import TaskDetail
-from server.views import task_view
+from server.http.shapes.tasks import TaskDetail
+from server.views.tasks import task_view
 from store.chats import Chat, Message
 from store.errors import Conflict, Invalid
 

@@ -8,8 +8,8 @@ from graphs import circuits
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.shapes import CircuitDetail, CircuitPage, CircuitState
-from server.views import circuit_view
+from server.http.shapes.circuits import CircuitDetail, CircuitPage, CircuitState
+from server.views.circuits import circuit_view
 
 PATH = "/api/v1/circuits"
 ONE = f"{PATH}/{{target:path}}"

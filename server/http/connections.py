@@ -7,16 +7,17 @@ from pydantic import Field
 from graphs import connecting, inviting
 from graphs.definition import Json
 from server.auth import Scope
-from server.connection_views import connection_view, event_view, kinds_view, stamp
-from server.http.connection_shapes import (
+from server.http.operations import Body, Call, Operation, Query
+from server.http.shapes.connections import (
     ConnectionDetail,
     ConnectionKinds,
     ConnectionLink,
     ConnectionPage,
     ConnectionRemoved,
 )
-from server.http.operations import Body, Call, Operation, Query
 from server.links import base_of, connect_url
+from server.views import stamp
+from server.views.connections import connection_view, event_view, kinds_view
 
 PATH = "/api/v1/connections"
 ONE = f"{PATH}/{{name}}"

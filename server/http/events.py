@@ -11,7 +11,7 @@ from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
 from server.http.runs import IDEMPOTENCY, MAX_KEY
-from server.http.shapes import EventReceived
+from server.http.shapes.tasks import EventReceived
 from store.errors import Invalid
 
 

@@ -11,8 +11,8 @@ from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Call, Operation, Query
 from server.http.runs import PATH
-from server.http.shapes import Effects, PayloadPart, RunDiff, RunPast
-from server.views import difference_view, effect_view, past_view
+from server.http.shapes.runs import Effects, PayloadPart, RunDiff, RunPast
+from server.views.runs import difference_view, effect_view, past_view
 
 
 class StateQuery(Query):

@@ -13,10 +13,10 @@ from graphs import housekeeping, memories
 from graphs.definition import Json
 from graphs.memories import Access, Remembrance, Selection, Wanted, forgotten_view, hit_view, memory_view, outcome_view
 from server.auth import Scope
-from server.http.memory_shapes import Forgotten, MemoryDetail, MemoryExport, MemoryPage, Recalled, Remembered
 from server.http.operations import Body, Call, Operation, Query
 from server.http.runs import detail
-from server.http.shapes import RunDetail
+from server.http.shapes.memories import Forgotten, MemoryDetail, MemoryExport, MemoryPage, Recalled, Remembered
+from server.http.shapes.runs import RunDetail
 
 PATH = "/api/v1/memories"
 LINES = "application/x-ndjson"

@@ -12,9 +12,9 @@ from graphs.memories import Access, asking
 from graphs.memories.asking import Around
 from server.auth import Scope
 from server.http.memories import PATH, SCOPE
-from server.http.memory_shapes import MemoryDetail, Trust
 from server.http.operations import Body, Call, Operation, Query
 from server.http.shapes import Shape
+from server.http.shapes.memories import MemoryDetail, Trust
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-65_000, le=65_000)]

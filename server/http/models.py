@@ -10,9 +10,9 @@ from graphs import modelling
 from graphs.definition import Json
 from graphs.modelling import BudgetKind, Mark, ModelForm, Period
 from server.auth import Scope
-from server.http.model_shapes import BudgetList, ModelCallPage, ModelDetail, ModelRegistry, ModelRemoved, ModelTested, ModelUsage
 from server.http.operations import Body, Call, Operation, Query
-from server.model_views import budget_view, call_view, model_view, registry_view, used_view
+from server.http.shapes.models import BudgetList, ModelCallPage, ModelDetail, ModelRegistry, ModelRemoved, ModelTested, ModelUsage
+from server.views.models import budget_view, call_view, model_view, registry_view, used_view
 
 PATH = "/api/v1/models"
 ONE = f"{PATH}/{{model:path}}"

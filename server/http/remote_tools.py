@@ -12,8 +12,8 @@ from graphs.nodetype import Effect
 from graphs.remoting import Choice
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.remote_shapes import RemoteToolDetail, RemoteTools, ToolEffect
-from server.remote_views import tool_view, tools_view
+from server.http.shapes.remote_tools import RemoteToolDetail, RemoteTools, ToolEffect
+from server.views.remote_tools import tool_view, tools_view
 
 PATH = "/api/v1/connections/{name}/tools"
 ONE = f"{PATH}/{{tool:path}}"

@@ -13,7 +13,7 @@ from graphs.documents import is_text, parse
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
 from server.http.runs import PATH
-from server.http.shapes import Mended, Recorded, ReplayReport
+from server.http.shapes.replays import Mended, Recorded, ReplayReport
 from server.ordering import Version
 
 LINES = "application/x-ndjson"

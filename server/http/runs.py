@@ -17,8 +17,8 @@ from graphs.live import Shown
 from graphs.runs import Run
 from server.auth import Caller, Scope
 from server.http.operations import Body, Call, Operation, Query, encode
-from server.http.shapes import RunDetail, RunEvents, RunFilterState, RunPage, Step, Trace
-from server.views import event_view, run_line, run_view, step_view
+from server.http.shapes.runs import RunDetail, RunEvents, RunFilterState, RunPage, Step, Trace
+from server.views.runs import event_view, run_line, run_view, step_view
 from store.errors import Invalid
 
 PATH = "/api/v1/runs"

@@ -11,7 +11,7 @@ from server import ordering
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
 from server.http.runs import PATH, detail
-from server.http.shapes import RunDetail, Swept
+from server.http.shapes.runs import RunDetail, Swept
 from server.ordering import Action, Many, RunFilter, Version
 
 

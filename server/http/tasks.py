@@ -10,8 +10,8 @@ from graphs import tasks
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.shapes import TaskDetail, TaskPage, TaskState
-from server.views import task_view
+from server.http.shapes.tasks import TaskDetail, TaskPage, TaskState
+from server.views.tasks import task_view
 
 PATH = "/api/v1/tasks"
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.shapes import OrganizationDetail, WorkerList
+from server.http.shapes.workers import OrganizationDetail, WorkerList
 from store import identities, workers
 from store.identities import Organization
 

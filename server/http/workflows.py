@@ -11,8 +11,8 @@ from graphs.checks import Report
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
-from server.http.shapes import Checked, PublishedVersion, Saved, Versions, WorkflowDetail, WorkflowDiff, WorkflowPage
-from server.views import version_view, workflow_line
+from server.http.shapes.workflows import Checked, PublishedVersion, Saved, Versions, WorkflowDetail, WorkflowDiff, WorkflowPage
+from server.views.workflows import version_view, workflow_line
 from store.errors import Invalid
 
 PATH = "/api/v1/workflows"

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from graphs import tasks
 from server.answers import answer as told
-from server.answers import compact
 from server.arguments import TaskId
 from server.auth import Scope
 from server.elicitation import Answer, can_ask, question
+from server.excerpts import compact
 from server.tools import Ctx, caller_of, hints
-from server.views import task_view
+from server.views.tasks import task_view
 from store.errors import Conflict, Invalid
 from store.tasks import Task
 

@@ -12,7 +12,7 @@ from server.answers import answer
 from server.auth import Caller, Scope
 from server.ordering import Action, Many, Version
 from server.tools import Ctx, caller_of, hints
-from server.views import next_for, run_line
+from server.views.runs import next_for, run_line
 from store.errors import Invalid
 
 DESCRIPTION = (

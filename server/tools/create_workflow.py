@@ -9,7 +9,7 @@ from server.answers import answer
 from server.arguments import Document
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
-from server.views import problems_view, remarks_view
+from server.views.workflows import problems_view, remarks_view
 
 DESCRIPTION = (
     "Save a new workflow as a draft (revision 1). Refused with all problems at once when the definition has errors."

@@ -12,7 +12,7 @@ from server.answers import answer
 from server.arguments import WorkflowName
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
-from server.views import problems_view, remarks_view
+from server.views.workflows import problems_view, remarks_view
 
 DESCRIPTION = (
     "Change a workflow's draft by JSON Patch, all or nothing; refused when the result has errors or when somebody "

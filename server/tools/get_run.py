@@ -9,12 +9,13 @@ from pydantic import Field
 
 from graphs import history, runs
 from graphs.runs import Run
-from server.answers import PORTION, answer, portion
+from server.answers import answer
 from server.arguments import Offset, RunId
 from server.auth import Caller, Scope
+from server.excerpts import PORTION, portion
 from server.pages import fitting
 from server.tools import Ctx, caller_of, hints
-from server.views import difference_view, effect_view, event_view, next_for, past_view, step_line, step_view
+from server.views.runs import difference_view, effect_view, event_view, next_for, past_view, step_line, step_view
 from server.waiting import answer_run, settle
 from store.errors import Invalid
 

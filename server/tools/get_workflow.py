@@ -10,11 +10,12 @@ from pydantic import Field
 from graphs import authoring, diagrams
 from graphs.authoring import Workflow
 from graphs.definition import Definition
-from server.answers import answer, portion
+from server.answers import answer
 from server.arguments import Offset, WorkflowName
 from server.auth import Caller, Scope
+from server.excerpts import portion
 from server.tools import Ctx, caller_of, hints
-from server.views import version_view, workflow_view
+from server.views.workflows import version_view, workflow_view
 
 DESCRIPTION = (
     "Read one workflow: summary, definition, Mermaid diagram, diff of two versions, or the list of versions. "

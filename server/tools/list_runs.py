@@ -13,7 +13,7 @@ from server.arguments import Cursor, Limit
 from server.auth import Scope
 from server.pages import listing
 from server.tools import Ctx, caller_of, hints
-from server.views import run_line
+from server.views.runs import run_line
 
 DESCRIPTION = "List runs, newest first, filtered by workflow and state. dead: failed, because recovery gave up."
 ANNOTATIONS = hints(read_only=True)

@@ -13,7 +13,7 @@ from server.arguments import Cursor, Limit
 from server.auth import Scope
 from server.pages import listing
 from server.tools import Ctx, caller_of, hints
-from server.views import task_view
+from server.views.tasks import task_view
 
 DESCRIPTION = "List approvals and other questions that runs wait on, with the form each answer must fit."
 ANNOTATIONS = hints(read_only=True)

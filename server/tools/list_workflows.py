@@ -13,7 +13,7 @@ from server.arguments import Cursor, Limit
 from server.auth import Scope
 from server.pages import listing
 from server.tools import Ctx, caller_of, hints
-from server.views import workflow_line
+from server.views.workflows import workflow_line
 
 DESCRIPTION = "List workflows by name, with their published version."
 ANNOTATIONS = hints(read_only=True)

@@ -9,11 +9,13 @@ from pydantic import Field
 
 from graphs import authoring, replaying, runs
 from graphs.runs import Run
-from server.answers import answer, preview
+from server.answers import answer
 from server.arguments import Document, Input
 from server.auth import Caller, Scope
+from server.excerpts import preview
 from server.tools import Ctx, caller_of, hints
-from server.views import next_for, problems_view, run_view, step_line
+from server.views.runs import next_for, run_view, step_line
+from server.views.workflows import problems_view
 from server.waiting import settle
 from store.errors import Invalid
 

@@ -12,7 +12,7 @@ from server.answers import answer
 from server.arguments import Document
 from server.auth import Scope
 from server.tools import Ctx, caller_of, hints
-from server.views import problems_view
+from server.views.workflows import problems_view
 from store.errors import Invalid
 
 DESCRIPTION = (

@@ -18,7 +18,7 @@ from graphs.engine import children, endings
 from graphs.expressions import evaluator, syntax
 from graphs.models import vendors
 from graphs.nodetype import Effect
-from server import answers, published, resources
+from server import excerpts, published, resources
 from server.app import OPERATIONS
 from server.auth import ROLES, Scope
 from server.http.gate import MAX_BODY
@@ -117,7 +117,7 @@ LIMITS = [
     ("docs/expressions.md", f"{evaluator.SCRIPT.seconds:g} s"),
     ("docs/expressions.md", f"{evaluator.EXPRESSION.memory // 2**20} MB"),
     ("docs/expressions.md", f"{evaluator.SCRIPT.memory // 2**20} MB"),
-    ("docs/mcp.md", answers.MAX_ANSWER),
+    ("docs/mcp.md", excerpts.MAX_ANSWER),
     ("docs/mcp.md", published.MAX_TOOLS),
     ("docs/mcp.md", published.MAX_CHARACTERS),
     ("docs/mcp.md", published.MAX_SCHEMA),

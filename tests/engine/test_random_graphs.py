@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from graphs import runs, tasks
-from server import views
+from server.views import runs as views
 from store import node_runs, waits
 from store.errors import Conflict
 from store.runs import Run

@@ -8,7 +8,7 @@ import pytest
 
 from graphs.models import ModelSettings
 from graphs.runs import Run
-from server.views import run_view
+from server.views.runs import run_view
 from store import models as registry
 from store import spending
 from store.models import Listed

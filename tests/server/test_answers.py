@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.answers import MAX_ANSWER, MAX_ERROR, answer, compact, explain, portion, preview
+from server.answers import answer
+from server.excerpts import MAX_ANSWER, MAX_ERROR, compact, explain, portion, preview
 from store.errors import Invalid
 from tests.server.conftest import text_of
 

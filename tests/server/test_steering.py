@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 
 from graphs import authoring, runs
-from server.answers import MAX_ANSWER
+from server.excerpts import MAX_ANSWER
 from tests.faults.ledger import ledger
 from tests.server.conftest import House, http, text_of, told
 from tests.server.samples import ASK, HELLO

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 from graphs.connecting import Described
 from graphs.connections import kinds
+from server.views import View, filled, stamp
 from store.connections import Event
 from store.secrets import Shown
-
-View = dict[str, Any]
-
-
-def stamp(moment: datetime | None) -> str | None:
-    """As server/views.py writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
-
-
-def filled(view: View) -> View:
-    return {key: value for key, value in view.items() if value is not None}
 
 
 def connection_view(found: Described, *, whole: bool) -> View:

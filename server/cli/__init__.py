@@ -1,4 +1,5 @@
-"""The command line: `weft serve`, `mcp`, `worker`, `demo`, `run`, `runs`, `migrate` and more. Every failure is a sentence on stderr.
+"""The command line: `weft serve`, `mcp`, `worker`, `demo`, `run`, `migrate` and more here, a file per noun beside it, and what they do in
+server/commands. Every failure is a sentence on stderr.
 
 What a command needs is imported when it runs, so that `weft --version` and a wrong option answer at once.
 """
@@ -14,13 +15,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli_agents import agents_app
-from server.cli_memory import memory_app
-from server.cli_models import models_app
-from server.cli_remote import connections_app
-from server.cli_replays import runs_app
-from server.terminal import DataDir
-from server.terminal import perform as _run
+from server.cli.agents import agents_app
+from server.cli.circuits import circuits_app
+from server.cli.keys import key_app
+from server.cli.memory import memory_app
+from server.cli.models import models_app
+from server.cli.organizations import org_app
+from server.cli.remote import connections_app
+from server.cli.replays import runs_app
+from server.cli.terminal import DataDir
+from server.cli.terminal import perform as _run
 from store.errors import Invalid, Misconfigured, WeftError
 
 app = typer.Typer(
@@ -30,16 +34,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Durable AI workflows over MCP.",
 )
-key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of this installation.")
 app.add_typer(key_app, name="key")
 app.add_typer(runs_app, name="runs")
 app.add_typer(memory_app, name="memory")
 app.add_typer(agents_app, name="agents")
 app.add_typer(connections_app, name="connections")
 app.add_typer(models_app, name="models")
-circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")
 app.add_typer(circuits_app, name="circuits")
-org_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The organizations of this installation.")
 app.add_typer(org_app, name="org")
 
 Host = Annotated[str | None, typer.Option("--host", help="address to listen on (WEFT_HOST, 127.0.0.1)", show_default=False)]
@@ -207,100 +208,3 @@ def doctor(port: Port = None, data_dir: DataDir = None) -> None:
     from server import doctor as house_doctor
 
     raise SystemExit(_run(lambda: house_doctor.examine(port=port, data_dir=data_dir)))
-
-
-@key_app.command("create")
-def key_create(
-    name: Annotated[str, typer.Argument(help="what the key is for")],
-    role: Annotated[Literal["owner", "builder", "operator", "viewer"], typer.Option(help="of the user the key stands for")] = "builder",
-    user: Annotated[str | None, typer.Option(help="the user, made when new; without it the role's name")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=3650, help="valid for so many days; without it until revoked")] = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Make an API key and print it, once."""
-    from server.commands import keyring
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: keyring.create(settings, name=name, role=role, user=user, days=days))
-
-
-@key_app.command("list")
-def key_list(data_dir: DataDir = None) -> None:
-    """Show the keys, without their secrets."""
-    from server.commands import keyring
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: keyring.show(settings))
-
-
-@key_app.command("revoke")
-def key_revoke(
-    key_id: Annotated[str, typer.Argument(help="the twelve characters `weft key list` shows")], data_dir: DataDir = None
-) -> None:
-    """Make a key useless, at the latest half a minute from now."""
-    from server.commands import keyring
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: keyring.revoke(settings, key_id))
-
-
-@org_app.command("limit")
-def org_limit(
-    slug: Annotated[str, typer.Argument(help="the organization; the first one is called default")],
-    most: Annotated[str | None, typer.Argument(help="a number, or none; without it the limit is shown")] = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Limit how many runs of an organization are driven at once, over all workers."""
-    from server.commands import workforce
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: workforce.limit(settings, slug, most))
-
-
-Target = Annotated[str, typer.Argument(help="the origin of what is called, such as https://api.example.com")]
-
-
-@circuits_app.callback(invoke_without_command=True)
-def circuits(context: typer.Context, data_dir: DataDir = None) -> None:
-    """Show targets that failed of late or have a rate limit; also `weft circuits list`."""
-    if context.invoked_subcommand is None:
-        circuits_list(data_dir)
-
-
-@circuits_app.command("list")
-def circuits_list(data_dir: DataDir = None) -> None:
-    """Show targets that failed of late or have a rate limit."""
-    from server.commands import breakers
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: breakers.show(settings))
-
-
-@circuits_app.command("reset")
-def circuits_reset(target: Target, data_dir: DataDir = None) -> None:
-    """Let calls to a target through again, at the latest a second from now."""
-    from server.commands import breakers
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: breakers.reset(settings, target))
-
-
-@circuits_app.command("limit")
-def circuits_limit(
-    target: Target,
-    rate: Annotated[str, typer.Argument(help="10/s, 600/min, 1000/h; or none")],
-    burst: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="calls at once; without it those of one second")] = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Limit how often a target is called, over all runs and workers."""
-    from server.commands import breakers
-    from server.settings import load
-
-    settings = load(data_dir=data_dir)
-    _run(lambda: breakers.limit(settings, target, rate, burst))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from server.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform
 
 connections_app = typer.Typer(rich_markup_mode=None, help="Connections: what workflows call by name, with its secrets.")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from server.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform
 
 models_app = typer.Typer(rich_markup_mode=None, help="Models: which may be asked and at what price, what was spent, budgets.")
 

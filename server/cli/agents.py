@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from server.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform
 
 agents_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Agent profiles: list, show, save.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from server.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from server.cli_runs import RunId, runs_app
-from server.terminal import DataDir, perform
+from server.cli.runs import RunId, runs_app
+from server.cli.terminal import DataDir, perform
 
 if TYPE_CHECKING:
     from pathlib import Path

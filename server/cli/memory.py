@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from server.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform
 
 memory_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Memories: import, list, export, quarantine, policy, embed anew, keep in order."

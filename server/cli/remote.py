@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from server.cli_connections import connections_app
-from server.terminal import DataDir, perform
+from server.cli.connections import connections_app
+from server.cli.terminal import DataDir, perform
 
 Name = Annotated[str, typer.Argument(help="of the connection, or of a local server")]
 

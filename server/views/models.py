@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 from graphs.modelling import Registry, Shown
+from server.views import View, filled, stamp
 from store.spending import Budget, CallRow, Used
-
-View = dict[str, Any]
 
 
 def registry_view(registry: Registry) -> View:
@@ -44,7 +40,7 @@ def model_view(shown: Shown) -> View:
         "written_price": price and price.written,
         "turns": len(listed.script) if listed and listed.script is not None else None,
     }
-    return {name: value for name, value in view.items() if value is not None}
+    return filled(view)
 
 
 def used_view(used: Used, by: str) -> View:
@@ -65,7 +61,3 @@ def budget_view(budget: Budget) -> View:
     subject = budget.user_name or budget.subject
     shown = {"kind": budget.kind, "subject": subject, "period": budget.period, "since": stamp(budget.since)}
     return {**shown, **{name: getattr(budget, name) for name in names}}
-
-
-def stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

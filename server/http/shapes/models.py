@@ -1,4 +1,4 @@
-"""The shapes of HTTP answers about models, usage and budgets. What is sent is built in server/model_views.py."""
+"""The shapes of HTTP answers about models, usage and budgets. What is sent is built in server/views/models.py."""
 
 from __future__ import annotations
 
