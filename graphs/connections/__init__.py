@@ -11,6 +11,7 @@ and, where it applies:
 
     def needs(auth) / takes(auth)       of kinds with `auth`: taken from graphs.connections.http
     async def check(connection, outbound) -> str    a sentence about its health; raises Failure
+    async def settle(settings, outbound) -> settings    of ones without `auth`: with the one that the other side asks for
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import httpx2
 from pydantic import BaseModel
 
 from graphs.connections import _auth as auths
+from graphs.connections._auth import Adopted
 from graphs.connections._envelope import MasterKey, Place, Vault
 from graphs.connections._rewrapping import rewrap_all
 from graphs.definition import Json
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from graphs.outbound import Outbound
 
 __all__ = [
+    "Adopted",
     "Connection",
     "Connections",
     "Kind",
@@ -71,6 +74,7 @@ class Kind:
     secrets: Mapping[str, str]
     optional: frozenset[str]
     check: Callable[[Connection, Outbound], Awaitable[str]] | None
+    settle: Callable[[dict[str, Json], Outbound], Awaitable[dict[str, Json]]] | None
 
     def needs(self, settings: BaseModel) -> tuple[str, ...]:
         """The secrets without which it cannot be used."""
@@ -104,6 +108,7 @@ def _described(name: str) -> Kind:
         secrets={field.removesuffix("?"): words for field, words in module.SECRETS.items()},
         optional=frozenset(field.removesuffix("?") for field in module.SECRETS if field.endswith("?")),
         check=getattr(module, "check", None),
+        settle=getattr(module, "settle", None),
     )
 
 
@@ -251,18 +256,18 @@ def origin_of(url: str) -> str:
 
 
 def missing(kind: Kind, settings: BaseModel, present: Collection[str]) -> list[str]:
-    """The secrets that must be set yet."""
-    return [name for name in kind.needs(settings) if name not in present]
+    """The secrets that must be set yet. An access token is enough: not every server gives one with which it is renewed."""
+    had = {*present, "refresh_token"} if "access_token" in present else present
+    return [name for name in kind.needs(settings) if name not in had]
 
 
 def _complete(row: Row, kind: Kind, settings: BaseModel, present: Collection[str]) -> None:
     lacking = missing(kind, settings, present)
-    if "refresh_token" in lacking and "access_token" not in present:
+    if "refresh_token" in lacking:
         raise Failure(
             "connection_unusable",
             f"nobody has agreed yet that Weft may use the connection {row.name!r}: run weft connections authorize {row.name}",
         )
-    lacking = [name for name in lacking if name != "refresh_token"]
     if lacking:
         hint = f"weft connections set-secret {row.name} {lacking[0]}"
         raise Failure("connection_unusable", f"the connection {row.name!r} has no {' and no '.join(lacking)} yet; set it: {hint}")

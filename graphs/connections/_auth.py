@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import httpx2
 from pydantic import AfterValidator, Field, StringConstraints
 
-from graphs.definition import Closed
+from graphs.definition import Closed, Json
 from graphs.nodetype import Failure
 from graphs.outbound.transport import check_url
 
@@ -29,6 +30,8 @@ def _address(text: str) -> str:
 
 Address = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_address)]
 """An http(s) URL without user, query or fragment."""
+
+Scopes = tuple[Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$")], ...]
 
 
 class NoAuth(Closed):
@@ -72,15 +75,26 @@ class OAuth2(Closed):
     authorize_url: Address | None = Field(default=None, description="of authorization_code: where a person agrees")
     client_id: str = Field(min_length=1, max_length=500)
     client_auth: Literal["basic", "post"] = Field(default="basic", description="how the client names itself to token_url")
-    scopes: tuple[Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$")], ...] = Field(
-        default=(), max_length=50, strict=False
-    )
+    scopes: Scopes = Field(default=(), max_length=50, strict=False)
     audience: str | None = Field(default=None, max_length=500)
     resource: Address | None = Field(default=None, description="what the token is for, where the authorization server asks (RFC 8707)")
     issuer: str | None = Field(
         default=None, max_length=500, description="the authorization server, checked where it names itself (RFC 9207)"
     )
     issuer_required: bool = Field(default=False, description="it always names itself: an answer that does not is refused")
+    registered: Literal["hand", "document", "dynamic"] = Field(
+        default="hand", description="how the client was made known there; Weft sets it when it does so itself"
+    )
+
+
+class SignIn(Closed):
+    """OAuth as an MCP server tells it: where to agree and as which client is found out when a person opens the link."""
+
+    type: Literal["sign_in"]
+    client_id: str | None = Field(
+        default=None, min_length=1, max_length=500, description="of a client registered by hand, where it must be"
+    )
+    scopes: Scopes = Field(default=(), max_length=50, strict=False, description="asked for besides those that the server names")
 
 
 Auth = Annotated[NoAuth | Bearer | Basic | Header | Query | OAuth2, Field(discriminator="type")]
@@ -94,7 +108,16 @@ SECRETS: Mapping[str, str] = {
 TOKENS = frozenset({"access_token", "refresh_token"})  # of OAuth: Weft sets them itself
 
 
-def needs(auth: Auth) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """Settings that hold once a person has agreed. `anew`: with a client of its own, so that nothing known of the one before is kept."""
+
+    settings: dict[str, Json]
+    secret: str | None = field(repr=False)
+    anew: bool
+
+
+def needs(auth: Auth | SignIn) -> tuple[str, ...]:
     """The secrets without which nothing can be called."""
     match auth:
         case Bearer():
@@ -105,18 +128,18 @@ def needs(auth: Auth) -> tuple[str, ...]:
             return ("value",)
         case OAuth2(grant="client_credentials"):
             return ("client_secret",)
-        case OAuth2():
+        case OAuth2() | SignIn():
             return ("refresh_token",)
         case NoAuth():
             return ()
 
 
-def takes(auth: Auth) -> tuple[str, ...]:
+def takes(auth: Auth | SignIn) -> tuple[str, ...]:
     """The secrets that a person may set."""
-    return ("client_secret",) if isinstance(auth, OAuth2) else needs(auth)
+    return ("client_secret",) if isinstance(auth, OAuth2 | SignIn) else needs(auth)
 
 
-def headers(auth: Auth, secrets: Mapping[str, str], token: str | None) -> dict[str, str]:
+def headers(auth: Auth | SignIn, secrets: Mapping[str, str], token: str | None) -> dict[str, str]:
     """What authorizes a call; `token` is the access token of OAuth."""
     match auth:
         case Bearer():
@@ -127,11 +150,11 @@ def headers(auth: Auth, secrets: Mapping[str, str], token: str | None) -> dict[s
             return {auth.name: auth.prefix + secrets["value"]}
         case OAuth2():
             return {"Authorization": f"Bearer {token}"}
-        case Query() | NoAuth():
+        case Query() | NoAuth() | SignIn():
             return {}
 
 
-def params(auth: Auth, secrets: Mapping[str, str]) -> dict[str, str]:
+def params(auth: Auth | SignIn, secrets: Mapping[str, str]) -> dict[str, str]:
     """What authorizes a call in its query."""
     return {auth.name: secrets["value"]} if isinstance(auth, Query) else {}
 

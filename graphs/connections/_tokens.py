@@ -54,22 +54,45 @@ class Tokens:
             return await self._keep(transaction, tenant, row, answer, redactor)
 
     async def redeem(
-        self, tenant: Tenant, row: Row, auth: auths.OAuth2, *, code: str, verifier: str, redirect_uri: str, user_id: str
+        self,
+        tenant: Tenant,
+        row: Row,
+        auth: auths.OAuth2,
+        *,
+        code: str,
+        verifier: str,
+        redirect_uri: str,
+        user_id: str,
+        adopted: auths.Adopted | None = None,
     ) -> None:
-        """Makes tokens of the code that an authorization server has sent. Raises Failure."""
+        """Makes tokens of the code that an authorization server has sent. Raises Failure; Conflict when it was changed meanwhile."""
         redactor = Redactor((code, verifier))
-        async with tenant.transaction() as transaction:
+        async with self._few, tenant.transaction() as transaction:
             await connections.lock(transaction, row.id)
-            found = {secret.field: secret for secret in await secrets.of(transaction, row.id)}
-            client_secret = None
-            if secret := found.get("client_secret"):
-                place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
-                client_secret = self._vault.open(place, secret)
-                redactor.add(client_secret)
+            client_secret = adopted.secret if adopted and adopted.anew else await self._client_secret(transaction, tenant, row)
+            redactor.add(*([client_secret] if client_secret else []))
             grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
             grant |= {"resource": auth.resource} if auth.resource else {}
             answer = await self._ask(tenant, row, auth, grant, client_secret, redactor)
+            if adopted:
+                await self._adopt(transaction, tenant, row, adopted, user_id)
             await self._keep(transaction, tenant, row, answer, redactor, user_id=user_id)
+
+    async def _client_secret(self, transaction: Transaction, tenant: Tenant, row: Row) -> str | None:
+        for secret in await secrets.of(transaction, row.id):
+            if secret.field == "client_secret":
+                place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
+                return self._vault.open(place, secret)
+        return None
+
+    async def _adopt(self, transaction: Transaction, tenant: Tenant, row: Row, adopted: auths.Adopted, user_id: str) -> None:
+        await connections.update(
+            transaction, row.id, revision=row.revision, settings=adopted.settings, description=row.description, roles=row.roles
+        )
+        if adopted.anew:
+            await secrets.remove(transaction, row.id)
+            if adopted.secret:
+                await self._put(transaction, tenant, row, "client_secret", adopted.secret, user_id)
 
     async def _ask(
         self, tenant: Tenant, row: Row, auth: auths.OAuth2, grant: dict[str, str], client_secret: str | None, redactor: Redactor
@@ -100,10 +123,15 @@ class Tokens:
             value = answer.get(field)
             if isinstance(value, str) and value:
                 redactor.add(value)
-                version = await connections.next_version(transaction, row.id)
-                place = Place(org_id=tenant.org_id, connection_id=row.id, version=version, field=field)
-                await secrets.put(transaction, row.id, self._vault.seal(place, value), user_id=user_id, lifetime=left)
+                await self._put(transaction, tenant, row, field, value, user_id, left)
         return str(answer["access_token"])
+
+    async def _put(
+        self, transaction: Transaction, tenant: Tenant, row: Row, field: str, value: str, user_id: str | None, lifetime: float | None = None
+    ) -> None:
+        version = await connections.next_version(transaction, row.id)
+        place = Place(org_id=tenant.org_id, connection_id=row.id, version=version, field=field)
+        await secrets.put(transaction, row.id, self._vault.seal(place, value), user_id=user_id, lifetime=lifetime)
 
 
 def _grant(row: Row, auth: auths.OAuth2, known: dict[str, str]) -> dict[str, str]:
