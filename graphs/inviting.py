@@ -77,8 +77,13 @@ async def guest(runtime: Runtime, ticket: str) -> Guest:
 
 
 async def settled(runtime: Runtime, who: Guest, settings: Json) -> Json:
-    """The settings that the connection has, or will have. Raises Invalid."""
-    return who.row.settings if who.row else await connecting.settled(runtime, who.actor, who.kind, settings)
+    """The settings that the connection has, or will have; of one that sends nothing along, with what the other side asks for by now.
+    Raises Invalid."""
+    if who.row is None:
+        return await connecting.settled(runtime, who.actor, who.kind, settings)
+    known: dict[str, Json] = who.row.settings
+    bare = {name: value for name, value in known.items() if name != "auth"}
+    return await connecting.settled(runtime, who.actor, who.kind, bare) if known.get("auth") == {"type": "none"} else known
 
 
 async def complete(runtime: Runtime, who: Guest, settings: Json, values: Mapping[str, str]) -> Row:

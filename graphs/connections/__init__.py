@@ -112,7 +112,7 @@ def _described(name: str) -> Kind:
     )
 
 
-async def _no_token() -> str:
+async def _no_token(refused: str | None = None) -> str:
     raise Failure("connection_unusable", "this connection has no OAuth token")
 
 
@@ -125,7 +125,7 @@ class Connection:
     kind: str
     settings: Mapping[str, Json]
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict[str, str])
-    token: Callable[[], Awaitable[str]] = field(repr=False, default=_no_token)  # an access token that is good now
+    token: Callable[[str | None], Awaitable[str]] = field(repr=False, default=_no_token)  # one that is good now, and not that one
     redactor: Redactor = field(repr=False, default_factory=Redactor)  # blots out what was opened
 
     def secret(self, field: str) -> str | None:
@@ -150,13 +150,25 @@ class Connection:
         """What authorizes a call to `url`. Raises Failure("connection_origin") when that is not the origin of `base_url`."""
         self._same_origin(url)
         auth = self._auth
-        token = await self.token() if isinstance(auth, auths.OAuth2) else None
+        token = await self.token(None) if isinstance(auth, auths.OAuth2) else None
         return auths.headers(auth, self.secrets, token)
 
     async def params(self, url: str) -> dict[str, str]:
         """What authorizes a call to `url` in its query; to be recorded nowhere. Raises as `headers`."""
         self._same_origin(url)
         return auths.params(self._auth, self.secrets)
+
+    async def renew(self, authorization: str) -> bool:
+        """After an answer of 401 to a call with this Authorization: whether there is another token now to repeat it with. Such a call was
+        not performed. Raises Failure when a person must sign in again."""
+        if not isinstance(self._auth, auths.OAuth2):
+            return False
+        await self.token(authorization.removeprefix("Bearer "))
+        return True
+
+    def refusal(self, url: str, status: int, challenge: str) -> Failure | None:
+        """What a person must do about such an answer of `url` (`challenge`: its WWW-Authenticate); None where that is not known."""
+        return auths.refusal(self._auth, self.name, origin(httpx2.URL(url)), status, challenge)
 
     @property
     def _auth(self) -> auths.Auth:
@@ -228,12 +240,15 @@ class Connections:
         auth = _auth_of(settings)
         if isinstance(auth, auths.Basic):
             redactor.add(auths.basic(auth.username, opened["password"]))
-        fresh = next((opened["access_token"] for secret in sealed if secret.field == "access_token" and secret.fresh), None)
+        good = next((opened["access_token"] for secret in sealed if secret.field == "access_token" and secret.fresh), None)
 
-        async def token() -> str:
-            return fresh or (
-                await self.tokens.renewed(tenant, row, auth, redactor) if isinstance(auth, auths.OAuth2) else await _no_token()
-            )
+        async def token(refused: str | None) -> str:
+            nonlocal good
+            if not isinstance(auth, auths.OAuth2):
+                return await _no_token()
+            if good is None or good == refused:
+                good = await self.tokens.renewed(tenant, row, auth, redactor, refused)
+            return good
 
         return Connection(
             id=row.id, name=row.name, kind=row.kind, settings=MappingProxyType(row.settings), secrets=opened, token=token, redactor=redactor

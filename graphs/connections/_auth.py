@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from graphs.definition import Closed, Json
 from graphs.nodetype import Failure
+from graphs.outbound.challenges import lacks_scope, scopes_of
 from graphs.outbound.transport import check_url
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
@@ -161,3 +162,28 @@ def params(auth: Auth | SignIn, secrets: Mapping[str, str]) -> dict[str, str]:
 
 def basic(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def again(auth: Auth | SignIn, name: str) -> str:
+    """What a person must do where the credentials are not accepted any more."""
+    match auth:
+        case OAuth2(grant="authorization_code") | SignIn() | NoAuth():
+            return f"sign in again: weft connections authorize {name}"
+        case OAuth2():
+            return f"check its client: weft connections set-secret {name} client_secret"
+        case _:
+            return f"set them anew: weft connections set-secret {name} {needs(auth)[0]}"
+
+
+def refusal(auth: Auth | SignIn, name: str, where: str, status: int, challenge: str) -> Failure | None:
+    """What a person must do about an answer that refuses the credentials; None where that is not known."""
+    if lacks_scope(status, challenge):
+        scopes = scopes_of(challenge)
+        asked = f"the scopes {', '.join(scopes)}" if scopes else "more scopes than it says"
+        options = "".join(f" --scope {scope}" for scope in scopes)
+        signed = not isinstance(auth, OAuth2) or auth.grant == "authorization_code"
+        fix = f"sign in again with them: weft connections authorize {name}{options}" if signed else "add them to `scopes` of its `auth`"
+        return Failure("connection_unusable", f"{where} asks for {asked}, which {name!r} has not been given; {fix}")
+    if status == 401 and isinstance(auth, OAuth2):
+        return Failure("connection_unusable", f"{where} does not accept the token of {name!r}; {again(auth, name)}")
+    return None

@@ -34,8 +34,9 @@ class Tokens:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._few = asyncio.Semaphore(AT_ONCE)
 
-    async def renewed(self, tenant: Tenant, row: Row, auth: auths.OAuth2, redactor: Redactor) -> str:
-        """An access token that is good now: the one another worker has just got, or a new one. Raises Failure."""
+    async def renewed(self, tenant: Tenant, row: Row, auth: auths.OAuth2, redactor: Redactor, refused: str | None = None) -> str:
+        """An access token that is good now, and another than the one that was `refused`: the one another worker has just got, or a new
+        one. Raises Failure."""
         lock = self._locks.setdefault(row.id, asyncio.Lock())
         async with lock, self._few, tenant.transaction() as transaction:
             try:
@@ -48,7 +49,7 @@ class Tokens:
                 if secret.field != "access_token" or secret.fresh:
                     known[secret.field] = self._vault.open(place, secret)
             redactor.add(*known.values())
-            if "access_token" in known:
+            if "access_token" in known and known["access_token"] != refused:
                 return known["access_token"]
             answer = await self._ask(tenant, row, auth, _grant(row, auth, known), known.get("client_secret"), redactor)
             return await self._keep(transaction, tenant, row, answer, redactor)
@@ -112,7 +113,7 @@ class Tokens:
             body = parse_json(answer.body)
         if answer.status == 200 and is_object(body) and isinstance(body.get("access_token"), str) and body["access_token"]:
             return body
-        raise _refused(row, answer.status, body, redactor, retry_after(answer.headers))
+        raise _refused(row, auth, answer.status, body, redactor, retry_after(answer.headers))
 
     async def _keep(
         self, transaction: Transaction, tenant: Tenant, row: Row, answer: dict[str, Any], redactor: Redactor, *, user_id: str | None = None
@@ -140,16 +141,16 @@ def _grant(row: Row, auth: auths.OAuth2, known: dict[str, str]) -> dict[str, str
     if auth.grant == "client_credentials":
         return {"grant_type": "client_credentials", **more, **({"audience": auth.audience} if auth.audience else {}), **resource}
     if "refresh_token" not in known:
-        raise Failure("connection_unusable", f"the token of {row.name!r} has expired; run weft connections authorize {row.name}")
+        raise Failure("connection_unusable", f"the token of {row.name!r} holds no longer; {auths.again(auth, row.name)}")
     return {"grant_type": "refresh_token", "refresh_token": known["refresh_token"], **resource}
 
 
-def _refused(row: Row, status: int, body: Json, redactor: Redactor, wait: float | None) -> Failure:
+def _refused(row: Row, auth: auths.OAuth2, status: int, body: Json, redactor: Redactor, wait: float | None) -> Failure:
     said = ""
     if is_object(body):
         parts = [str(body[name]) for name in ("error", "error_description") if isinstance(body.get(name), str)]
         said = redactor.text(": ".join(parts))[:300]
     later = status == 429 or status >= 500
-    hint = "" if later else f"; check its client, or run weft connections authorize {row.name}"
+    hint = "" if later else f"; {auths.again(auth, row.name)}"
     message = f"the token server of {row.name!r} answered {status}" + (f" ({said})" if said else " without a token") + hint
     return Failure("connection_unusable", message, retryable=later, retry_after=wait if later else None)

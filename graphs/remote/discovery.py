@@ -5,7 +5,6 @@ only, an authorization server for its own address only, and nothing is asked but
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound, parse_json
+from graphs.outbound.challenges import SCOPE, parameter, scopes_of
 from graphs.remote.definitions import shown
 
 SECONDS, MAX_BYTES = 15.0, 100_000
 ENDPOINTS = ("authorization_endpoint", "token_endpoint")
-METADATA = re.compile(r'resource_metadata="?([^",\s]{1,2000})"?')
-SCOPES = re.compile(r'(?:^|[\s,])scope="([^"]{1,2000})"')
-SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,200}")
 HANDSHAKE: Json = {
     "jsonrpc": "2.0",
     "id": 0,
@@ -69,12 +66,6 @@ async def challenge(outbound: Outbound, url: str) -> str | None:
     return answer.headers.get("www-authenticate", "") if answer.status == 401 else None
 
 
-def scopes_of(challenge: str) -> list[str]:
-    """The scopes that a challenge names (RFC 6750)."""
-    named = SCOPES.search(challenge)
-    return [scope for scope in named[1].split(" ") if SCOPE.fullmatch(scope)][:50] if named else []
-
-
 async def discovered(outbound: Outbound, url: str) -> Found:
     """Where to sign in for the server at `url`. Raises Failure when it does not say, or says what cannot be believed."""
     said = await challenge(outbound, url) or ""
@@ -110,8 +101,8 @@ async def _resource(outbound: Outbound, url: str, said: str) -> tuple[str, list[
     from mcp.client.auth.utils import build_protected_resource_metadata_discovery_urls as places_of
     from mcp.shared.auth_utils import check_resource_allowed
 
-    pointed = METADATA.search(said)
-    for place in places_of(pointed[1] if pointed and _origin(pointed[1]) == _origin(url) else None, url):
+    pointed = parameter(said, "resource_metadata")
+    for place in places_of(pointed if pointed and _origin(pointed) == _origin(url) else None, url):
         found = await _document(outbound, place)
         if found is None:
             continue

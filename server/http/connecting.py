@@ -58,7 +58,7 @@ def routes(runtime: Runtime) -> list[Route]:
             row = await inviting.complete(runtime, who, settings, secrets_of(who, given))
         except Invalid as wrong:
             return _page(f"Connection {who.name}", form_of(who, wrong.message), 422, sends_to=_sends_to(who))
-        if signing.auth_of(row.kind, row.settings) is None:
+        if arranged is None and signing.auth_of(row.kind, row.settings) is None:
             return _page("Done", f"<p>The connection <b>{escape(row.name)}</b> is set up. You can close this page.</p>")
         url, nonce = await signing.begin(runtime, who.actor, row, back, arranged)
         there = _sign_in(row, url) if arranged else RedirectResponse(url, 303, headers=_headers(sends_to=_origin(url)))
