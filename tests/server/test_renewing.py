@@ -45,7 +45,7 @@ class Strict(Vendor):
             self.refused += 1
             writer.write(answer(401))
         elif self.challenge_of:
-            writer.write(answer(403, **{"www-authenticate": self.challenge_of}))
+            writer.write(answer(403, www_authenticate=self.challenge_of))
         else:
             self.performed += 1
             writer.write(answer(body=b"{}", content_type="application/json"))
