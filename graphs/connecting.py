@@ -48,6 +48,7 @@ async def create(
     roles: Sequence[str] | None = None,
 ) -> Described:
     """Raises Invalid for settings that do not fit the kind or look secret, Conflict when the name is taken."""
+    settings = await settled(runtime, actor, kind_of(kind), settings)
     async with actor.tenant.transaction() as transaction:
         row = await make(transaction, actor, name=name, kind=kind, settings=settings, description=description, roles=roles)
     return await described(actor, row)
@@ -74,6 +75,13 @@ async def make(
     return row
 
 
+async def settled(runtime: Runtime, actor: Actor, kind: Kind, settings: Json) -> dict[str, Json]:
+    """The settings as they will be kept, with what the other side tells of itself where the kind asks it. Raises Invalid."""
+    given = _validated(kind, settings)
+    asks = kind.settle is not None and is_object(settings) and "auth" not in settings
+    return _validated(kind, await kind.settle(given, runtime.outbound.of(actor.tenant))) if asks and kind.settle else given
+
+
 async def update(
     runtime: Runtime,
     actor: Actor,
@@ -87,7 +95,7 @@ async def update(
     """Replaces what is given; `roles` empty: everybody. Secrets stay, unless the origin changes: they were meant for the old one.
     Raises Invalid, NotFound, Conflict when it is not at `revision`."""
     row = await changeable(actor, name)
-    given = row.settings if settings is None else _validated(kind_of(row.kind), settings)
+    given = row.settings if settings is None else await settled(runtime, actor, kind_of(row.kind), settings)
     moved = _target(given) != _target(row.settings)
     async with actor.tenant.transaction() as transaction:
         saved = await connections.update(

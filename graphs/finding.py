@@ -57,7 +57,7 @@ def _ranked(query: str, words: tuple[str, ...]) -> tuple[str, ...]:
     known = any(id != table.tokens.unknown for id in table.tokens.ids(query))
     shared = {name: _shared(entry, words) for name, entry in _entries().items()}
     most = max(shared.values()) or 1
-    close = {name: max(_cosine(vector, one) for one in entry.vectors) if known else 0.0 for name, entry in _entries().items()}
+    close = {name: max(cosine(vector, one) for one in entry.vectors) if known else 0.0 for name, entry in _entries().items()}
     found = [name for name in close if shared[name] or close[name] >= NEAREST]
     return tuple(sorted(found, key=lambda name: (-(SHARED * shared[name] / most + (1 - SHARED) * close[name]), name)))
 
@@ -89,14 +89,15 @@ def _shared(entry: Entry, words: Sequence[str]) -> int:
     return score
 
 
-def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of two vectors of length 1."""
     return sum(x * y for x, y in zip(one, other, strict=True))
 
 
 def best_example(kind: NodeType, query: str) -> dict[str, Any]:
     """Of a type's examples the one that is nearest to a question."""
     vector = static.table().vector(query)
-    return max(kind.examples, key=lambda example: _cosine(vector, static.table().vector(_words(example))))
+    return max(kind.examples, key=lambda example: cosine(vector, static.table().vector(_words(example))))
 
 
 def _words(example: Mapping[str, Any]) -> str:

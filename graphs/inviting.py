@@ -5,24 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from urllib.parse import urlencode
 from uuid import UUID
 
 from graphs import connecting
-from graphs.connections import Kind, Place
-from graphs.connections.http import OAuth2
+from graphs.connections import Kind
 from graphs.definition import Json
-from graphs.nodetype import Failure
 from graphs.runtime import Actor, Runtime
 from store import connections, identities, tickets
 from store.connections import Row
-from store.errors import Conflict, Denied, Invalid, NotFound
-from store.secrets import Sealed
+from store.errors import Invalid, NotFound
 
 SECONDS = 600.0  # a link is good for
 ORG = 16  # bytes of a ticket that say whose it is; the others are random
@@ -59,7 +54,7 @@ async def invite(runtime: Runtime, actor: Actor, name: str, kind: str = "http") 
     if row is not None:
         await connecting.changeable(actor, name)
     kind = row.kind if row else connecting.kind_of(kind).name
-    ticket, digest = _new(actor.tenant.org_id)
+    ticket, digest = new_ticket(actor.tenant.org_id)
     until = await tickets.issue(
         actor.tenant, digest, purpose="connect", connection=name, kind=kind, user_id=actor.user_id, seconds=SECONDS, secret=None
     )
@@ -68,7 +63,7 @@ async def invite(runtime: Runtime, actor: Actor, name: str, kind: str = "http") 
 
 async def guest(runtime: Runtime, ticket: str) -> Guest:
     """Who holds the ticket. Raises NotFound for one that is not good."""
-    org_id, digest = _read(ticket)
+    org_id, digest = read_ticket(ticket)
     tenant = runtime.database.tenant(org_id)
     found = await tickets.find(tenant, digest)
     if found is None or found.purpose != "connect":
@@ -81,6 +76,16 @@ async def guest(runtime: Runtime, ticket: str) -> Guest:
     return Guest(actor=actor, name=found.connection, kind=connecting.kind_of(row.kind if row else found.kind), row=row, digest=digest)
 
 
+async def settled(runtime: Runtime, who: Guest, settings: Json) -> Json:
+    """The settings that the connection has, or will have; of one that sends nothing along, with what the other side asks for by now.
+    Raises Invalid."""
+    if who.row is None:
+        return await connecting.settled(runtime, who.actor, who.kind, settings)
+    known: dict[str, Json] = who.row.settings
+    bare = {name: value for name, value in known.items() if name != "auth"}
+    return await connecting.settled(runtime, who.actor, who.kind, bare) if known.get("auth") == {"type": "none"} else known
+
+
 async def complete(runtime: Runtime, who: Guest, settings: Json, values: Mapping[str, str]) -> Row:
     """Uses the ticket: makes the connection where it is missing, and sets its secrets; all or nothing. Raises Invalid, and the ticket
     stays good; Conflict when it was used meanwhile."""
@@ -91,86 +96,13 @@ async def complete(runtime: Runtime, who: Guest, settings: Json, values: Mapping
     return row
 
 
-async def begin_oauth(runtime: Runtime, actor: Actor, row: Row, redirect_uri: str) -> tuple[str, str]:
-    """Where the person agrees, and a nonce that their browser keeps until it comes back. Raises Invalid for a connection without such."""
-    auth = _auth(row)
-    verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(32)
-    state, digest = _new(actor.tenant.org_id)
-    held = json.dumps({"verifier": verifier, "nonce": nonce, "redirect_uri": redirect_uri})
-    sealed = connecting.house_of(runtime).vault.seal(_place(actor.tenant.org_id, row.id, digest), held)
-    await tickets.issue(
-        actor.tenant, digest, purpose="oauth", connection=row.name, kind=row.kind, user_id=actor.user_id, seconds=SECONDS, secret=sealed
-    )
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-    asked = {
-        "response_type": "code",
-        "client_id": auth.client_id,
-        "redirect_uri": redirect_uri,
-        "state": state,
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-        **({"scope": " ".join(auth.scopes)} if auth.scopes else {}),
-        **({"audience": auth.audience} if auth.audience else {}),
-        **({"resource": auth.resource} if auth.resource else {}),
-    }
-    return f"{auth.authorize_url}?{urlencode(asked)}", nonce
-
-
-async def finish_oauth(runtime: Runtime, state: str, code: str, nonce: str, issuer: str | None = None) -> Row:
-    """Makes tokens of the code that a person's browser brings back, once. Raises NotFound, Denied for another browser, Invalid."""
-    org_id, digest = _read(state)
-    tenant = runtime.database.tenant(org_id)
-    if await tickets.find(tenant, digest) is None:
-        raise NotFound(VOID)
-    async with tenant.transaction() as transaction:
-        ticket = await tickets.use(transaction, digest)
-    row = await connections.find(tenant, ticket.connection)
-    if ticket.purpose != "oauth" or row is None or ticket.sealed is None or ticket.wrapped is None or ticket.key_id is None:
-        raise NotFound(VOID)
-    place = _place(org_id, row.id, digest)
-    house = connecting.house_of(runtime)
-    secret = Sealed(field=place.field, version=place.version, key_id=ticket.key_id, wrapped=ticket.wrapped, sealed=ticket.sealed)
-    held = json.loads(house.vault.open(place, secret))
-    if not secrets.compare_digest(held["nonce"], nonce):
-        raise Denied("This page must be opened in the browser in which you agreed. Ask for a new link.")
-    auth = _auth(row)
-    if (
-        auth.issuer is not None and issuer != auth.issuer and (issuer is not None or auth.issuer_required)
-    ):  # RFC 9207: another server's code must not be redeemed here
-        raise Denied("The answer is not from the authorization server of this connection. Nothing was changed.")
-    try:
-        await house.tokens.redeem(
-            tenant, row, auth, code=code, verifier=held["verifier"], redirect_uri=held["redirect_uri"], user_id=ticket.user_id
-        )
-    except Failure as failure:
-        raise Conflict(f"{failure.message[:1].upper()}{failure.message[1:]}. Ask for a new link.") from None
-    await connections.tell(tenant, row.id, "authorized", user_id=ticket.user_id, via="web")
-    return row
-
-
-def oauth_of(row: Row) -> OAuth2 | None:
-    """The settings of a connection that a person must agree to; None for any other."""
-    auth = getattr(connecting.kind_of(row.kind).settings.model_validate(row.settings), "auth", None)
-    return auth if isinstance(auth, OAuth2) and auth.grant == "authorization_code" else None
-
-
-def _auth(row: Row) -> OAuth2:
-    auth = oauth_of(row)
-    if auth is None or auth.authorize_url is None:
-        raise Invalid(f"The connection {row.name!r} does not use OAuth with the grant authorization_code.")
-    return auth
-
-
-def _place(org_id: str, connection_id: str, digest: bytes) -> Place:
-    return Place(org_id=org_id, connection_id=connection_id, version=0, field=f"oauth {digest.hex()}")
-
-
-def _new(org_id: str) -> tuple[str, bytes]:
+def new_ticket(org_id: str) -> tuple[str, bytes]:
+    """A ticket of the organization, and its digest."""
     raw = UUID(org_id).bytes + secrets.token_bytes(LENGTH - ORG)
     return base64.urlsafe_b64encode(raw).decode(), hashlib.sha256(raw).digest()
 
 
-def _read(ticket: str) -> tuple[str, bytes]:
+def read_ticket(ticket: str) -> tuple[str, bytes]:
     """The organization it says it is of, and its digest: only whoever was given it has a digest that is there. Raises NotFound."""
     try:
         raw = base64.b64decode(ticket, altchars=b"-_", validate=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from graphs.catalogue import node_types
@@ -42,9 +42,9 @@ class Lacking:
         return f"weft connections set-secret {self.name} {field}, or PUT /api/v1/connections/{self.name}/secrets/{field}"
 
 
-async def lacking(tenant: Tenant, document: Json) -> list[Lacking]:
-    """By name. No query for a definition that names no connection."""
-    wanted = named(document)
+async def lacking(tenant: Tenant, document: Json, *, without: Collection[str] = ()) -> list[Lacking]:
+    """By name. No query for a definition that names no connection. `without`: nodes that are not to run."""
+    wanted = named(document, without)
     return [found for name in sorted(wanted) if (found := await _look(tenant, name, wanted[name]))]
 
 
@@ -59,20 +59,23 @@ async def _look(tenant: Tenant, name: str, kind: str) -> Lacking | None:
     return Lacking(name=name, kind=row.kind, there=True, secrets=tuple(gaps)) if gaps else None
 
 
-def named(document: Json) -> dict[str, str]:
+def named(document: Json, without: Collection[str] = ()) -> dict[str, str]:
     """The connections that a definition names outright, with the kind that is needed (the simplest where several would do)."""
-    return dict(_walk(document, "http"))
+    return dict(_walk(document, "http", without))
 
 
-def _walk(value: Json, kind: str) -> Iterator[tuple[str, str]]:
+def _walk(value: Json, kind: str, without: Collection[str]) -> Iterator[tuple[str, str]]:
     if is_array(value):
         for inner in value:
-            yield from _walk(inner, kind)
+            yield from _walk(inner, kind, without)
     elif is_object(value):
-        found = node_types().get(value["type"]) if isinstance(value.get("type"), str) and "config" in value else None
+        node = "config" in value and isinstance(value.get("type"), str)
+        if node and value.get("id") in without:
+            return
+        found = node_types().get(value["type"]) if node else None
         kind = sorted(found.connects)[0] if found and found.connects else kind
         for name, inner in value.items():
             if name == "connection" and isinstance(inner, str) and inner and "{{" not in inner:
                 yield inner, kind
             else:
-                yield from _walk(inner, kind)
+                yield from _walk(inner, kind, without)

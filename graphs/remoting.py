@@ -101,7 +101,7 @@ async def refresh(runtime: Runtime, actor: Actor, name: str) -> Tools:
 async def discover(runtime: Runtime, actor: Actor, url: str) -> dict[str, Json]:
     """The `auth` settings that a server at this address asks for, but for the client_id. Raises Unavailable."""
     try:
-        return await discovered(runtime.outbound.of(actor.tenant), url)
+        return (await discovered(runtime.outbound.of(actor.tenant), url)).settings()
     except Failure as wrong:
         raise _refused(wrong) from None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcp.types import ClientCapabilities, ElicitRequest, ElicitRequestURLParams, ElicitResult, InputRequiredResult
@@ -20,23 +22,42 @@ MODERN = "2026-07-28"
 KEY = "connect"
 
 
-async def invited(ctx: Ctx, caller: Caller, document: Json) -> InputRequiredResult | list[Lacking]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What a workflow lacks. `page`: where a person sets up the first of it, for a client that cannot open pages itself."""
+
+    items: Sequence[Lacking] = ()
+    page: str | None = field(default=None, repr=False)
+
+    def told(self) -> str:
+        """What a person must do, for a model to pass on."""
+        first = f"The user opens {self.page} (once, within ten minutes). Or: " if self.page else ""
+        each = [f"{item.sentence}: {item.remedy}" for item in self.items[:5]]
+        return f"{first}{'; '.join(each)}. The user does this, not you: no secret may be written into a tool call."
+
+    def view(self) -> list[dict[str, Any]]:
+        """One by one, for an answer."""
+        found = [{"connection": item.name, "kind": item.kind, "problem": item.sentence, "fix": item.remedy} for item in self.items]
+        return [{**found[0], "page": f"{self.page} (for the user: opens once, within ten minutes)"}, *found[1:]] if self.page else found
+
+
+async def invited(ctx: Ctx, caller: Caller, document: Json, *, without: Collection[str] = ()) -> InputRequiredResult | Missing:
     """What the workflow lacks, after the person was asked about the first of it if the client can; in the newer protocol era that takes
-    a second round, and the question for it is the answer."""
-    found = await lacking(caller.actor.tenant, document)
-    if not found or not _can_open(ctx.client_capabilities) or not caller.may(Scope.AUTHOR):
-        return found
-    base = _base(ctx, caller)
+    a second round, and the question for it is the answer. `without`: nodes that are not to run."""
+    found = await lacking(caller.actor.tenant, document, without=without)
+    base = _base(ctx, caller) if found and caller.may(Scope.AUTHOR) else None
     if base is None or _answered(ctx):
-        return found
+        return Missing(items=found)
     invitation = await inviting.invite(caller.runtime, caller.actor, found[0].name, found[0].kind)
     url = connect_url(base, invitation.ticket)
+    if not _can_open(ctx.client_capabilities):
+        return Missing(items=found, page=url)
     said = f"{found[0].sentence[:1].upper()}{found[0].sentence[1:]}. Set it up on this page of Weft; what you type there reaches no model."
     if ctx.protocol_version == MODERN:
         asked = ElicitRequest(params=ElicitRequestURLParams(message=said, url=url))
         return InputRequiredResult(input_requests={KEY: asked}, request_state=json.dumps({KEY: found[0].name}))
     await ctx.elicit_url(said, url, f"connect-{found[0].name}")
-    return await lacking(caller.actor.tenant, document)
+    return Missing(items=await lacking(caller.actor.tenant, document, without=without))
 
 
 async def invited_to_run(ctx: Ctx, caller: Caller, workflow: str, version: int | None) -> InputRequiredResult | None:
@@ -48,19 +69,10 @@ async def invited_to_run(ctx: Ctx, caller: Caller, workflow: str, version: int |
     found = await invited(ctx, caller, target.body)
     if isinstance(found, InputRequiredResult):
         return found
-    if found:
-        raise Conflict(f"{target.name} is not started: {told(found)} Then start it again.", connections=[item.name for item in found])
+    if found.items:
+        names = [item.name for item in found.items]
+        raise Conflict(f"{target.name} is not started: {found.told()} Then start it again.", connections=names)
     return None
-
-
-def told(found: list[Lacking]) -> str:
-    """What a person must do, for a model to pass on."""
-    each = [f"{item.sentence}: {item.remedy}" for item in found[:5]]
-    return f"{'; '.join(each)}. The user does this, not you: no secret may be written into a tool call."
-
-
-def lacking_view(found: list[Lacking]) -> list[dict[str, Any]]:
-    return [{"connection": item.name, "kind": item.kind, "problem": item.sentence, "fix": item.remedy} for item in found]
 
 
 def _can_open(capabilities: ClientCapabilities | None) -> bool:
@@ -73,7 +85,9 @@ def _answered(ctx: Ctx) -> bool:
 
 
 def _base(ctx: Ctx, caller: Caller) -> str | None:
-    """None on stdio, where no page of ours is known to be open, unless the operator has said where."""
+    """None on stdio, where no page of ours is known to be open, unless the operator has said where; and in a chat, which is kept."""
+    if caller.actor.via == "chat":
+        return None
     headers = ctx.headers
     if caller.runtime.public_url or (headers and headers.get("host")):
         return base_of(headers or {}, caller.runtime.public_url)

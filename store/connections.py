@@ -48,6 +48,12 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    name: str
+    roles: list[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """`user_id` None: Weft itself."""
 
@@ -66,6 +72,7 @@ ROWS: dict[str, type] = {
     "list": Row,
     "count": int,
     "kinds": Kind,
+    "roles": Roles,
     "update": Row,
     "lock": int,
     "next_version": int,
@@ -117,6 +124,11 @@ async def page(session: Session, *, kind: str | None = None, limit: int = 50, cu
 async def kinds(session: Session) -> dict[str, str]:
     """Name -> kind, the first MAX_NAMES."""
     return {row.name: row.kind for row in await session.all(SQL.kinds, Kind, limit=MAX_NAMES)}
+
+
+async def roles(session: Session) -> dict[str, list[str] | None]:
+    """Name -> who may use it (None: everybody), the first MAX_NAMES."""
+    return {row.name: row.roles for row in await session.all(SQL.roles, Roles, limit=MAX_NAMES)}
 
 
 async def update(

@@ -30,6 +30,9 @@ WHERE c.org_id = %(org_id)s AND c.deleted_at IS NULL AND (%(kind)s::text IS NULL
 -- name: kinds
 SELECT c.name, c.kind FROM weft.connections c WHERE c.org_id = %(org_id)s AND c.deleted_at IS NULL ORDER BY c.name LIMIT %(limit)s;
 
+-- name: roles
+SELECT c.name, c.roles FROM weft.connections c WHERE c.org_id = %(org_id)s AND c.deleted_at IS NULL ORDER BY c.name LIMIT %(limit)s;
+
 -- name: update
 -- No row: it is not there, or is not at that revision.
 UPDATE weft.connections c

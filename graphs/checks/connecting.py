@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from graphs.checks.diagnostic import Diagnostic, joined, replace
 from graphs.checks.repairs import meant
 from graphs.checks.view import NodeView, View
 from graphs.definition import Json
-from graphs.documents import is_object
+from graphs.documents import is_array, is_object
 from graphs.redaction import LOOKS_SECRET
 
-CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "cookie"})
+CREDENTIALS = frozenset(
+    {"authorization", "proxyauthorization", "xapikey", "apikey", "apitoken", "xauthtoken", "authtoken", "xaccesstoken", "accesstoken"}
+    | {"clientsecret", "password", "cookie"}
+)
+"""Names whose values are credentials, whatever they look like; without - and _."""
+NAMING = re.compile(r"[-_ ]")
+LITERAL = 3  # characters: what is shorter stands for something
 
 
 def check_connecting(view: View, connections: Mapping[str, str] | None) -> Iterator[Diagnostic]:
@@ -21,8 +28,7 @@ def check_connecting(view: View, connections: Mapping[str, str] | None) -> Itera
             continue
         if node.kind.connects and connections is not None:
             yield from _check_name(node, node.kind.connects, connections)
-        if node.type == "http":
-            yield from _check_literals(node)
+        yield from _check_literals(node)
 
 
 def _check_name(node: NodeView, wanted: frozenset[str], connections: Mapping[str, str]) -> Iterator[Diagnostic]:
@@ -46,19 +52,28 @@ def _check_name(node: NodeView, wanted: frozenset[str], connections: Mapping[str
 
 def _check_literals(node: NodeView) -> Iterator[Diagnostic]:
     """A credential in a definition is stored, shown to models and logged."""
-    for field in ("url", "headers", "params"):
-        given: Json = node.raw_config.get(field)
-        for name, value in given.items() if is_object(given) else ((None, given),):
-            if not isinstance(value, str) or not value or value.strip().startswith("{{"):
-                continue
-            if LOOKS_SECRET.search(value) or (field == "headers" and name and name.lower() in CREDENTIALS):
-                pointer = joined(f"{node.pointer}/config/{field}", name) if name is not None else f"{node.pointer}/config/{field}"
-                yield _written(pointer, f"the {field.removesuffix('s')} {name}" if name else "the url")
+    calls = node.kind is not None and bool(node.kind.connects)
+    for field, given in node.raw_config.items():
+        yield from _literals(given, f"{node.pointer}/config/{field}", field, field, named=calls and field != "connection")
+
+
+def _literals(value: Json, pointer: str, field: str, name: str, *, named: bool) -> Iterator[Diagnostic]:
+    if is_object(value):
+        for key, inner in value.items() if not is_array(value.get("nodes")) else ():  # those of a body are looked at by themselves
+            yield from _literals(inner, joined(pointer, key), field, key, named=named)
+    elif is_array(value):
+        for number, inner in enumerate(value):
+            yield from _literals(inner, f"{pointer}/{number}", field, name, named=named)
+    elif isinstance(value, str) and not value.strip().startswith("{{"):
+        credential = named and len(value) > LITERAL and NAMING.sub("", name.lower()) in CREDENTIALS
+        if credential or LOOKS_SECRET.search(value):
+            yield _written(pointer, "the url" if field == "url" else f"{field}: {name}" if name != field else f"`{field}`")
 
 
 def _written(pointer: str, what: str) -> Diagnostic:
     message = (
-        f"{what} holds a credential, written into the definition where everybody can read it; keep it in a connection "
-        "(weft connections add <name> --kind http) and name that in `connection`"
+        f"{what} holds a credential, written into the definition where everybody can read it; have the user keep it in a connection "
+        "(weft connections add <name> --kind http, or the page that test_workflow and publish_workflow lead to) and name that in "
+        "`connection`; change a key that a chat has seen"
     )
     return Diagnostic(code="secret_in_definition", severity="warning", pointer=pointer, message=message)

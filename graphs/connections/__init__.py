@@ -11,6 +11,7 @@ and, where it applies:
 
     def needs(auth) / takes(auth)       of kinds with `auth`: taken from graphs.connections.http
     async def check(connection, outbound) -> str    a sentence about its health; raises Failure
+    async def settle(settings, outbound) -> settings    of ones without `auth`: with the one that the other side asks for
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import httpx2
 from pydantic import BaseModel
 
 from graphs.connections import _auth as auths
+from graphs.connections._auth import Adopted
 from graphs.connections._envelope import MasterKey, Place, Vault
 from graphs.connections._rewrapping import rewrap_all
 from graphs.definition import Json
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from graphs.outbound import Outbound
 
 __all__ = [
+    "Adopted",
     "Connection",
     "Connections",
     "Kind",
@@ -71,6 +74,7 @@ class Kind:
     secrets: Mapping[str, str]
     optional: frozenset[str]
     check: Callable[[Connection, Outbound], Awaitable[str]] | None
+    settle: Callable[[dict[str, Json], Outbound], Awaitable[dict[str, Json]]] | None
 
     def needs(self, settings: BaseModel) -> tuple[str, ...]:
         """The secrets without which it cannot be used."""
@@ -104,10 +108,11 @@ def _described(name: str) -> Kind:
         secrets={field.removesuffix("?"): words for field, words in module.SECRETS.items()},
         optional=frozenset(field.removesuffix("?") for field in module.SECRETS if field.endswith("?")),
         check=getattr(module, "check", None),
+        settle=getattr(module, "settle", None),
     )
 
 
-async def _no_token() -> str:
+async def _no_token(refused: str | None = None) -> str:
     raise Failure("connection_unusable", "this connection has no OAuth token")
 
 
@@ -120,7 +125,7 @@ class Connection:
     kind: str
     settings: Mapping[str, Json]
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict[str, str])
-    token: Callable[[], Awaitable[str]] = field(repr=False, default=_no_token)  # an access token that is good now
+    token: Callable[[str | None], Awaitable[str]] = field(repr=False, default=_no_token)  # one that is good now, and not that one
     redactor: Redactor = field(repr=False, default_factory=Redactor)  # blots out what was opened
 
     def secret(self, field: str) -> str | None:
@@ -145,13 +150,25 @@ class Connection:
         """What authorizes a call to `url`. Raises Failure("connection_origin") when that is not the origin of `base_url`."""
         self._same_origin(url)
         auth = self._auth
-        token = await self.token() if isinstance(auth, auths.OAuth2) else None
+        token = await self.token(None) if isinstance(auth, auths.OAuth2) else None
         return auths.headers(auth, self.secrets, token)
 
     async def params(self, url: str) -> dict[str, str]:
         """What authorizes a call to `url` in its query; to be recorded nowhere. Raises as `headers`."""
         self._same_origin(url)
         return auths.params(self._auth, self.secrets)
+
+    async def renew(self, authorization: str) -> bool:
+        """After an answer of 401 to a call with this Authorization: whether there is another token now to repeat it with. Such a call was
+        not performed. Raises Failure when a person must sign in again."""
+        if not isinstance(self._auth, auths.OAuth2):
+            return False
+        await self.token(authorization.removeprefix("Bearer "))
+        return True
+
+    def refusal(self, url: str, status: int, challenge: str) -> Failure | None:
+        """What a person must do about such an answer of `url` (`challenge`: its WWW-Authenticate); None where that is not known."""
+        return auths.refusal(self._auth, self.name, origin(httpx2.URL(url)), status, challenge)
 
     @property
     def _auth(self) -> auths.Auth:
@@ -223,12 +240,15 @@ class Connections:
         auth = _auth_of(settings)
         if isinstance(auth, auths.Basic):
             redactor.add(auths.basic(auth.username, opened["password"]))
-        fresh = next((opened["access_token"] for secret in sealed if secret.field == "access_token" and secret.fresh), None)
+        good = next((opened["access_token"] for secret in sealed if secret.field == "access_token" and secret.fresh), None)
 
-        async def token() -> str:
-            return fresh or (
-                await self.tokens.renewed(tenant, row, auth, redactor) if isinstance(auth, auths.OAuth2) else await _no_token()
-            )
+        async def token(refused: str | None) -> str:
+            nonlocal good
+            if not isinstance(auth, auths.OAuth2):
+                return await _no_token()
+            if good is None or good == refused:
+                good = await self.tokens.renewed(tenant, row, auth, redactor, refused)
+            return good
 
         return Connection(
             id=row.id, name=row.name, kind=row.kind, settings=MappingProxyType(row.settings), secrets=opened, token=token, redactor=redactor
@@ -251,18 +271,18 @@ def origin_of(url: str) -> str:
 
 
 def missing(kind: Kind, settings: BaseModel, present: Collection[str]) -> list[str]:
-    """The secrets that must be set yet."""
-    return [name for name in kind.needs(settings) if name not in present]
+    """The secrets that must be set yet. An access token is enough: not every server gives one with which it is renewed."""
+    had = {*present, "refresh_token"} if "access_token" in present else present
+    return [name for name in kind.needs(settings) if name not in had]
 
 
 def _complete(row: Row, kind: Kind, settings: BaseModel, present: Collection[str]) -> None:
     lacking = missing(kind, settings, present)
-    if "refresh_token" in lacking and "access_token" not in present:
+    if "refresh_token" in lacking:
         raise Failure(
             "connection_unusable",
             f"nobody has agreed yet that Weft may use the connection {row.name!r}: run weft connections authorize {row.name}",
         )
-    lacking = [name for name in lacking if name != "refresh_token"]
     if lacking:
         hint = f"weft connections set-secret {row.name} {lacking[0]}"
         raise Failure("connection_unusable", f"the connection {row.name!r} has no {' and no '.join(lacking)} yet; set it: {hint}")

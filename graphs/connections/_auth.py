@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import httpx2
 from pydantic import AfterValidator, Field, StringConstraints
 
-from graphs.definition import Closed
+from graphs.definition import Closed, Json
 from graphs.nodetype import Failure
+from graphs.outbound.challenges import lacks_scope, scopes_of
 from graphs.outbound.transport import check_url
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
@@ -29,6 +31,8 @@ def _address(text: str) -> str:
 
 Address = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_address)]
 """An http(s) URL without user, query or fragment."""
+
+Scopes = tuple[Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$")], ...]
 
 
 class NoAuth(Closed):
@@ -72,15 +76,26 @@ class OAuth2(Closed):
     authorize_url: Address | None = Field(default=None, description="of authorization_code: where a person agrees")
     client_id: str = Field(min_length=1, max_length=500)
     client_auth: Literal["basic", "post"] = Field(default="basic", description="how the client names itself to token_url")
-    scopes: tuple[Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$")], ...] = Field(
-        default=(), max_length=50, strict=False
-    )
+    scopes: Scopes = Field(default=(), max_length=50, strict=False)
     audience: str | None = Field(default=None, max_length=500)
     resource: Address | None = Field(default=None, description="what the token is for, where the authorization server asks (RFC 8707)")
     issuer: str | None = Field(
         default=None, max_length=500, description="the authorization server, checked where it names itself (RFC 9207)"
     )
     issuer_required: bool = Field(default=False, description="it always names itself: an answer that does not is refused")
+    registered: Literal["hand", "document", "dynamic"] = Field(
+        default="hand", description="how the client was made known there; Weft sets it when it does so itself"
+    )
+
+
+class SignIn(Closed):
+    """OAuth as an MCP server tells it: where to agree and as which client is found out when a person opens the link."""
+
+    type: Literal["sign_in"]
+    client_id: str | None = Field(
+        default=None, min_length=1, max_length=500, description="of a client registered by hand, where it must be"
+    )
+    scopes: Scopes = Field(default=(), max_length=50, strict=False, description="asked for besides those that the server names")
 
 
 Auth = Annotated[NoAuth | Bearer | Basic | Header | Query | OAuth2, Field(discriminator="type")]
@@ -94,7 +109,16 @@ SECRETS: Mapping[str, str] = {
 TOKENS = frozenset({"access_token", "refresh_token"})  # of OAuth: Weft sets them itself
 
 
-def needs(auth: Auth) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """Settings that hold once a person has agreed. `anew`: with a client of its own, so that nothing known of the one before is kept."""
+
+    settings: dict[str, Json]
+    secret: str | None = field(repr=False)
+    anew: bool
+
+
+def needs(auth: Auth | SignIn) -> tuple[str, ...]:
     """The secrets without which nothing can be called."""
     match auth:
         case Bearer():
@@ -105,18 +129,18 @@ def needs(auth: Auth) -> tuple[str, ...]:
             return ("value",)
         case OAuth2(grant="client_credentials"):
             return ("client_secret",)
-        case OAuth2():
+        case OAuth2() | SignIn():
             return ("refresh_token",)
         case NoAuth():
             return ()
 
 
-def takes(auth: Auth) -> tuple[str, ...]:
+def takes(auth: Auth | SignIn) -> tuple[str, ...]:
     """The secrets that a person may set."""
-    return ("client_secret",) if isinstance(auth, OAuth2) else needs(auth)
+    return ("client_secret",) if isinstance(auth, OAuth2 | SignIn) else needs(auth)
 
 
-def headers(auth: Auth, secrets: Mapping[str, str], token: str | None) -> dict[str, str]:
+def headers(auth: Auth | SignIn, secrets: Mapping[str, str], token: str | None) -> dict[str, str]:
     """What authorizes a call; `token` is the access token of OAuth."""
     match auth:
         case Bearer():
@@ -127,14 +151,39 @@ def headers(auth: Auth, secrets: Mapping[str, str], token: str | None) -> dict[s
             return {auth.name: auth.prefix + secrets["value"]}
         case OAuth2():
             return {"Authorization": f"Bearer {token}"}
-        case Query() | NoAuth():
+        case Query() | NoAuth() | SignIn():
             return {}
 
 
-def params(auth: Auth, secrets: Mapping[str, str]) -> dict[str, str]:
+def params(auth: Auth | SignIn, secrets: Mapping[str, str]) -> dict[str, str]:
     """What authorizes a call in its query."""
     return {auth.name: secrets["value"]} if isinstance(auth, Query) else {}
 
 
 def basic(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def again(auth: Auth | SignIn, name: str) -> str:
+    """What a person must do where the credentials are not accepted any more."""
+    match auth:
+        case OAuth2(grant="authorization_code") | SignIn() | NoAuth():
+            return f"sign in again: weft connections authorize {name}"
+        case OAuth2():
+            return f"check its client: weft connections set-secret {name} client_secret"
+        case _:
+            return f"set them anew: weft connections set-secret {name} {needs(auth)[0]}"
+
+
+def refusal(auth: Auth | SignIn, name: str, where: str, status: int, challenge: str) -> Failure | None:
+    """What a person must do about an answer that refuses the credentials; None where that is not known."""
+    if lacks_scope(status, challenge):
+        scopes = scopes_of(challenge)
+        asked = f"the scopes {', '.join(scopes)}" if scopes else "more scopes than it says"
+        options = "".join(f" --scope {scope}" for scope in scopes)
+        signed = not isinstance(auth, OAuth2) or auth.grant == "authorization_code"
+        fix = f"sign in again with them: weft connections authorize {name}{options}" if signed else "add them to `scopes` of its `auth`"
+        return Failure("connection_unusable", f"{where} asks for {asked}, which {name!r} has not been given; {fix}")
+    if status == 401 and isinstance(auth, OAuth2):
+        return Failure("connection_unusable", f"{where} does not accept the token of {name!r}; {again(auth, name)}")
+    return None

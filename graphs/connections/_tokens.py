@@ -34,8 +34,9 @@ class Tokens:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._few = asyncio.Semaphore(AT_ONCE)
 
-    async def renewed(self, tenant: Tenant, row: Row, auth: auths.OAuth2, redactor: Redactor) -> str:
-        """An access token that is good now: the one another worker has just got, or a new one. Raises Failure."""
+    async def renewed(self, tenant: Tenant, row: Row, auth: auths.OAuth2, redactor: Redactor, refused: str | None = None) -> str:
+        """An access token that is good now, and another than the one that was `refused`: the one another worker has just got, or a new
+        one. Raises Failure."""
         lock = self._locks.setdefault(row.id, asyncio.Lock())
         async with lock, self._few, tenant.transaction() as transaction:
             try:
@@ -48,28 +49,51 @@ class Tokens:
                 if secret.field != "access_token" or secret.fresh:
                     known[secret.field] = self._vault.open(place, secret)
             redactor.add(*known.values())
-            if "access_token" in known:
+            if "access_token" in known and known["access_token"] != refused:
                 return known["access_token"]
             answer = await self._ask(tenant, row, auth, _grant(row, auth, known), known.get("client_secret"), redactor)
             return await self._keep(transaction, tenant, row, answer, redactor)
 
     async def redeem(
-        self, tenant: Tenant, row: Row, auth: auths.OAuth2, *, code: str, verifier: str, redirect_uri: str, user_id: str
+        self,
+        tenant: Tenant,
+        row: Row,
+        auth: auths.OAuth2,
+        *,
+        code: str,
+        verifier: str,
+        redirect_uri: str,
+        user_id: str,
+        adopted: auths.Adopted | None = None,
     ) -> None:
-        """Makes tokens of the code that an authorization server has sent. Raises Failure."""
+        """Makes tokens of the code that an authorization server has sent. Raises Failure; Conflict when it was changed meanwhile."""
         redactor = Redactor((code, verifier))
-        async with tenant.transaction() as transaction:
+        async with self._few, tenant.transaction() as transaction:
             await connections.lock(transaction, row.id)
-            found = {secret.field: secret for secret in await secrets.of(transaction, row.id)}
-            client_secret = None
-            if secret := found.get("client_secret"):
-                place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
-                client_secret = self._vault.open(place, secret)
-                redactor.add(client_secret)
+            client_secret = adopted.secret if adopted and adopted.anew else await self._client_secret(transaction, tenant, row)
+            redactor.add(*([client_secret] if client_secret else []))
             grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
             grant |= {"resource": auth.resource} if auth.resource else {}
             answer = await self._ask(tenant, row, auth, grant, client_secret, redactor)
+            if adopted:
+                await self._adopt(transaction, tenant, row, adopted, user_id)
             await self._keep(transaction, tenant, row, answer, redactor, user_id=user_id)
+
+    async def _client_secret(self, transaction: Transaction, tenant: Tenant, row: Row) -> str | None:
+        for secret in await secrets.of(transaction, row.id):
+            if secret.field == "client_secret":
+                place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
+                return self._vault.open(place, secret)
+        return None
+
+    async def _adopt(self, transaction: Transaction, tenant: Tenant, row: Row, adopted: auths.Adopted, user_id: str) -> None:
+        await connections.update(
+            transaction, row.id, revision=row.revision, settings=adopted.settings, description=row.description, roles=row.roles
+        )
+        if adopted.anew:
+            await secrets.remove(transaction, row.id)
+            if adopted.secret:
+                await self._put(transaction, tenant, row, "client_secret", adopted.secret, user_id)
 
     async def _ask(
         self, tenant: Tenant, row: Row, auth: auths.OAuth2, grant: dict[str, str], client_secret: str | None, redactor: Redactor
@@ -89,7 +113,7 @@ class Tokens:
             body = parse_json(answer.body)
         if answer.status == 200 and is_object(body) and isinstance(body.get("access_token"), str) and body["access_token"]:
             return body
-        raise _refused(row, answer.status, body, redactor, retry_after(answer.headers))
+        raise _refused(row, auth, answer.status, body, redactor, retry_after(answer.headers))
 
     async def _keep(
         self, transaction: Transaction, tenant: Tenant, row: Row, answer: dict[str, Any], redactor: Redactor, *, user_id: str | None = None
@@ -100,10 +124,15 @@ class Tokens:
             value = answer.get(field)
             if isinstance(value, str) and value:
                 redactor.add(value)
-                version = await connections.next_version(transaction, row.id)
-                place = Place(org_id=tenant.org_id, connection_id=row.id, version=version, field=field)
-                await secrets.put(transaction, row.id, self._vault.seal(place, value), user_id=user_id, lifetime=left)
+                await self._put(transaction, tenant, row, field, value, user_id, left)
         return str(answer["access_token"])
+
+    async def _put(
+        self, transaction: Transaction, tenant: Tenant, row: Row, field: str, value: str, user_id: str | None, lifetime: float | None = None
+    ) -> None:
+        version = await connections.next_version(transaction, row.id)
+        place = Place(org_id=tenant.org_id, connection_id=row.id, version=version, field=field)
+        await secrets.put(transaction, row.id, self._vault.seal(place, value), user_id=user_id, lifetime=lifetime)
 
 
 def _grant(row: Row, auth: auths.OAuth2, known: dict[str, str]) -> dict[str, str]:
@@ -112,16 +141,16 @@ def _grant(row: Row, auth: auths.OAuth2, known: dict[str, str]) -> dict[str, str
     if auth.grant == "client_credentials":
         return {"grant_type": "client_credentials", **more, **({"audience": auth.audience} if auth.audience else {}), **resource}
     if "refresh_token" not in known:
-        raise Failure("connection_unusable", f"the token of {row.name!r} has expired; run weft connections authorize {row.name}")
+        raise Failure("connection_unusable", f"the token of {row.name!r} holds no longer; {auths.again(auth, row.name)}")
     return {"grant_type": "refresh_token", "refresh_token": known["refresh_token"], **resource}
 
 
-def _refused(row: Row, status: int, body: Json, redactor: Redactor, wait: float | None) -> Failure:
+def _refused(row: Row, auth: auths.OAuth2, status: int, body: Json, redactor: Redactor, wait: float | None) -> Failure:
     said = ""
     if is_object(body):
         parts = [str(body[name]) for name in ("error", "error_description") if isinstance(body.get(name), str)]
         said = redactor.text(": ".join(parts))[:300]
     later = status == 429 or status >= 500
-    hint = "" if later else f"; check its client, or run weft connections authorize {row.name}"
+    hint = "" if later else f"; {auths.again(auth, row.name)}"
     message = f"the token server of {row.name!r} answered {status}" + (f" ({said})" if said else " without a token") + hint
     return Failure("connection_unusable", message, retryable=later, retry_after=wait if later else None)

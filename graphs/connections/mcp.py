@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from graphs.connections._auth import SECRETS, Address, Basic, Bearer, Header, NoAuth, OAuth2, needs, takes
-from graphs.definition import Closed
+from graphs.connections._auth import SECRETS, Address, Basic, Bearer, Header, NoAuth, OAuth2, SignIn, needs, takes
+from graphs.definition import Closed, Json
+from graphs.nodetype import Failure
 
 if TYPE_CHECKING:
     from graphs.connections import Connection
     from graphs.outbound import Outbound
 
-__all__ = ["SECRETS", "SUMMARY", "Settings", "check", "needs", "takes"]
+__all__ = ["SECRETS", "SUMMARY", "Settings", "SignIn", "check", "needs", "settle", "takes"]
 
 SUMMARY = "An MCP server: its address, and how it knows us. Its tools are called once a person has approved them."
 
 
 class Settings(Closed):
     url: Address = Field(description="of the endpoint, for example https://mcp.example.com/mcp; nothing is sent to another origin")
-    auth: Annotated[NoAuth | Bearer | Basic | Header | OAuth2, Field(discriminator="type")] = Field(default_factory=NoAuth)
+    auth: Annotated[NoAuth | Bearer | Basic | Header | OAuth2 | SignIn, Field(discriminator="type")] = Field(default_factory=NoAuth)
     fresh_seconds: float = Field(
         default=0.0,
         ge=0.0,
@@ -34,3 +35,14 @@ async def check(connection: Connection, outbound: Outbound) -> str:
     from graphs.remote.probing import probed  # the SDK takes long to import
 
     return await probed(connection, outbound)
+
+
+async def settle(settings: dict[str, Json], outbound: Outbound) -> dict[str, Json]:
+    """A server that refuses strangers is one to sign in to; one that does not answer now is taken at its word later."""
+    from graphs.remote.discovery import challenge
+
+    try:
+        refuses = await challenge(outbound, str(settings["url"])) is not None
+    except Failure:
+        refuses = False
+    return {**settings, "auth": {"type": "sign_in"}} if refuses else settings

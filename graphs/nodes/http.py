@@ -7,13 +7,16 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from graphs.definition import Closed, Duration, Json, Retry, Schema, seconds
 from graphs.nodetype import Context, Effect, Failure, Family
 from graphs.outbound import REFUSED, Answer, parse_json, retry_after
+
+if TYPE_CHECKING:
+    from graphs.connections import Connection
 
 SUMMARY = "Call a URL. Output `body` is the parsed JSON or the text, with `status`, `ok` and `headers`; other statuses than 2xx fail."
 FAMILY: Family = "action"
@@ -106,10 +109,12 @@ def output(config: Config) -> Schema:
 
 async def run(config: Config, context: Context) -> Json:
     target = await _target(config, context)
-    try:
-        answer = await _call(config, context, target)
-    except Failure as failure:
-        raise _in_doubt(config, failure) from None
+    answer = await _asked(config, context, target)
+    if answer.status == 401 and _refused(config, answer) and await target.renew():
+        target = await _target(config, context)
+        answer = await _asked(config, context, target)
+    if _refused(config, answer) and (refusal := target.refusal(answer)):
+        raise refusal
     ok = 200 <= answer.status < 300
     headers = {name: target.clean(value) for name, value in answer.headers.items()}  # before any of it is cut short
     answer = replace(answer, reason=target.clean(answer.reason), headers=headers)
@@ -126,6 +131,20 @@ class _Target:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     params: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     clean: Callable[[str], str] = str
+    connection: Connection | None = None
+
+    async def renew(self) -> bool:
+        """Whether there is another token since the call was refused."""
+        return self.connection is not None and await self.connection.renew(self.headers.get("Authorization", ""))
+
+    def refusal(self, answer: Answer) -> Failure | None:
+        said = answer.headers.get("www-authenticate", "")
+        return self.connection.refusal(answer.url, answer.status, said) if self.connection else None
+
+
+def _refused(config: Config, answer: Answer) -> bool:
+    """The server did nothing because of who asked: certain only of the request itself, not of where it led on to."""
+    return answer.status in (401, 403) and not answer.redirected and not _expected(config, answer.status)
 
 
 async def _target(config: Config, context: Context) -> _Target:
@@ -134,7 +153,14 @@ async def _target(config: Config, context: Context) -> _Target:
     connection = await context.connection(config.connection, kind=CONNECTS)
     url = connection.address(config.url)
     headers, params = await connection.headers(url), await connection.params(url)
-    return _Target(url=url, headers=headers, params=params, clean=connection.redactor.text)
+    return _Target(url=url, headers=headers, params=params, clean=connection.redactor.text, connection=connection)
+
+
+async def _asked(config: Config, context: Context, target: _Target) -> Answer:
+    try:
+        return await _call(config, context, target)
+    except Failure as failure:
+        raise _in_doubt(config, failure) from None
 
 
 async def _call(config: Config, context: Context, target: _Target) -> Answer:

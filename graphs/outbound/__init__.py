@@ -6,7 +6,7 @@ import asyncio
 import json as jsontext
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,13 +31,15 @@ ABSENT: Any = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: lower-case header names, repeated ones joined by ", "; the decoded body; the last URL asked."""
+    """What came back: lower-case header names, repeated ones joined by ", "; the decoded body; the last URL asked. `redirected`: it is not
+    the answer to the request itself, which has been answered otherwise."""
 
     status: int
     reason: str
     headers: Mapping[str, str]
     body: bytes
     url: str
+    redirected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ class Outbound:
                 async with passage.until(deadline):
                     answer = await self._one(hop, passage, limit, seconds)
                 if answer.status not in (301, 302, 303, 307, 308) or "location" not in answer.headers or not redirects:
-                    return answer
+                    return answer if left == redirects else replace(answer, redirected=True)
                 if not left:
                     raise Failure("redirects", f"{origin(hop.url)} redirects more than {MAX_REDIRECTS} times")
                 hop, left = _next(hop, answer), left - 1

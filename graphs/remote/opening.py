@@ -34,6 +34,8 @@ class Opened(Protocol):
     def redactor(self) -> Redactor: ...
     async def headers(self, url: str) -> dict[str, str]: ...
     async def params(self, url: str) -> dict[str, str]: ...
+    async def renew(self, authorization: str) -> bool: ...
+    def refusal(self, url: str, status: int, challenge: str) -> Failure | None: ...
 
 
 class Opens(Protocol):
@@ -86,7 +88,7 @@ class Line:
     def transport(self) -> AbstractAsyncContextManager[Any]:
         if self.place.server is not None:
             return stdio(self.place.server)
-        wire = WireTransport(self._outbound.transport(), self._headers)
+        wire = WireTransport(self._outbound.transport(), self._headers, self._renew, self._refusal)
         return streamable_http_client(self.place.target, http_client=client(wire), max_sse_event_size=MAX_EVENT)
 
     def clean(self, value: Json) -> Json:
@@ -96,3 +98,9 @@ class Line:
         if self.place.connection is None or httpx2.URL(url).host != httpx2.URL(self.place.target).host:
             return {}
         return await self.place.connection.headers(url)
+
+    async def _renew(self, authorization: str) -> bool:
+        return self.place.connection is not None and await self.place.connection.renew(authorization)
+
+    def _refusal(self, status: int, challenge: str) -> Failure | None:
+        return self.place.connection.refusal(self.place.target, status, challenge) if self.place.connection else None

@@ -23,6 +23,8 @@ MAX_EVENT = 4 * 2**20  # bytes of an answer
 UNSENT = frozenset({"circuit_open", "rate_limited", "blocked_address", "bad_url", "bad_request", "connect", "tls"})
 
 Headers = Callable[[str], Awaitable[dict[str, str]]]
+Renew = Callable[[str], Awaitable[bool]]
+Refusal = Callable[[int, str], Failure | None]
 
 
 @dataclass(slots=True)
@@ -32,33 +34,45 @@ class Exchange:
     sent: bool = False  # a request of this call may have reached the server
     failure: Failure | None = None
     status: int | None = None  # of the last answer
-    challenge: str = ""  # its WWW-Authenticate
 
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 class WireTransport(httpx2.AsyncBaseTransport):
-    """`headers(url)` gives what authorizes a request; it is asked for each one, so that tokens may be refreshed between them."""
+    """`headers(url)` gives what authorizes a request; it is asked for each one, so that tokens may be refreshed between them. A request
+    that is refused (401) was not performed: where `renew` gets another token it is repeated, once. `refusal` says what else to do."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, headers: Headers) -> None:
-        self._inner, self.headers = inner, headers
+    def __init__(self, inner: httpx2.AsyncBaseTransport, headers: Headers, renew: Renew, refusal: Refusal) -> None:
+        self._inner, self._headers, self._renew, self._refusal = inner, headers, renew, refusal
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         exchange = EXCHANGE.get() or Exchange()
-        before, exchange.sent = exchange.sent, True  # also if it is cut off
+        before = exchange.sent
         try:
-            for name, value in (await self.headers(str(request.url))).items():
-                request.headers[name] = value
-            response = await self._inner.handle_async_request(request)
+            response = await self._authorized(request, exchange, before)
+            if response.status_code == 401:
+                exchange.sent = before
+                if await self._renew(request.headers.get("authorization", "")):
+                    await response.aclose()
+                    response = await self._authorized(request, exchange, before)
         except Failure as wrong:
             exchange.failure, exchange.status = wrong, None
-            exchange.sent = before or (wrong.code not in UNSENT and not wrong.code.startswith("connection_"))
             return httpx2.Response(503, request=request)
-        exchange.failure, exchange.status = None, response.status_code
-        exchange.challenge = response.headers.get("www-authenticate", "")[:300]
+        said = response.headers.get("www-authenticate", "")
+        exchange.failure, exchange.status = self._refusal(response.status_code, said), response.status_code
         stream = _Watched(cast(httpx2.AsyncByteStream, response.stream), exchange)
         return httpx2.Response(response.status_code, headers=response.headers.raw, stream=stream, extensions=response.extensions)
+
+    async def _authorized(self, request: httpx2.Request, exchange: Exchange, before: bool) -> httpx2.Response:
+        for name, value in (await self._headers(str(request.url))).items():
+            request.headers[name] = value
+        exchange.sent = True  # also if it is cut off
+        try:
+            return await self._inner.handle_async_request(request)
+        except Failure as wrong:
+            exchange.sent = before or wrong.code not in UNSENT
+            raise
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -54,7 +54,11 @@ def connections_add(
     url: Annotated[str | None, typer.Option("--url", help="the setting base_url (url of kind mcp)", show_default=False)] = None,
     auth: Annotated[
         str | None,
-        typer.Option("--auth", help="the setting auth: bearer, basic:<user>, header:<name> or query:<name>", show_default=False),
+        typer.Option(
+            "--auth",
+            help="the setting auth: bearer, basic:<user>, header:<name>, query:<name> or sign_in[:<client id>]",
+            show_default=False,
+        ),
     ] = None,
     settings: SettingsOption = None,
     description: Annotated[str, typer.Option(help="what it is for")] = "",
@@ -121,12 +125,17 @@ def connections_test(name: Name, data_dir: DataDir = None) -> None:
 
 
 @connections_app.command("authorize")
-def connections_authorize(name: Name, kind: New = "http", data_dir: DataDir = None) -> None:
+def connections_authorize(
+    name: Name,
+    kind: New = "http",
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="ask for this too; may be repeated", show_default=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
     """Print a link that opens a page of `weft serve` once, to set it up in a browser, or to agree that Weft may use it (OAuth)."""
     from server.commands import connecting
 
     settings = _settings(data_dir)
-    perform(lambda: connecting.authorize(settings, name, kind))
+    perform(lambda: connecting.authorize(settings, name, kind, scope or []))
 
 
 @connections_app.command("remove")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from graphs import connecting, inviting
+from graphs import connecting, inviting, signing
 from graphs.connections import Vault, rewrap_all
 from graphs.definition import Json
 from graphs.documents import is_object
@@ -28,6 +28,7 @@ from store.postgres import Database
 
 if TYPE_CHECKING:
     from graphs.connecting import Described
+    from graphs.inviting import Invitation
     from graphs.runtime import Actor, Runtime
 
 NAMED = {"basic": "username", "header": "name", "query": "name"}
@@ -58,8 +59,10 @@ def _auth(text: str) -> Json:
         return {"type": form, NAMED[form]: name}
     if form in ("none", "bearer") and not name:
         return {"type": form}
+    if form == "sign_in":
+        return {"type": form, **({"client_id": name} if name else {})}
     raise Invalid(
-        "--auth is bearer, basic:<user>, header:<name> or query:<name>; anything else goes into --settings. "
+        "--auth is bearer, basic:<user>, header:<name>, query:<name> or sign_in[:<client id>]; anything else goes into --settings. "
         "No secret belongs here: weft connections set-secret takes it."
     )
 
@@ -115,8 +118,13 @@ async def add(settings: Settings, name: str, kind: str, given: Json, description
     """Raises Invalid, Conflict."""
     async with _opened(settings) as (runtime, actor):
         made = await connecting.create(runtime, actor, name=name, kind=kind, settings=given, description=description, roles=roles)
+        invitation = await inviting.invite(runtime, actor, name) if "refresh_token" in made.missing else None
     typer.echo(_line(made))
-    _next(made)
+    if invitation:
+        typer.echo("Open this address to sign in:", err=True)
+        _link(settings, invitation)
+    else:
+        _next(made)
 
 
 async def change(settings: Settings, name: str, given: Json, description: str | None, roles: list[str] | None) -> None:
@@ -152,10 +160,16 @@ async def test(settings: Settings, name: str) -> int:
     return 0 if found.row.health == "ok" else 1
 
 
-async def authorize(settings: Settings, name: str, kind: str) -> None:
-    """Prints the link to stdout, alone."""
+async def authorize(settings: Settings, name: str, kind: str, scopes: list[str]) -> None:
+    """Prints the link to stdout, alone. Raises Invalid, NotFound."""
     async with _opened(settings) as (runtime, actor):
+        if scopes:
+            await signing.widen(runtime, actor, name, scopes)
         invitation = await inviting.invite(runtime, actor, name, kind)
+    _link(settings, invitation)
+
+
+def _link(settings: Settings, invitation: Invitation) -> None:
     typer.echo(connect_url(base_for(settings), invitation.ticket))
     typer.echo(f"It works once, until {stamp(invitation.expires_at)}, while weft serve runs. Give it to nobody else.", err=True)
 

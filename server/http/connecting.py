@@ -9,20 +9,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from graphs import inviting
+from graphs import inviting, signing
+from graphs.connections.http import OAuth2
 from graphs.inviting import Guest
+from graphs.remote.registering import about
 from graphs.runtime import Runtime
 from server.auth import Scope, need
 from server.http.forms import form_of, secrets_of, settings_of
 from server.links import base_of, callback_url
+from store.connections import Row
 from store.errors import Invalid, NotFound, WeftError
 
 logger = logging.getLogger(__name__)
@@ -46,33 +50,46 @@ def routes(runtime: Runtime) -> list[Route]:
     async def save(request: Request) -> Response:
         who = await _guest(runtime, request)
         given = _fields(await request.body(), request.headers.get("content-type", ""))
+        back = callback_url(base_of(request.headers, runtime.public_url))
         try:
-            row = await inviting.complete(runtime, who, settings_of(who, given), secrets_of(who, given))
+            settings = await inviting.settled(runtime, who, settings_of(who, given))
+            client = given.get("sign_in.client_id", "").strip() or None
+            arranged = await signing.arrange(runtime, who.actor, who.kind.name, settings, back, client_id=client)
+            row = await inviting.complete(runtime, who, settings, secrets_of(who, given))
         except Invalid as wrong:
             return _page(f"Connection {who.name}", form_of(who, wrong.message), 422, sends_to=_sends_to(who))
-        if inviting.oauth_of(row) is None:
+        if arranged is None and signing.auth_of(row.kind, row.settings) is None:
             return _page("Done", f"<p>The connection <b>{escape(row.name)}</b> is set up. You can close this page.</p>")
-        url, nonce = await inviting.begin_oauth(runtime, who.actor, row, callback_url(base_of(request.headers, runtime.public_url)))
-        there = RedirectResponse(url, 303, headers=_headers(sends_to=_origin(url)))
+        url, nonce = await signing.begin(runtime, who.actor, row, back, arranged)
+        there = _sign_in(row, url) if arranged else RedirectResponse(url, 303, headers=_headers(sends_to=_origin(url)))
         https = (runtime.public_url or "").startswith("https:")
         there.set_cookie(COOKIE, nonce, max_age=int(inviting.SECONDS), path="/oauth", httponly=True, samesite="lax", secure=https)
         return there
 
     async def returned(request: Request) -> Response:
         given = request.query_params
-        if given.get("error"):
-            raise Invalid("The other side did not agree. Nothing was changed; ask for a new link to try again.")
-        row = await inviting.finish_oauth(
+        if error := given.get("error"):
+            said = f" ({error})" if re.fullmatch(r"[a-z_]{1,60}", error) else ""
+            raise Invalid(f"The other side did not agree{said}. Nothing was changed; ask for a new link to try again.")
+        row = await signing.finish(
             runtime, given.get("state", ""), given.get("code", ""), request.cookies.get(COOKIE, ""), given.get("iss")
         )
         done = _page("Done", f"<p>Weft may use the connection <b>{escape(row.name)}</b> now. You can close this page.</p>")
         done.delete_cookie(COOKIE, path="/oauth")
         return done
 
+    async def client(request: Request) -> Response:
+        """Who Weft is, for authorization servers that read it there (Client ID Metadata Document)."""
+        url = signing.document_url(runtime)
+        if url is None:
+            raise NotFound("This server has no public address with https, so nobody can know it by a document.")
+        return JSONResponse({"client_id": url, **about(callback_url(runtime.public_url or ""))}, headers={"Cache-Control": "max-age=3600"})
+
     return [
         Route("/connect/{ticket}", _told(show), methods=["GET"]),
         Route("/connect/{ticket}", _told(save), methods=["POST"]),
         Route("/oauth/callback", _told(returned), methods=["GET"]),
+        Route(signing.DOCUMENT, _told(client), methods=["GET"]),
     ]
 
 
@@ -111,8 +128,15 @@ def _fields(raw: bytes, content_type: str) -> Mapping[str, str]:
 
 def _sends_to(who: Guest) -> str:
     """Browsers also hold a redirect after a form to what the page says its forms may lead to."""
-    auth = inviting.oauth_of(who.row) if who.row else None
-    return _origin(auth.authorize_url) if auth and auth.authorize_url else ""
+    auth = signing.auth_of(who.row.kind, who.row.settings) if who.row else None
+    return _origin(auth.authorize_url) if isinstance(auth, OAuth2) and auth.authorize_url else ""
+
+
+def _sign_in(row: Row, url: str) -> Response:
+    """Where to agree is the word of a stranger: the person sees whom they are sent to before they go."""
+    at = escape(_origin(url))
+    told = f"<p>The server of the connection <b>{escape(row.name)}</b> wants you to sign in at <b>{at}</b>.</p>"
+    return _page("Sign in", f'{told}<p><a href="{escape(url)}">Sign in at {at}</a></p>')
 
 
 def _origin(url: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
-from graphs import connecting, inviting
+from graphs import connecting, inviting, signing
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
@@ -55,6 +57,7 @@ class Value(Body):
 
 class Wanted(Body):
     kind: str = Field(default="http", max_length=48, description="what it is made as when it is not there yet")
+    scopes: list[str] = Field(default=[], max_length=50, description="asked for too, when the person signs in")
 
 
 async def kinds(call: Call[None, Query]) -> Json:
@@ -70,7 +73,8 @@ async def listed(call: Call[None, ListQuery]) -> Json:
 
 async def created(call: Call[New, Query]) -> Json:
     made = await connecting.create(call.caller.runtime, call.caller.actor, **call.body.model_dump())
-    return connection_view(made, whole=True)
+    view = connection_view(made, whole=True)
+    return {**view, "sign_in": await _link(call, made.row.name)} if "refresh_token" in made.missing else view
 
 
 async def read(call: Call[None, Query]) -> Json:
@@ -98,7 +102,13 @@ async def tested(call: Call[None, Query]) -> Json:
 
 
 async def linked(call: Call[Wanted, Query]) -> Json:
-    invitation = await inviting.invite(call.caller.runtime, call.caller.actor, call.path["name"], call.body.kind)
+    if call.body.scopes:
+        await signing.widen(call.caller.runtime, call.caller.actor, call.path["name"], call.body.scopes)
+    return await _link(call, call.path["name"], call.body.kind)
+
+
+async def _link(call: Call[Any, Query], name: str, kind: str = "http") -> dict[str, Json]:
+    invitation = await inviting.invite(call.caller.runtime, call.caller.actor, name, kind)
     return {
         "url": connect_url(base_of(call.headers, call.caller.runtime.public_url), invitation.ticket),
         "expires_at": stamp(invitation.expires_at),

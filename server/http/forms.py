@@ -41,7 +41,11 @@ def _secrets(who: Guest) -> str:
     settings: dict[str, Json] = who.row.settings if who.row else {}
     where = settings.get("base_url") or settings.get("url")
     told = f"<p>It calls <b>{escape(str(where))}</b>.</p>" if where else ""
-    return told + "".join(_input(f"secret.{name}", who.kind.secrets.get(name, name), secret=True) for name in _takes(who))
+    auth: Any = settings.get("auth") or {}
+    by_hand = "only if the server told you to register Weft by hand: "
+    client = _input("sign_in.client_id", f"{by_hand}the client id") if auth.get("type") == "sign_in" else ""
+    words = {name: (by_hand if client else "") + who.kind.secrets.get(name, name) for name in _takes(who)}
+    return told + client + "".join(_input(f"secret.{name}", words[name], secret=True) for name in words)
 
 
 def _settings(kind: Kind) -> str:
@@ -51,15 +55,15 @@ def _settings(kind: Kind) -> str:
     fields = ""
     for name, field in schema.get("properties", {}).items():
         if name == "auth":
-            fields += _auth()
+            fields += _auth({**FORMS, "none": "nothing, or signing in if the server asks for it"} if kind.settle else FORMS)
         else:
             fields += _input(f"setting.{name}", f"{name}: {field.get('description', '')}".rstrip(": "), required=name in required)
     own = [name for name in kind.secrets if "auth" not in schema.get("properties", {}) or name not in auth_secrets()]
     return fields + "".join(_input(f"secret.{name}", kind.secrets[name], secret=True) for name in own)
 
 
-def _auth() -> str:
-    options = "".join(f'<option value="{form}">{words}</option>' for form, words in FORMS.items())
+def _auth(forms: Mapping[str, str]) -> str:
+    options = "".join(f'<option value="{form}">{words}</option>' for form, words in forms.items())
     select = f'<label for="auth">Each call is authorized by</label><select id="auth" name="auth">{options}</select>'
     return select + _input("auth.name", "user name, or name of the header or parameter") + _input("auth.secret", "the secret", secret=True)
 

@@ -22,6 +22,7 @@ OPEN_PREFIXES = (
     "/hooks/voice/",  # whoever calls there signs what they say (server/http/voice.py)
     "/connect/",  # pages for people: a ticket that works once is the key
     "/oauth/callback",
+    "/oauth/client.json",  # who Weft is: public by its nature
 )
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),

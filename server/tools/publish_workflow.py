@@ -11,7 +11,7 @@ from graphs import authoring
 from server.answers import answer
 from server.arguments import WorkflowName
 from server.auth import Scope
-from server.inviting import invited, lacking_view
+from server.inviting import invited
 from server.tools import Ctx, caller_of, hints
 
 DESCRIPTION = "Publish the draft as the next version, which never changes and which new runs use. Runs already started keep theirs."
@@ -36,6 +36,6 @@ async def publish(ctx: Ctx, workflow: str, note: str, *, revision: int | None = 
     await ctx.notify_resources_changed()
     found = await authoring.get(caller.runtime, caller.actor, workflow)
     body: dict[str, Any] = {"workflow": found.name, "version": version.number}
-    if lacking:
-        body["connections_missing"] = lacking_view(lacking)
+    if lacking.items:
+        body["connections_missing"] = lacking.view()
     return answer(body, next=f'start_run(workflow="{found.name}", input=…)')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import Field
 
 from graphs import authoring, replaying, runs
@@ -13,6 +13,7 @@ from server.answers import answer
 from server.arguments import Document, Input
 from server.auth import Caller, Scope
 from server.excerpts import preview
+from server.inviting import Missing, invited
 from server.tools import Ctx, caller_of, hints
 from server.views.runs import next_for, run_view, step_line
 from server.views.workflows import problems_view
@@ -39,7 +40,7 @@ async def run(
         dict[str, Any] | None, Field(description='node id -> output to use instead of doing the step, e.g. {"ask": {"approved": true}}')
     ] = None,
     from_run: Annotated[str | None, Field(max_length=64, description="run id")] = None,
-) -> CallToolResult:
+) -> CallToolResult | InputRequiredResult:
     caller = caller_of(ctx)
     if from_run is not None:
         if input is not None:
@@ -53,6 +54,9 @@ async def run(
     if not report.ok:
         return answer({"tested": False, **problems_view(report)}, next="fix the problems and test again")
     document = authoring.read(definition)
+    lacking = await invited(ctx, caller, document, without=mocks or ())
+    if isinstance(lacking, InputRequiredResult):
+        return lacking
     started = await runs.start_definition(
         caller.runtime,
         caller.actor,
@@ -63,7 +67,7 @@ async def run(
         name=document["name"],
     )
     follow = f'publish_workflow(workflow="{workflow}")' if workflow else "create_workflow(definition=…)"
-    return await _told(caller, await settle(ctx, started.id, MAX_WAIT), follow)
+    return await _told(caller, await settle(ctx, started.id, MAX_WAIT), follow, lacking)
 
 
 async def _replayed(caller: Caller, run_id: str, definition: Any, workflow: str | None, mocks: dict[str, Any] | None) -> CallToolResult:
@@ -76,7 +80,7 @@ async def _replayed(caller: Caller, run_id: str, definition: Any, workflow: str 
     return answer({**body, "hint": "expected is what the recording has, got what happened now; look at pointer"}, next=follow)
 
 
-async def _told(caller: Caller, run: Run, follow: str) -> CallToolResult:
+async def _told(caller: Caller, run: Run, follow: str, lacking: Missing) -> CallToolResult:
     steps = await runs.trace(caller.runtime, caller.actor, run.id, limit=SHOWN)
     rest = f'get_run(run_id="{run.id}", view="trace")'
     body = {
@@ -84,5 +88,6 @@ async def _told(caller: Caller, run: Run, follow: str) -> CallToolResult:
         **run_view(run),
         "output": preview(run.output, 2_000, f'get_run(run_id="{run.id}")'),
         "trace": preview([step_line(step) for step in steps], 4_500, rest),
+        **({"connections_missing": lacking.view()} if lacking.items else {}),
     }
     return answer(body, next=follow if run.state == "succeeded" else next_for(run))

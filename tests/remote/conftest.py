@@ -36,6 +36,12 @@ class FakeConnection:
     async def params(self, url: str) -> dict[str, str]:
         return {}
 
+    async def renew(self, authorization: str) -> bool:
+        return False
+
+    def refusal(self, url: str, status: int, challenge: str) -> Failure | None:
+        return None
+
 
 @dataclass(slots=True)
 class FakeConnections:

@@ -47,7 +47,7 @@ GOOD = {"/.well-known/oauth-protected-resource/mcp": RESOURCE, "/.well-known/oau
 
 async def test_the_settings_are_those_that_the_server_and_its_authorization_server_tell(outbound: Outbound) -> None:
     async with origin(site(GOOD)) as there:
-        auth = await discovered(outbound, f"{there.url}/mcp")
+        auth = (await discovered(outbound, f"{there.url}/mcp")).settings()
         assert auth == {
             "type": "oauth2",
             "grant": "authorization_code",
@@ -63,7 +63,7 @@ async def test_the_settings_are_those_that_the_server_and_its_authorization_serv
 async def test_a_server_that_always_names_itself_is_held_to_it(outbound: Outbound) -> None:
     named = GOOD | {"/.well-known/oauth-authorization-server/as": SERVER | {"authorization_response_iss_parameter_supported": True}}
     async with origin(site(named)) as there:
-        auth = await discovered(outbound, f"{there.url}/mcp")
+        auth = (await discovered(outbound, f"{there.url}/mcp")).settings()
     assert OAuth2.model_validate({**auth, "client_id": "weft"}).issuer_required
 
 

@@ -58,6 +58,8 @@ class ToolServer:
     cancelled: list[str] = field(default_factory=list[str])
     mutate_after_call: bool = False  # changes `echo` as soon as it was called, and says so
     silent: bool = False  # changes without a word
+    challenge: str = ""  # WWW-Authenticate of a refusal
+    documents: dict[str, Any] = field(default_factory=dict[str, Any])  # other paths, as JSON
     ledger: int = 0  # port of a ledger (tests/faults/ledger.py) that the tool `put` writes into
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
 
@@ -147,17 +149,20 @@ class _Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+            if scope["path"] in self._server.documents:
+                return await _plain(send, 200, json.dumps(self._server.documents[scope["path"]]).encode())
             self._server.headers.append(headers)
             if self._server.token and headers.get("authorization") != f"Bearer {self._server.token}":
-                return await _plain(send, 401)
+                return await _plain(send, 401, challenge=self._server.challenge)
             if self._server.era == "2025" and headers.get("mcp-protocol-version", "").startswith("2026"):
                 return await _plain(send, 404)
         return await self._app(scope, receive, send)
 
 
-async def _plain(send: Send, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
+async def _plain(send: Send, status: int, body: bytes = b"", challenge: str = "") -> None:
+    headers = [(b"content-length", str(len(body)).encode()), *([(b"www-authenticate", challenge.encode())] if challenge else [])]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextmanager

@@ -387,9 +387,9 @@ async def test_a_code_counts_only_in_the_browser_that_asked_for_it(house: House,
 
 
 @ERAS
-@pytest.mark.parametrize("tool", ["start_run", "publish_workflow", "run_pays"])
+@pytest.mark.parametrize("tool", ["start_run", "publish_workflow", "run_pays", "test_workflow"])
 async def test_a_client_that_can_open_pages_is_sent_to_one_and_the_call_goes_on(house: House, url: str, mode: str, tool: str) -> None:
-    await house.create(using()) if tool == "publish_workflow" else await house.publish(using())
+    await house.create(using()) if tool in ("publish_workflow", "test_workflow") else await house.publish(using())
     asked: list[Any] = []
     async with origin(always(answer())) as api:
 
@@ -404,7 +404,9 @@ async def test_a_client_that_can_open_pages_is_sent_to_one_and_the_call_goes_on(
         arguments = {} if tool == "run_pays" else {"workflow": "pays"}
         async with connected(url, house.keys["builder"], mode, elicitation_callback=person) as client:
             done = told(await client.call_tool(tool, arguments))
-        if tool != "publish_workflow":
+        if tool == "test_workflow":
+            assert done["state"] == "succeeded"
+        elif tool != "publish_workflow":
             run = await house.run("pays")
             assert run.state == "succeeded"
     assert len(asked) == 1
@@ -435,9 +437,19 @@ async def test_a_client_that_cannot_is_told_the_command_and_the_call(house: Hous
     async with connected(url, house.keys["builder"]) as client:
         refused = await client.call_tool("start_run", {"workflow": "pays"})
         published = told(await client.call_tool("publish_workflow", {"workflow": "pays"}))
+        tested = told(await client.call_tool("test_workflow", {"workflow": "pays"}))
+        mocked = told(await client.call_tool("test_workflow", {"workflow": "pays", "mocks": {"call": {"status": 200}}}))
     assert refused.is_error
     assert "weft connections add payments --kind http, or POST /api/v1/connections" in text_of(refused)
-    assert published["connections_missing"][0]["connection"] == "payments"
+    for answered in (published, tested):
+        assert answered["connections_missing"][0]["connection"] == "payments"
+        assert answered["connections_missing"][0]["page"].startswith(f"{url}/connect/")
+    assert (tested["state"], mocked["state"]) == ("succeeded", "succeeded")
+    assert "connections_missing" not in mocked
+    page = re.search(rf"The user opens ({url}/connect/\S+) ", text_of(refused))
+    async with http(url, None) as browser:
+        assert page is not None
+        assert (await browser.get(page[1])).status_code == 200
     async with http(url, house.keys["builder"]) as door:
         await door.post("/api/v1/connections", json=new())
     async with connected(url, house.keys["builder"]) as client:
@@ -459,6 +471,10 @@ async def test_the_check_names_what_is_missing_and_what_does_not_fit(house: Hous
     literals: tuple[dict[str, Any], ...] = (
         {"headers": {"X-Other": "sk-abcdefghijklmnop1234"}},
         {"params": {"k": "ghp_abcdefghijklmnopqrst"}},
+        {"params": {"api_key": "abcdefghijklmnop"}},
+        {"method": "POST", "json": {"login": {"password": "abcdefghijklmnop"}}},
+        {"method": "POST", "text": "key=sk-abcdefghijklmnop1234"},
+        {"headers": {"Authorization": "Bearer abcdefghijklmnop{{ input.rest }}"}},
     )
     for written in literals:
         report = await authoring.check(house.runtime, house.actor(), using(**written))
@@ -467,6 +483,7 @@ async def test_the_check_names_what_is_missing_and_what_does_not_fit(house: Hous
     harmless: tuple[dict[str, Any], ...] = (
         {"headers": {"Authorization": "{{ input.token }}", "X-Id": "order-1"}},
         {"params": {"q": "a word"}},
+        {"method": "POST", "json": {"password": "{{ input.password }}", "text": "Your password: none"}},
     )
     for fine in harmless:
         assert (await authoring.check(house.runtime, house.actor(), using(**fine))).diagnostics == ()

@@ -69,6 +69,7 @@ async def test_a_document_is_uploaded_as_text_or_object(house: House, url: str) 
 async def test_only_authors_decide(house: House, url: str) -> None:
     with tool_server() as there:
         await connect(house, "mcp", url=there.url)
+        there.headers.clear()  # whether it is to be signed in to was asked
         for role in ("viewer", "operator"):
             async with http(url, house.keys[role]) as client:
                 assert (await client.get(f"{PATH}/tools")).status_code == 200

@@ -14,7 +14,7 @@ from graphs.outbound import Answer, Outbound, parse_json, retry_after
 from graphs.remote.definitions import shown, usable
 from graphs.remote.faults import doubted
 from graphs.remote.openapi.document import IDEMPOTENCY
-from graphs.remote.openapi.requests import build
+from graphs.remote.openapi.requests import Request, build
 from graphs.remote.opening import Opened
 from graphs.remote.wire import UNSENT
 from store.errors import Invalid
@@ -47,26 +47,38 @@ async def call(
     request = build(definition["request"], str(connection.settings["base_url"]), arguments)
     if key and effect is not Effect.READ and IDEMPOTENCY not in {name.lower() for name in request.headers}:
         request.headers["Idempotency-Key"] = key if len(key) <= 200 and key.isascii() else hashlib.sha256(key.encode()).hexdigest()
-    headers, params = {**request.headers, **await connection.headers(request.url)}, await connection.params(request.url)
-    try:
-        answer = await outbound.request(
-            request.method,
-            request.url,
-            headers={"Accept": "application/json, */*;q=0.5", **headers},
-            content=request.content,
-            params=params,
-            timeout=seconds,
-            max_bytes=MAX_BYTES,
-        )
-    except Failure as wrong:
-        sent = wrong.code not in UNSENT or wrong.details == {"sent": True}
-        raise doubted(wrong, effect, sent=sent, what=f"{request.method} {definition['request']['path']}") from None
+    authorized = await connection.headers(request.url)
+    what = f"{request.method} {definition['request']['path']}"
+    answer = await _answered(outbound, connection, request, authorized, seconds, effect, what)
+    refused = answer.status in (401, 403) and not answer.redirected  # and so it did nothing
+    if refused and answer.status == 401 and await connection.renew(authorized.get("Authorization", "")):
+        answer = await _answered(outbound, connection, request, await connection.headers(request.url), seconds, effect, what)
+    if refused and (refusal := connection.refusal(request.url, answer.status, answer.headers.get("www-authenticate", ""))):
+        raise refusal
     if not 200 <= answer.status < 300:
         raise _refused(definition, effect, answer)
     notes: list[str] = []
     data = _data(answer, notes)
     notes += _differences(definition.get("output_schema"), answer, data)
     return {"status": answer.status, "data": data, "media_type": _media(answer), "notes": notes, "untrusted": True}
+
+
+async def _answered(
+    outbound: Outbound, connection: Opened, request: Request, authorized: Mapping[str, str], seconds: float, effect: Effect, what: str
+) -> Answer:
+    try:
+        return await outbound.request(
+            request.method,
+            request.url,
+            headers={"Accept": "application/json, */*;q=0.5", **request.headers, **authorized},
+            content=request.content,
+            params=await connection.params(request.url),
+            timeout=seconds,
+            max_bytes=MAX_BYTES,
+        )
+    except Failure as wrong:
+        sent = wrong.code not in UNSENT or wrong.details == {"sent": True}
+        raise doubted(wrong, effect, sent=sent, what=what) from None
 
 
 def _refused(definition: Mapping[str, Any], effect: Effect, answer: Answer) -> Failure:

@@ -18,6 +18,13 @@ class SecretShown(Shape):
     expires_at: str | None = None
 
 
+class ConnectionLink(Shape):
+    """Opens a page once, for ten minutes, on which the person it is for sets the connection up."""
+
+    url: str
+    expires_at: str
+
+
 class ConnectionDetail(Shape):
     """A connection. Who may not author workflows is shown its name, kind, description and whether it is ready, and no more."""
 
@@ -37,6 +44,7 @@ class ConnectionDetail(Shape):
     updated_at: str | None = None
     used_by: list[str] | None = Field(default=None, description="workflows that name it")
     events: list[dict[str, Any]] | None = Field(default=None, description="who did what to it, newest first")
+    sign_in: ConnectionLink | None = Field(default=None, description="of one just made that a person must sign in to")
 
 
 class ConnectionPage(Shape):
@@ -54,13 +62,6 @@ class ConnectionKind(Shape):
 
 class ConnectionKinds(Shape):
     kinds: list[ConnectionKind]
-
-
-class ConnectionLink(Shape):
-    """Opens a page once, for ten minutes, on which the person it is for sets the connection up."""
-
-    url: str
-    expires_at: str
 
 
 class ConnectionRemoved(Shape):
