@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class News:
     seq: int | None = None
 
 
-async def turn(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -> AsyncIterator[News]:
+async def turn(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -> AsyncGenerator[News]:
     """What happens in a turn, from its beginning or behind the event `after`, until its run has ended. Raises NotFound."""
     follower = Follower(runtime, actor, run_id)
     main = asyncio.create_task(follower.main(after))
@@ -66,6 +66,7 @@ class Follower:
         self.room = asyncio.Semaphore(ROOM)
         self.others: list[asyncio.Task[None]] = []
         self._texts: dict[str, str] = {}  # what has been told of each turn of the model
+        self._whole: set[str] = set()  # those of which all has been told
         self._tools: dict[str, str] = {}  # the state in which each call was told
         self._followed: set[str] = set()
         self._seq = 0
@@ -102,6 +103,8 @@ class Follower:
         if shown.name == "deaf":
             await self.tell("deaf", data)
         elif (found := TURN.fullmatch(shown.position)) and shown.name == "text":
+            if shown.position in self._whole:  # it was recorded before this was heard
+                return
             self._texts[shown.position] = self._texts.get(shown.position, "") + data["delta"]
             await self.tell("text", {"part": found[1], "delta": data["delta"]})
         elif found := CALL.fullmatch(shown.position):
@@ -125,6 +128,7 @@ class Follower:
         output: Any = row.output if row else None
         whole = output.get("text") if is_object(output) else None
         heard = self._texts.get(position, "")
+        self._whole.add(position)
         if isinstance(whole, str) and whole and whole != heard:
             self._texts[position] = whole
             rest = {"delta": whole[len(heard) :]} if whole.startswith(heard) else {"text": whole}
@@ -227,6 +231,25 @@ async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run
             content = spoken(text) if text else []
             user = actor.user_id
             await chats.settle(actor.tenant, user, chat_id, answer_id, state=state, text=text, content=content, error=error)
+
+
+async def over(runtime: Runtime, actor: Actor, run_id: str) -> None:
+    """Returns once the run has ended, or is there no more."""
+    async with runtime.engine.watching(run_id) as changed:
+        while True:
+            changed.clear()
+            waits = False
+            with suppress(WeftError):
+                try:
+                    run = await runs.get(runtime, actor, run_id)
+                except NotFound:
+                    return
+                if run.state in FINISHED:
+                    return
+                waits = run.state == "waiting"
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK[waits]):
+                    await changed.wait()
 
 
 def _fold(watch: Watch, spoken_by: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from graphs import chatting
+from graphs import chatting, conversations
 from graphs.chatting import Said
 from server.auth import Caller
 from server.http.chats import told
@@ -64,7 +64,7 @@ class Here:
         await chatting.stop(self._caller.runtime, self._caller.actor, chat)
 
     async def latest(self) -> str | None:
-        page = await chatting.page(self._caller.runtime, self._caller.actor, limit=1)
+        page = await conversations.page(self._caller.runtime, self._caller.actor, limit=1)
         return page.items[0].id if page.items else None
 
 

@@ -105,7 +105,7 @@ async def _call(operation: Operation, request: Request, caller: Caller) -> Call[
         caller=caller,
         path=request.path_params,
         body=_body(operation.body, raw, request.headers.get("content-type", "")) if operation.body else None,
-        query=_validated(operation.query, dict(request.query_params), "query parameter"),
+        query=validated(operation.query, dict(request.query_params), "query parameter"),
         headers=request.headers,
     )
 
@@ -119,7 +119,7 @@ def _body(model: type[Body], raw: bytes, content_type: str) -> Body:
         raise Invalid(f"The body is not JSON: {str(wrong)[:200]}.") from None
     if not is_object(found):
         raise Invalid("The body must be a JSON object.")
-    return _validated(model, found, "field")
+    return validated(model, found, "field")
 
 
 def _no_constant(name: str) -> Any:
@@ -129,7 +129,7 @@ def _no_constant(name: str) -> Any:
 M = TypeVar("M", bound=BaseModel)
 
 
-def _validated(model: type[M], data: dict[str, Any], what: str) -> M:
+def validated(model: type[M], data: dict[str, Any], what: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as wrong:
