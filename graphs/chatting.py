@@ -16,7 +16,7 @@ from graphs import conversations, memories, runs, shipped, steering, tasks
 from graphs.attachments import plain
 from graphs.conversations import KEEPING, NO_MESSAGE, NOT_FOUND, only_people, shown
 from graphs.definition import Json
-from graphs.following import keep, said_so_far
+from graphs.keeping import keep, said_so_far
 from graphs.memories import Selection
 from graphs.models import SCRIPTED, vendors
 from graphs.runs import FINISHED

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from graphs import lending, memories, shipped
 from graphs.documents import is_object
 from graphs.memories import Wanted
-from graphs.nodetype import Effect
 from graphs.pinning import nearest
 from graphs.runtime import Actor, Runtime
 from store import chats, pages
@@ -22,6 +21,7 @@ from store.runs import Run
 
 KEEPING = 2.0  # seconds until what was said is kept by whoever heard it, once the run has ended
 MISSED = 60.0  # seconds after which a turn whose run never began counts as failed
+FREED = lending.ASKED - {"answer_task"}  # tools about which one may be asked no more: questions to people are theirs to answer
 NOT_FOUND = "there is no chat {!r} of yours; GET /api/v1/chats lists them"
 NO_MESSAGE = "this chat has no message {!r}"
 
@@ -128,9 +128,8 @@ async def change(
     this chat; only a person at a door chooses them."""
     only_people(actor)
     for name in auto_approve or ():
-        if lending.EFFECTS.get(name, Effect.READ) is Effect.READ:
-            able = [tool for tool, effect in lending.EFFECTS.items() if effect is not Effect.READ]
-            raise Invalid(f"nobody is asked about {name!r}. " + nearest(name, able, "People are asked about"))
+        if name not in FREED:
+            raise Invalid(f"{name!r} cannot be allowed once and for all. " + nearest(name, sorted(FREED), "These can"))
     if head is not None:
         await message(runtime, actor, chat, head)
     await own(actor, chat)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs import chatting, conversations, following, runs
+from graphs import chatting, conversations, keeping, runs
 from graphs.admission import UNTIMED, Timing
 from graphs.chatting import Said, Turn
 from graphs.definition import Json, Schema
@@ -68,7 +68,7 @@ async def tell(ctx: Ctx, caller: Caller, turn: Turn) -> None:
             await ctx.notify_resource_updated(uri)
 
     async def at_its_end() -> None:
-        await following.over(caller.runtime, caller.actor, turn.run_id)
+        await keeping.over(caller.runtime, caller.actor, turn.run_id)
         await told()
 
     await told()

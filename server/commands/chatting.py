@@ -170,14 +170,19 @@ class Terminal:
         about = given if len(given) <= SHOWN else given[:SHOWN] + "…"
         if data["state"] in ("running", "waiting"):
             return
+        self._end_line()
         mark = {"succeeded": "[green]✓[/green]", "failed": "[red]✗[/red]"}.get(data["state"], "·")
-        if self._part:
-            typer.echo("")
-            self._part = ""
         error = f" [red]{escape(str(data['error'].get('message', ''))[:300])}[/red]" if data.get("error") else ""
         self.err.print(f"{mark} [bold]{escape(data['name'])}[/bold] [dim]{escape(about)}[/dim]{error}")
 
+    def _end_line(self) -> None:
+        """What follows does not stand behind the words of the assistant."""
+        if self._part:
+            typer.echo("")
+            self._part = ""
+
     def _diff(self, text: str) -> None:
+        self._end_line()
         colours = {"+": "green", "-": "red", "@": "cyan"}
         for line in text.splitlines():
             colour = colours.get(line[:1])
@@ -185,6 +190,7 @@ class Terminal:
 
     async def _approve(self, data: dict[str, Any]) -> None:
         """y or n, by the person; anything else is asked again."""
+        self._end_line()
         self.err.print(f"\n[bold yellow]{escape(data['title'])}[/bold yellow]\n{escape(compact(data['arguments']))}")
         while (line := await read_line("Allow it? [y/n] ")) is not None:
             if (word := line.strip().lower()) in ("y", "yes", "n", "no"):

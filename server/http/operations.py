@@ -99,7 +99,7 @@ def _caller(request: Request, runtime: Runtime) -> Caller:
 
 async def _call(operation: Operation, request: Request, caller: Caller) -> Call[Any, Any]:
     raw = await request.body()
-    if operation.body is None and raw:
+    if operation.body is None and raw.strip() not in (b"", b"{}"):
         raise Invalid("This operation takes no body.")
     return Call(
         caller=caller,
@@ -111,6 +111,8 @@ async def _call(operation: Operation, request: Request, caller: Caller) -> Call[
 
 
 def _body(model: type[Body], raw: bytes, content_type: str) -> Body:
+    if not raw and not any(field.is_required() for field in model.model_fields.values()):
+        return model()
     if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
         raise Invalid(f"Send the body as JSON, with Content-Type: {JSON_TYPE}.")
     try:

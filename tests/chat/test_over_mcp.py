@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.shared.subscriptions import ResourceUpdated
-from mcp.types import ElicitRequestParams, ElicitResult
+from mcp.types import ElicitRequestParams, ElicitResult, TextResourceContents
 
 from graphs import authoring, runs
 from store.errors import Conflict, Denied
@@ -30,7 +30,9 @@ async def say(client: Client, message: str, *, wait: float = 20, key: str | None
 
 
 async def chat_of(client: Client, chat: str) -> dict[str, Any]:
-    return json.loads((await client.read_resource(f"weft://chats/{chat}")).contents[0].text)  # pyright: ignore[reportAttributeAccessIssue]
+    [content] = (await client.read_resource(f"weft://chats/{chat}")).contents
+    assert isinstance(content, TextResourceContents)
+    return json.loads(content.text)
 
 
 @ERAS
@@ -126,7 +128,7 @@ async def test_what_happens_is_told_as_progress(house: House, url: str) -> None:
     model = script({"text": "Let me look.", **call("list_workflows")}, {"text": "There is none."})
     told_: list[str] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
         told_.append(message or "")
 
     async with connected(url, house.keys["operator"]) as client:
