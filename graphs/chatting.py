@@ -22,7 +22,7 @@ from graphs.models import SCRIPTED, vendors
 from graphs.runs import FINISHED
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
-from store import chats
+from store import chats, models
 from store.chats import MAX_MESSAGES, Message, NewMessage
 from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
 from store.ids import is_id, new_id
@@ -66,7 +66,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
     """Begins a chat, or goes on with one: behind its last message, or behind `parent`, an answer. Acknowledged means kept. Raises NotFound,
     Conflict while the last answer is still being written, Invalid."""
     only_people(actor)
-    _check_model(said.model)
+    await _check_model(actor, said.model)
     text, content = await _content(said)
     turn = _turn(actor, chat, said.key)
     async with actor.tenant.transaction() as transaction:
@@ -84,7 +84,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
 async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said: Said) -> Turn:
     """Says something else in the place of a message: a new branch beside it. The old one stays."""
     only_people(actor)
-    _check_model(said.model)
+    await _check_model(actor, said.model)
     text, content = await _content(said)
     old = await conversations.message(runtime, actor, chat, message_id)
     if old.role != "user":
@@ -102,7 +102,7 @@ async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said:
 async def again(runtime: Runtime, actor: Actor, chat: str, answer_id: str, model: str | None = None) -> Turn:
     """Another answer to the same message, beside the one there is."""
     only_people(actor)
-    _check_model(model)
+    await _check_model(actor, model)
     old = await conversations.message(runtime, actor, chat, answer_id)
     if old.role != "assistant" or old.parent_id is None:
         raise Invalid("only an answer can be written again; what you said yourself is edited")
@@ -137,10 +137,15 @@ async def _known(session: Session, actor: Actor, turn: Turn, text: str) -> Turn 
     return Turn(chat=turn.chat, message=said.id, answer=first.id, run_id=str(first.run_id), begun=begun)
 
 
-def _check_model(model: str | None) -> None:
+async def _check_model(actor: Actor, model: str | None) -> None:
+    if model is not None and model.startswith("@"):
+        aliases = [one.alias for one in (await models.known(actor.tenant)).models.values() if one.alias]
+        if model[1:] not in aliases:
+            raise Invalid(f"no model is called {model!r} here; there are {', '.join(f'@{one}' for one in aliases) or 'none'}")
+        return
     vendor, _, name = (model or "scripted").partition(":")
     if vendor not in vendors() or not (name or vendor == SCRIPTED):
-        raise Invalid(f"{model!r} is not a model; write vendor:name with a vendor of {', '.join(vendors())}")
+        raise Invalid(f"{model!r} is not a model; write @alias, or vendor:name with a vendor of {', '.join(vendors())}")
 
 
 async def _content(said: Said) -> tuple[str, list[dict[str, Json]]]:
@@ -184,6 +189,11 @@ async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None)
         raise NotFound(NO_MESSAGE.format(wanted))
     if found.role != "assistant":
         raise Invalid("a message follows an answer; to say something else in the place of one, edit it")
+    if found.run_state == "waiting":
+        message = (
+            "the assistant waits for your word before it goes on: allow or refuse it, or stop the answer (weft chat --continue shows it)"
+        )
+        raise Conflict(message, run_id=found.run_id)
     if shown(found).state == "writing":
         raise Conflict("the answer before is still being written; stop it first, or wait for it", run_id=found.run_id)
     return wanted

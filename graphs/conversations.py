@@ -22,7 +22,7 @@ from store.runs import Run
 KEEPING = 2.0  # seconds until what was said is kept by whoever heard it, once the run has ended
 MISSED = 60.0  # seconds after which a turn whose run never began counts as failed
 FREED = lending.ASKED - {"answer_task"}  # tools about which one may be asked no more: questions to people are theirs to answer
-NOT_FOUND = "there is no chat {!r} of yours; GET /api/v1/chats lists them"
+NOT_FOUND = "there is no chat {!r} of yours; GET /api/v1/chats, weft://chats/all and /chats in `weft chat` list them"
 NO_MESSAGE = "this chat has no message {!r}"
 
 

@@ -132,6 +132,15 @@ def stream(caller: Caller, turn: Turn, *, after: int = 0) -> Response:
     return EventSourceResponse(events(), sep="\n")
 
 
+async def under_way(caller: Caller, chat: str) -> Turn:
+    """The turn that the chat has come to, over or not. Raises NotFound, Conflict where there is none."""
+    found = await conversations.own(caller.actor, chat)
+    head = await conversations.message(caller.runtime, caller.actor, chat, found.head) if found.head else None
+    if head is None or head.run_id is None or head.parent_id is None:
+        raise Conflict("nothing has been answered in this chat yet")
+    return Turn(chat=chat, message=head.parent_id, answer=head.id, run_id=head.run_id)
+
+
 def _begun(call: Call[Any, Query], turn: Turn) -> Json | Response:
     return stream(call.caller, turn) if STREAM in call.headers.get("accept", "") else answer(turn_view(turn), 202)
 
@@ -182,16 +191,12 @@ async def delete(call: Call[None, Query]) -> Json:
 async def events(call: Call[None, Query]) -> Json | Response:
     """The turn that the chat has come to: what was recorded of it, and then what happens."""
     caller, chat = call.caller, call.path["chat"]
-    found = await conversations.get(caller.runtime, caller.actor, chat)
-    head = next((one for one in found.messages if one.id == found.chat.head), None)
-    if head is None or head.run_id is None or head.parent_id is None:
-        raise Conflict("nothing has been answered in this chat yet")
+    turn = await under_way(caller, chat)
     if STREAM not in call.headers.get("accept", ""):
-        return {"chat": chat, "state": head.state}
+        return {"chat": chat, "state": (await conversations.message(caller.runtime, caller.actor, chat, turn.answer)).state}
     last = call.headers.get("last-event-id", "")
     if last and not (last.isdecimal() and len(last) < 19):
         raise Invalid("Last-Event-ID must be the id of an event of this stream.")
-    turn = Turn(chat=chat, message=head.parent_id, answer=head.id, run_id=head.run_id)
     return stream(caller, turn, after=int(last) if last else 0)
 
 
