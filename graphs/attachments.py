@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import io
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +18,7 @@ from store.errors import Invalid
 
 MAX_ATTACHMENTS = 10
 MAX_FILE = 5_000_000  # bytes of one
+MAX_UNPACKED = 20_000_000  # bytes of a Word document: its tree is many times as large in memory
 MAX_TEXT = 200_000  # characters that are kept of one
 PLAIN = frozenset({".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".log", ".py", ".sql", ".xml"})
 READ = frozenset({".pdf", ".docx", ".html", ".htm"})
@@ -69,6 +72,8 @@ def _image(raw: bytes) -> str | None:
 
 
 def _read(name: str, ending: str, raw: bytes) -> str:
+    if ending == ".docx" and (size := _unpacked(raw)) > MAX_UNPACKED:
+        raise Invalid(f"{name} has {size:,} bytes once it is unpacked; an attachment may have {MAX_UNPACKED:,}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"attached{ending}"
         path.write_bytes(raw)
@@ -76,6 +81,15 @@ def _read(name: str, ending: str, raw: bytes) -> str:
             return "\n\n".join(passage.text for passage in reading.read(path))
         except Invalid as wrong:
             raise Invalid(wrong.message.replace(path.name, name)) from None
+
+
+def _unpacked(raw: bytes) -> int:
+    """What a reader would unpack; 0 where it is no archive, which the reader says better."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            return sum(one.file_size for one in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return 0
 
 
 def _text(name: str, text: str) -> Part:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import jsonpatch
 import jsonpointer
 
-from graphs import patches
+from graphs import patches, shipped
 from graphs.agents.offers import Settings
 from graphs.agents.tools import may_do
 from graphs.catalogue import effect_of, node_types
@@ -89,6 +89,7 @@ async def create(runtime: Runtime, actor: Actor, document: Json) -> tuple[Workfl
     report = await check(runtime, actor, definition)
     if not report.ok:
         return None, report
+    _own_name(definition["name"])
     saved = await workflows.create(
         actor.tenant,
         name=definition["name"],
@@ -122,6 +123,8 @@ async def edit(
             f"{current.name!r} is published: its name is how callers, subflows and clients find it, and cannot change any more. "
             "Leave /name as it is, or create a new workflow."
         )
+    if definition["name"] != current.name:
+        _own_name(definition["name"])
     saved = await workflows.save_draft(
         actor.tenant,
         current.id,
@@ -131,6 +134,12 @@ async def edit(
         definition=definition,
     )
     return saved, report
+
+
+def _own_name(name: str) -> None:
+    """Nobody's workflow takes the place of what people talk to. Raises Conflict."""
+    if name == shipped.CHAT:
+        raise Conflict(f"The name {name!r} is that of a workflow that comes with Weft; choose another one.")
 
 
 def patched(document: Json, patch: builtins.list[dict[str, Any]]) -> Json:

@@ -1,73 +1,62 @@
-"""Operations on chats: say something, stop, edit, read, search. A turn is a run of the shipped workflow `chat`, as the person."""
+"""Talking with the assistant: say something, edit, stop, allow, delete. A turn is a run of the shipped workflow `chat`, as the person."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
 from graphs import attachments as files
-from graphs import lending, memories, runs, shipped, steering, tasks
+from graphs import conversations, memories, runs, shipped, steering, tasks
 from graphs.attachments import plain
+from graphs.conversations import KEEPING, NO_MESSAGE, NOT_FOUND, only_people, shown
 from graphs.definition import Json
-from graphs.following import keep, said_so_far
-from graphs.memories import Selection, Wanted
+from graphs.keeping import keep, said_so_far
+from graphs.memories import Selection
 from graphs.models import SCRIPTED, vendors
-from graphs.nodetype import Effect
-from graphs.pinning import nearest
 from graphs.runs import FINISHED
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
-from store import chats, pages
-from store.chats import MAX_MESSAGES, Chat, Message, NewMessage
-from store.errors import Conflict, Denied, Invalid, NotFound, Unavailable, WeftError
-from store.ids import new_id
-from store.pages import Page
+from store import chats, models
+from store.chats import MAX_MESSAGES, Message, NewMessage
+from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
+from store.ids import is_id, new_id
 from store.postgres import Session
 from store.tasks import Task
 
-WORKFLOW = "chat"
+WORKFLOW = shipped.CHAT
 ASSISTANT = "assistant"  # its node that works with tools
 MAX_TEXT = 100_000  # characters of a message
 MAX_TITLE = 80
 MAX_TURNS = 4  # under way at a time in one chat, on branches of it
 STOPPING = 10.0  # seconds that a stop waits for the run to end
-KEEPING = 2.0  # and then for what was said to be kept by whoever heard it
-MISSED = 60.0  # seconds after which a turn whose run never began counts as failed
-NOT_FOUND = "there is no chat {!r} of yours; GET /api/v1/chats lists them"
-NO_MESSAGE = "this chat has no message {!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A message of the person, the answer to it, and the run that writes that."""
+    """A message of the person, the answer to it, and the run that writes that. `begun`: it was said before, under the same key."""
 
     chat: str
     message: str
     answer: str
     run_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    """A chat with its whole tree of messages, in the order in which they were said."""
-
-    chat: Chat
-    messages: Sequence[Message]
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a person says: words, files, and if they choose one the model that answers."""
+    """What a person says: words, files, and if they choose one the model that answers. `key`: said again under the same one it is said
+    once."""
 
     text: str
     attachments: Sequence[Mapping[str, Any]] = ()
     model: str | None = None
+    key: str | None = None
 
 
 # -- saying something ------------------------------------------------------------------------------------------------------------
@@ -76,58 +65,87 @@ class Said:
 async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None = None, parent: str | None = None) -> Turn:
     """Begins a chat, or goes on with one: behind its last message, or behind `parent`, an answer. Acknowledged means kept. Raises NotFound,
     Conflict while the last answer is still being written, Invalid."""
-    _only_people(actor)
-    _check_model(said.model)
+    only_people(actor)
+    await _check_model(actor, said.model)
     text, content = await _content(said)
-    turn = Turn(chat=chat or new_id(), message=new_id(), answer=new_id(), run_id=new_id())
+    turn = _turn(actor, chat, said.key)
     async with actor.tenant.transaction() as transaction:
         if chat is None:
             await chats.create(transaction, turn.chat, user_id=actor.user_id, title=_title(text, content))
-        else:
-            parent = await _parent(transaction, actor, chat, parent)
-        asked = NewMessage(id=turn.message, parent_id=parent, role="user", content=content, text=text)
-        await _add(transaction, turn, asked)
-    return await _begin(runtime, actor, turn, said.model)
+        locked = await _locked(transaction, actor, turn.chat)
+        known = await _known(transaction, actor, turn, text) if said.key else None
+        if known is None:
+            await _room(transaction, turn.chat, locked)
+            follows = await _parent(transaction, actor, turn.chat, parent or locked.head)
+            await _add(transaction, turn, NewMessage(id=turn.message, parent_id=follows, role="user", content=content, text=text))
+    return known if known and known.begun else await _begin(runtime, actor, known or turn, said.model)
 
 
 async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said: Said) -> Turn:
     """Says something else in the place of a message: a new branch beside it. The old one stays."""
-    _only_people(actor)
-    _check_model(said.model)
+    only_people(actor)
+    await _check_model(actor, said.model)
     text, content = await _content(said)
-    old = await message(runtime, actor, chat, message_id)
+    old = await conversations.message(runtime, actor, chat, message_id)
     if old.role != "user":
         raise Invalid("only what you said yourself can be edited; answers are written again with POST …/again")
-    turn = Turn(chat=chat, message=new_id(), answer=new_id(), run_id=new_id())
+    turn = _turn(actor, chat, said.key)
     async with actor.tenant.transaction() as transaction:
-        await _locked(transaction, actor, chat)
-        await _add(transaction, turn, NewMessage(id=turn.message, parent_id=old.parent_id, role="user", content=content, text=text))
-    return await _begin(runtime, actor, turn, said.model)
+        locked = await _locked(transaction, actor, chat)
+        known = await _known(transaction, actor, turn, text) if said.key else None
+        if known is None:
+            await _room(transaction, chat, locked)
+            await _add(transaction, turn, NewMessage(id=turn.message, parent_id=old.parent_id, role="user", content=content, text=text))
+    return known if known and known.begun else await _begin(runtime, actor, known or turn, said.model)
 
 
 async def again(runtime: Runtime, actor: Actor, chat: str, answer_id: str, model: str | None = None) -> Turn:
     """Another answer to the same message, beside the one there is."""
-    _only_people(actor)
-    _check_model(model)
-    old = await message(runtime, actor, chat, answer_id)
+    only_people(actor)
+    await _check_model(actor, model)
+    old = await conversations.message(runtime, actor, chat, answer_id)
     if old.role != "assistant" or old.parent_id is None:
         raise Invalid("only an answer can be written again; what you said yourself is edited")
     turn = Turn(chat=chat, message=old.parent_id, answer=new_id(), run_id=new_id())
     async with actor.tenant.transaction() as transaction:
-        await _locked(transaction, actor, chat)
+        await _room(transaction, chat, await _locked(transaction, actor, chat))
         await _add(transaction, turn, None)
     return await _begin(runtime, actor, turn, model)
 
 
-def _only_people(actor: Actor) -> None:
-    if actor.depth:
-        raise Denied("a run cannot start a chat: only a person can.")
+def _turn(actor: Actor, chat: str | None, key: str | None) -> Turn:
+    """With a key its message, and the chat that it begins, have the same ids every time."""
+    if key is None:
+        return Turn(chat=chat or new_id(), message=new_id(), answer=new_id(), run_id=new_id())
+    names = [str(uuid.uuid5(uuid.UUID(actor.user_id), f"{what} {key}")) for what in ("chat", "message")]
+    return Turn(chat=chat or names[0], message=names[1], answer=new_id(), run_id=new_id())
 
 
-def _check_model(model: str | None) -> None:
+async def _known(session: Session, actor: Actor, turn: Turn, text: str) -> Turn | None:
+    """The turn that this message began when it was said before; not `begun` where nobody came so far as to start it. Raises Conflict where
+    the key is that of other words, and while whoever said it first is about to start it."""
+    said = await chats.message(session, actor.user_id, turn.chat, turn.message)
+    if said is None:
+        return None
+    if said.text != text:
+        raise Conflict("this idempotency key was used for another message")
+    every = await chats.messages(session, actor.user_id, turn.chat)
+    first = next(one for one in every if one.parent_id == said.id)
+    begun = first.run_state is not None or first.state != "writing"
+    if not begun and shown(first).state == "writing":
+        raise Conflict("this message was received, and its answer begins just now; repeat the call in a moment")
+    return Turn(chat=turn.chat, message=said.id, answer=first.id, run_id=str(first.run_id), begun=begun)
+
+
+async def _check_model(actor: Actor, model: str | None) -> None:
+    if model is not None and model.startswith("@"):
+        aliases = [one.alias for one in (await models.known(actor.tenant)).models.values() if one.alias]
+        if model[1:] not in aliases:
+            raise Invalid(f"no model is called {model!r} here; there are {', '.join(f'@{one}' for one in aliases) or 'none'}")
+        return
     vendor, _, name = (model or "scripted").partition(":")
     if vendor not in vendors() or not (name or vendor == SCRIPTED):
-        raise Invalid(f"{model!r} is not a model; write vendor:name with a vendor of {', '.join(vendors())}")
+        raise Invalid(f"{model!r} is not a model; write @alias, or vendor:name with a vendor of {', '.join(vendors())}")
 
 
 async def _content(said: Said) -> tuple[str, list[dict[str, Json]]]:
@@ -149,20 +167,21 @@ def _title(text: str, content: Sequence[Mapping[str, Any]]) -> str:
 
 
 async def _locked(session: Session, actor: Actor, chat: str) -> chats.Locked:
-    found = await chats.lock(session, actor.user_id, chat) if await chats.get(session, actor.user_id, chat) else None
+    found = await chats.lock(session, actor.user_id, chat) if is_id(chat) else None
     if found is None:
         raise NotFound(NOT_FOUND.format(chat))
-    if found.messages > MAX_MESSAGES - 2:
-        raise Conflict(f"this chat has {found.messages:,} messages, and no room for more; begin a new one")
-    if await chats.under_way(session, chat) >= MAX_TURNS:
-        raise Conflict(f"{MAX_TURNS} answers are being written in this chat; stop one, or wait for it")
     return found
 
 
-async def _parent(session: Session, actor: Actor, chat: str, parent: str | None) -> str | None:
+async def _room(session: Session, chat: str, locked: chats.Locked) -> None:
+    if locked.messages > MAX_MESSAGES - 2:
+        raise Conflict(f"this chat has {locked.messages:,} messages, and no room for more; begin a new one")
+    if await chats.under_way(session, chat) >= MAX_TURNS:
+        raise Conflict(f"{MAX_TURNS} answers are being written in this chat; stop one, or wait for it")
+
+
+async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None) -> str | None:
     """What the new message follows."""
-    locked = await _locked(session, actor, chat)
-    wanted = parent or locked.head
     if wanted is None:
         return None
     found = await chats.message(session, actor.user_id, chat, wanted)
@@ -170,6 +189,11 @@ async def _parent(session: Session, actor: Actor, chat: str, parent: str | None)
         raise NotFound(NO_MESSAGE.format(wanted))
     if found.role != "assistant":
         raise Invalid("a message follows an answer; to say something else in the place of one, edit it")
+    if found.run_state == "waiting":
+        message = (
+            "the assistant waits for your word before it goes on: allow or refuse it, or stop the answer (weft chat --continue shows it)"
+        )
+        raise Conflict(message, run_id=found.run_id)
     if shown(found).state == "writing":
         raise Conflict("the answer before is still being written; stop it first, or wait for it", run_id=found.run_id)
     return wanted
@@ -187,7 +211,7 @@ async def _add(session: Session, turn: Turn, asked: NewMessage | None) -> None:
 
 
 async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) -> Turn:
-    chat = await _chat(actor, turn.chat)
+    chat = await conversations.own(actor, turn.chat)
     tools = await _tools(runtime, actor)
     input: Json = {"chat": turn.chat, "message": turn.message, "answer": turn.answer}
     try:
@@ -234,12 +258,12 @@ def definition(actor: Actor, tools: frozenset[str], auto_approve: Sequence[str],
     return document
 
 
-# -- stopping and approving ------------------------------------------------------------------------------------------------------
+# -- stopping, approving, deleting ----------------------------------------------------------------------------------------------------
 
 
 async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
     """Cancels the turn under way and keeps what was said. Raises Conflict where there is none."""
-    found = await _chat(actor, chat)
+    found = await conversations.own(actor, chat)
     writing = await chats.message(actor.tenant, actor.user_id, chat, found.head) if found.head else None
     if writing is None or writing.run_id is None or shown(writing).state != "writing":
         raise Conflict("nothing is being written in this chat just now")
@@ -258,125 +282,21 @@ async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
         text = await said_so_far(actor, writing.run_id)
         content = spoken(text) if text else []
         await chats.settle(actor.tenant, actor.user_id, chat, writing.id, state="stopped", text=text, content=content)
-    return await message(runtime, actor, chat, writing.id)
+    return await conversations.message(runtime, actor, chat, writing.id)
 
 
 async def approve(runtime: Runtime, actor: Actor, chat: str, task_id: str, *, approved: bool, comment: str | None = None) -> Task:
     """Answers what the assistant asks before it acts, in this chat. Raises NotFound, Conflict."""
     task = await tasks.get(runtime, actor, task_id)
-    if task.run_id not in {one.run_id for one in (await get(runtime, actor, chat)).messages}:
+    if task.run_id not in {one.run_id for one in (await conversations.get(runtime, actor, chat)).messages}:
         raise NotFound(f"this chat has asked nothing under {task_id!r}")
     return await tasks.answer(runtime, actor, task_id, {"approved": approved}, comment)
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------------------
-
-
-async def get(runtime: Runtime, actor: Actor, chat: str) -> Conversation:
-    """Raises NotFound, alike for what is not there and what is somebody else's."""
-    found = await _chat(actor, chat)
-    return Conversation(chat=found, messages=[shown(one) for one in await chats.messages(actor.tenant, actor.user_id, chat)])
-
-
-async def message(runtime: Runtime, actor: Actor, chat: str, message_id: str) -> Message:
-    """Raises NotFound."""
-    await _chat(actor, chat)
-    found = await chats.message(actor.tenant, actor.user_id, chat, message_id)
-    if found is None:
-        raise NotFound(NO_MESSAGE.format(message_id))
-    return shown(found)
-
-
-async def ended(runtime: Runtime, actor: Actor, chat: str, answer_id: str) -> Message:
-    """An answer whose run is over, with what was kept of it."""
-    deadline = time.monotonic() + KEEPING
-    while (found := await chats.message(actor.tenant, actor.user_id, chat, answer_id)) and found.state == "writing":
-        if time.monotonic() > deadline:
-            break
-        await asyncio.sleep(0.05)
-    return await message(runtime, actor, chat, answer_id)
-
-
-async def _chat(actor: Actor, chat: str) -> Chat:
-    found = await chats.get(actor.tenant, actor.user_id, chat)
-    if found is None:
-        raise NotFound(NOT_FOUND.format(chat))
-    return found
-
-
-def shown(one: Message) -> Message:
-    """A message whose turn has ended without an answer is not "being written"."""
-    if one.state != "writing":
-        return one
-    if one.run_state is None and (datetime.now(UTC) - one.created_at).total_seconds() > MISSED:
-        return replace(one, state="failed", error={"code": "not_started", "message": "this turn was never begun; say it again"})
-    if one.run_state == "cancelled":
-        return replace(one, state="stopped")
-    if one.run_state in ("failed", "succeeded"):
-        return replace(one, state="failed", error=one.run_error or {"code": "no_answer", "message": "the run gave no answer"})
-    return one
-
-
-async def page(
-    runtime: Runtime, actor: Actor, *, search: str | None = None, archived: bool | None = False, limit: int = 20, cursor: str | None = None
-) -> Page[Chat]:
-    """One's own chats, the one written in last first. `search`: those in which these words were said, and those in which memory finds
-    something that answers."""
-    at, id = pages.place(cursor, str, str)
-    before = None if at is None else (datetime.fromisoformat(str(at)), str(id))
-    limit = pages.limited(limit)
-    found = await chats.page(actor.tenant, actor.user_id, words=search, archived=archived, before=before, limit=limit)
-    more = len(found) > limit
-    items = found[:limit]
-    if search and not more and before is None:
-        items += await _recalled(runtime, actor, search, {one.id for one in items}, archived, limit - len(items))
-    cursor = pages.cursor(items[-1].updated_at.isoformat(), items[-1].id) if more else None
-    return Page(items=items, next_cursor=cursor, total=len(items))
-
-
-async def _recalled(runtime: Runtime, actor: Actor, search: str, known: set[str], archived: bool | None, room: int) -> list[Chat]:
-    """Chats that say it in other words."""
-    if room <= 0 or runtime.embedder is None:
-        return []
-    access = memories.access(runtime, actor)
-    found = await memories.recall(access, Wanted(query=search[:2000], scope="user", kinds=["conversation"], k=20))
-    sessions = [str(hit.memory.series) for hit in found.recalled.hits if str(hit.memory.series).startswith("chat:")]
-    ids = [id for id in dict.fromkeys(session.removeprefix("chat:") for session in sessions) if id not in known]
-    rows = await chats.page(actor.tenant, actor.user_id, among=ids, archived=archived, limit=100) if ids else []
-    return sorted(rows, key=lambda one: ids.index(one.id))[:room]
-
-
-# -- changing --------------------------------------------------------------------------------------------------------------------
-
-
-async def change(
-    runtime: Runtime,
-    actor: Actor,
-    chat: str,
-    *,
-    title: str | None = None,
-    archived: bool | None = None,
-    auto_approve: Sequence[str] | None = None,
-    head: str | None = None,
-) -> Chat:
-    """What is None stays. `head`: the branch to go on with, by its last message. `auto_approve`: tools about which one is asked no more in
-    this chat; only a person at a door chooses them."""
-    _only_people(actor)
-    for name in auto_approve or ():
-        if lending.EFFECTS.get(name, Effect.READ) is Effect.READ:
-            able = [tool for tool, effect in lending.EFFECTS.items() if effect is not Effect.READ]
-            raise Invalid(f"nobody is asked about {name!r}. " + nearest(name, able, "People are asked about"))
-    if head is not None:
-        await message(runtime, actor, chat, head)
-    await _chat(actor, chat)
-    await chats.change(actor.tenant, actor.user_id, chat, title=title, archived=archived, auto_approve=auto_approve, head=head)
-    return await _chat(actor, chat)
-
-
 async def delete(runtime: Runtime, actor: Actor, chat: str) -> None:
     """With all its messages, with what was remembered of it, and with its runs and what repeats them: no word of it stays."""
-    _only_people(actor)
-    await _chat(actor, chat)
+    only_people(actor)
+    await conversations.own(actor, chat)
     with suppress(Conflict):
         await stop(runtime, actor, chat)
     await memories.forget(memories.access(runtime, actor), Selection(source=f"chat {chat}"), reason="a chat was deleted")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,9 @@ from typing import Any
 from graphs import previews, runs, watching
 from graphs.definition import Json
 from graphs.documents import is_object
-from graphs.live import Shown, Watch
-from graphs.runs import FINISHED
+from graphs.live import Shown
 from graphs.runtime import Actor, Runtime
-from graphs.turns import spoken
-from store import chats, node_runs, tasks
+from store import node_runs, tasks
 from store.errors import NotFound, WeftError
 from store.events import Event
 from store.node_runs import NodeRun
@@ -27,8 +26,6 @@ APPROVAL = re.compile(r"assistant/approve_(\d+)_(\d+)(?:_again\d+)?(?:~\d+)?")
 STARTERS = frozenset({"start_run", "test_workflow", "control_run", "fix_run"})  # tools whose answer names a run
 FOLLOWED = 8  # runs of one turn
 ROOM = 1_000  # things told that a follower has not taken yet; what is live is lost before (graphs/live.py), events are read later
-LOOK = (1.0, 5.0)  # seconds between looks at a turn that goes on, and at one that waits for a person
-ENDED = {"succeeded": "done", "failed": "failed", "cancelled": "stopped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +37,7 @@ class News:
     seq: int | None = None
 
 
-async def turn(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -> AsyncIterator[News]:
+async def turn(runtime: Runtime, actor: Actor, run_id: str, *, after: int = 0) -> AsyncGenerator[News]:
     """What happens in a turn, from its beginning or behind the event `after`, until its run has ended. Raises NotFound."""
     follower = Follower(runtime, actor, run_id)
     main = asyncio.create_task(follower.main(after))
@@ -66,9 +63,11 @@ class Follower:
         self.room = asyncio.Semaphore(ROOM)
         self.others: list[asyncio.Task[None]] = []
         self._texts: dict[str, str] = {}  # what has been told of each turn of the model
+        self._whole: set[str] = set()  # those of which all has been told
         self._tools: dict[str, str] = {}  # the state in which each call was told
         self._followed: set[str] = set()
         self._seq = 0
+        self._turn = 0  # of the model, the last that was heard of
 
     async def tell(self, name: str, data: dict[str, Any], seq: int | None = None) -> None:
         await self.room.acquire()
@@ -102,6 +101,8 @@ class Follower:
         if shown.name == "deaf":
             await self.tell("deaf", data)
         elif (found := TURN.fullmatch(shown.position)) and shown.name == "text":
+            if shown.position in self._whole:  # it was recorded before this was heard
+                return
             self._texts[shown.position] = self._texts.get(shown.position, "") + data["delta"]
             await self.tell("text", {"part": found[1], "delta": data["delta"]})
         elif found := CALL.fullmatch(shown.position):
@@ -109,8 +110,10 @@ class Follower:
 
     async def _happened(self, event: Event) -> None:
         position = event.position or ""
-        if (found := TURN.fullmatch(position)) and event.type == "step.succeeded":
-            await self._written(position, found[1], event.seq)
+        if (found := TURN.fullmatch(position)) and event.type.startswith("step."):
+            await self._refused(position, found[2], event.seq)
+            if event.type == "step.succeeded":
+                await self._written(position, found[1], event.seq)
         elif CALL.fullmatch(position) and event.type.startswith("step."):
             await self._called(position, event)
         elif (found := APPROVAL.fullmatch(position)) and event.type == "task.created":
@@ -125,19 +128,40 @@ class Follower:
         output: Any = row.output if row else None
         whole = output.get("text") if is_object(output) else None
         heard = self._texts.get(position, "")
+        self._whole.add(position)
         if isinstance(whole, str) and whole and whole != heard:
             self._texts[position] = whole
             rest = {"delta": whole[len(heard) :]} if whole.startswith(heard) else {"text": whole}
             await self.tell("text", {"part": part, **rest}, seq)
+
+    async def _refused(self, position: str, number: str | None, seq: int) -> None:
+        """Calls of the turn before this one of which nothing came: no step was run, so only the model was told why."""
+        before, self._turn = int(number) - 1 if number else self._turn, int(number or 0) or self._turn
+        row = await node_runs.find(self.actor.tenant, self.run_id, f"assistant/turn_{before}")
+        now = await node_runs.find(self.actor.tenant, self.run_id, position)
+        if row is None or now is None or not is_object(row.output) or not is_object(now.input):
+            return
+        said: list[Any] = now.input.get("messages") or []
+        results = [str(one.get("text")) for one in said if one.get("role") == "tool"]
+        for place, (call, result) in enumerate(zip(row.output.get("calls") or [], results, strict=False), 1):
+            at = f"call_{before}_{place}"
+            error, step = _error(result), f"assistant/{at}"
+            if error is None or step in self._tools or await node_runs.find(self.actor.tenant, self.run_id, step):
+                continue
+            self._tools[step] = "failed"
+            told = {"call": at, "name": call["name"], "state": "failed", "arguments": call.get("arguments") or {}}
+            await self.tell("tool", {**told, "error": error}, seq)
 
     async def _called(self, position: str, event: Event) -> None:
         row = await node_runs.find(self.actor.tenant, self.run_id, position)
         state = "running" if row is None or event.type == "step.started" else row.state
         if row is None or self._tools.get(position) == state:
             return
-        self._tools[position] = state
         name, arguments = tool_of(row)
         data: dict[str, Any] = {"call": _call(position), "name": name, "state": state, "arguments": arguments}
+        if position not in self._tools and state != "running":  # it was too quick for its beginning to be recorded
+            await self.tell("tool", {**data, "state": "running"})
+        self._tools[position] = state
         if state != "running":
             data |= {key: value for key, value in (("result", row.output), ("error", row.error)) if value is not None}
         await self.tell("tool", data, event.seq)
@@ -190,62 +214,16 @@ def _call(position: str) -> str:
     return f"call_{found[1]}_{found[2]}" if found else position.removeprefix("assistant/")
 
 
+def _error(result: str) -> Json | None:
+    """What a call was answered with, where that is an error."""
+    try:
+        found: Json = json.loads(result) if result.startswith('{"error":') else None
+    except ValueError:
+        return None
+    return found["error"] if is_object(found) else None
+
+
 def tool_of(row: NodeRun) -> tuple[str, Json]:
     """The name and arguments of a call."""
     given: Mapping[str, Any] = row.input if is_object(row.input) else {}
     return (str(given.get("tool")), given.get("arguments") or {}) if row.node_type == "house_tool" else (row.node_type, dict(given))
-
-
-# -- keeping what was said -------------------------------------------------------------------------------------------------------
-
-
-async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run_id: str) -> None:
-    """Stays with a turn until its run has ended, and when that gave no answer, keeps what was said by then with the reason."""
-    spoken_by: dict[str, str] = {}
-    engine = runtime.engine
-    async with engine.bus.watch(actor.tenant, run_id) as watch, engine.watching(run_id) as changed:
-        while True:
-            changed.clear()
-            with suppress(WeftError):
-                try:
-                    run = await runs.get(runtime, actor, run_id)
-                except NotFound:  # the chat was deleted
-                    return
-                _fold(watch, spoken_by)
-                if run.state in FINISHED:
-                    break
-                waits = run.state == "waiting"
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK[waits]):
-                        await changed.wait()
-                continue
-            await asyncio.sleep(LOOK[0])  # Postgres is away
-        if run.state != "succeeded":
-            text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
-            state = ENDED[run.state]
-            error = run.error if state == "failed" else None
-            content = spoken(text) if text else []
-            user = actor.user_id
-            await chats.settle(actor.tenant, user, chat_id, answer_id, state=state, text=text, content=content, error=error)
-
-
-def _fold(watch: Watch, spoken_by: dict[str, str]) -> None:
-    while not watch.queue.empty():
-        shown: Shown = watch.queue.get_nowait()
-        data: Any = shown.data
-        if shown.name == "text" and TURN.fullmatch(shown.position):
-            spoken_by[shown.position] = spoken_by.get(shown.position, "") + data["delta"]
-
-
-async def said_so_far(actor: Actor, run_id: str, heard: Mapping[str, str] | None = None) -> str:
-    """What the assistant had said when its turn broke off: what is recorded, and what was heard of the rest."""
-    texts = dict(heard or {})
-    for row in await node_runs.latest(actor.tenant, run_id):
-        if TURN.fullmatch(row.position) and is_object(row.output) and isinstance(text := row.output.get("text"), str):
-            texts[row.position] = text
-    return "\n\n".join(texts[position] for position in sorted(texts, key=_place) if texts[position].strip())
-
-
-def _place(position: str) -> tuple[int, str]:
-    found = TURN.fullmatch(position)
-    return (int(found[2]), "") if found and found[2] else (10**6, position)

@@ -39,7 +39,7 @@ class Runtime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who acts, through which door. The tenant comes from the authenticated key and from nowhere else. `depth`: 0 is a person; 1 a run on
-    behalf of one, 2 a run that such a run has started, and so on."""
+    behalf of one, 2 a run that such a run has started, and so on. `run_id`: that of the run that uses a tool."""
 
     tenant: Tenant
     user_id: str
@@ -47,6 +47,7 @@ class Actor:
     role: str
     via: str  # "mcp", "http", "cli" or "chat"
     depth: int = 0
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,5 +38,5 @@ class OwnTools:
     ) -> Json:
         lent: Any = await asyncio.to_thread(importlib.import_module, LENT)
         user = await identities.get_user(tenant, user_id)
-        actor = Actor(tenant=tenant, user_id=user.id, user_name=user.name, role=user.role, via="chat", depth=depth + 1)
+        actor = Actor(tenant=tenant, user_id=user.id, user_name=user.name, role=user.role, via="chat", depth=depth + 1, run_id=run_id)
         return await lent.call(self._runtime, actor, run_id, tool, arguments, key=key, show=show)

@@ -7,7 +7,10 @@ import time
 from mcp.types import CallToolResult
 
 from graphs import runs
+from graphs.conversations import chat_of
+from graphs.documents import is_object
 from graphs.runs import Run
+from server import telling
 from server.answers import answer
 from server.excerpts import portion
 from server.tools import Ctx, caller_of
@@ -17,11 +20,16 @@ MAX_WAIT = 25.0  # seconds; some clients drop a call after 60
 SETTLED = frozenset({"succeeded", "failed", "cancelled", "paused"})
 
 
-async def settle(ctx: Ctx, run_id: str, seconds: float) -> Run:
-    """The run once it is finished or waits for a person or an event, at the latest after `seconds`."""
+async def settle(ctx: Ctx, run_id: str, seconds: float, *, begun: bool = False) -> Run:
+    """The run once it is finished or waits for a person or an event, at the latest after `seconds`. `begun`: just now, by this call."""
     caller = caller_of(ctx)
-    until = "change" if _wants_progress(ctx) else "settled"
     deadline = time.monotonic() + min(seconds, MAX_WAIT)
+    until = "change" if _wants_progress(ctx) else "settled"
+    if until == "change":
+        now = await runs.get(caller.runtime, caller.actor, run_id)
+        if chat_of(now) and not is_settled(now):
+            await telling.along(ctx, caller, run_id, min(seconds, MAX_WAIT), begun=begun)
+            until = "settled"
     told = -1
     while True:
         left = max(0.0, deadline - time.monotonic())
@@ -36,6 +44,8 @@ async def settle(ctx: Ctx, run_id: str, seconds: float) -> Run:
 def answer_run(run: Run, offset: int = 0) -> CallToolResult:
     """A run's state and, once there is one, its output: whole, or the part that starts `offset` characters in."""
     body = run_view(run)
+    if (chat := chat_of(run)) is not None and is_object(run.input):
+        body |= {"chat": chat, "message": run.input["message"]}
     if run.state != "succeeded":
         return answer(body, next=next_for(run))
     part = portion(run.output, offset, f'get_run(run_id="{run.id}", offset={{offset}})')

@@ -1,5 +1,7 @@
 -- name: create
-INSERT INTO weft.chats (org_id, id, user_id, title) VALUES (%(org_id)s::uuid, %(id)s::uuid, %(user_id)s::uuid, %(title)s::text);
+-- Once: under the id that an idempotency key makes it may be there already.
+INSERT INTO weft.chats (org_id, id, user_id, title) VALUES (%(org_id)s::uuid, %(id)s::uuid, %(user_id)s::uuid, %(title)s::text)
+ON CONFLICT (org_id, id) DO NOTHING;
 
 -- name: get
 -- Only to its user.

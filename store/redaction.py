@@ -82,9 +82,10 @@ def stand_in(org_id: str, key: str) -> str:
     return f"{FORGOTTEN} {hashlib.sha256(f'{org_id} {key}'.encode(errors='replace')).hexdigest()[:32]}"
 
 
-async def note_uses(session: Session, run_id: str, ids: Sequence[str]) -> set[str]:
-    """Notes that a run wrote or is told of memories; those that are still there."""
-    return set(await session.all(SQL.note_uses, str, run_id=run_id, ids=list(ids))) if ids else set()
+async def note_uses(session: Session, run_id: str, ids: Sequence[str], *, recalled: bool = False) -> set[str]:
+    """Notes that a run wrote or is told of memories; those that are still there. `recalled`: without what was said in a chat, where others
+    may read the run."""
+    return set(await session.all(SQL.note_uses, str, run_id=run_id, ids=list(ids), recalled=recalled)) if ids else set()
 
 
 async def hold(session: Session, ids: Sequence[str]) -> None:

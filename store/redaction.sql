@@ -1,9 +1,13 @@
 -- Forgotten words leave the records of runs. JSON travels as text inside the lists, as in journal.sql: Postgres would refuse a NUL in it.
 
 -- name: note_uses
--- Memories that a run wrote or is told of: those that are still there. Whoever is just forgetting one is waited for.
+-- Memories that a run wrote or is told of: those that are still there. Whoever is just forgetting one is waited for. `recalled`: what was said
+-- in a chat is left out where others may read the run.
 WITH there AS (
-    SELECT m.id FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[]) ORDER BY m.id FOR KEY SHARE),
+    SELECT m.id FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[])
+      AND (NOT %(recalled)s::boolean OR coalesce(m.series, '') !~ '^chat:[0-9a-f]{8}-' OR EXISTS (
+        SELECT FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(run_id)s::uuid AND r.private_to IS NOT NULL))
+    ORDER BY m.id FOR KEY SHARE),
   noted AS (
     INSERT INTO weft.memory_uses (org_id, memory_id, run_id) SELECT %(org_id)s::uuid, t.id, %(run_id)s::uuid FROM there t ON CONFLICT DO NOTHING)
 SELECT t.id::text FROM there t;

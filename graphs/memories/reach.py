@@ -77,10 +77,11 @@ async def readable(access: Access, scope: str | None) -> list[Scope]:
     return []
 
 
-async def noted(access: Access, ids: Sequence[str]) -> set[str]:
+async def noted(access: Access, ids: Sequence[str], *, recalled: bool = False) -> set[str]:
     """Notes that the run wrote memories, or is to be told of them, so that forgetting finds it; those that are still there. Whatever hands
-    the words of memories to a step asks this first, and leaves out what is gone."""
-    return set(ids) if access.run_id is None else await redaction.note_uses(access.tenant, access.run_id, ids)
+    the words of memories to a step asks this first, and leaves out what is gone. `recalled`: by a question and not by name; then what
+    was said in a chat comes only into runs that nobody but its user may read."""
+    return set(ids) if access.run_id is None else await redaction.note_uses(access.tenant, access.run_id, ids, recalled=recalled)
 
 
 @contextmanager

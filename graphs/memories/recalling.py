@@ -62,7 +62,7 @@ async def recall(access: Access, wanted: Wanted) -> Found:
     within = await readable(access, wanted.scope)
     found, how = await _recall(access, within, wanted, filters)
     if access.run_id:
-        there = await noted(access, [hit.memory.id for hit in found.hits])
+        there = await noted(access, [hit.memory.id for hit in found.hits], recalled=True)
         found = replace(found, hits=[hit for hit in found.hits if hit.memory.id in there])
     return Found(recalled=found, scopes={scope.id: spelled(scope) for scope in within}, how=how)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from graphs.definition import Json
 from graphs.documents import parse
 
+CHAT = "chat"  # what people start with the words of a message; the others are started by Weft itself
+
 
 @cache
 def names() -> tuple[str, ...]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import httpx2
 
-from graphs import chatting
-from graphs.chatting import Said
+from graphs import chatting, conversations
+from graphs.chatting import Said, Turn
 from server.auth import Caller
-from server.http.chats import told
+from server.http.chats import chat_view, conversation_view, told, under_way
 from server.keys import OWNER_KEY
 from server.process import house, local_owner
 from server.settings import Settings
@@ -24,14 +26,37 @@ SSE = {"Accept": "text/event-stream"}
 PATIENCE = 60.0  # seconds without a word, not even a ping, after which a server counts as gone
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """What the person says. `instead_of`: in the place of a message of theirs."""
+
+    message: str
+    chat: str | None = None
+    instead_of: str | None = None
+    attachments: Sequence[dict[str, Any]] = ()
+    model: str | None = None
+
+
 class Talk(Protocol):
     """One who chats."""
 
-    def say(self, message: str, *, chat: str | None, attachments: Sequence[dict[str, Any]], model: str | None) -> Told: ...
+    def say(self, said: Saying) -> Told: ...
+    def again(self, chat: str, answer: str, model: str | None) -> Told:
+        """Another answer beside the one there is."""
+        ...
+
+    def follow(self, chat: str) -> Told:
+        """The turn that the chat has come to, from its beginning."""
+        ...
+
     async def approve(self, chat: str, task_id: str, approved: bool) -> None: ...
     async def stop(self, chat: str) -> None: ...
-    async def latest(self) -> str | None:
-        """The chat that was written in last."""
+    async def chats(self, search: str | None = None) -> list[dict[str, Any]]:
+        """The one that was written in last first."""
+        ...
+
+    async def chat(self, chat: str) -> dict[str, Any]:
+        """With all its messages."""
         ...
 
 
@@ -51,9 +76,26 @@ class Here:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def say(self, message: str, *, chat: str | None, attachments: Sequence[dict[str, Any]], model: str | None) -> Told:
+    async def say(self, said: Saying) -> Told:
         runtime, actor = self._caller.runtime, self._caller.actor
-        turn = await chatting.send(runtime, actor, Said(text=message, attachments=attachments, model=model), chat=chat)
+        words = Said(text=said.message, attachments=said.attachments, model=said.model)
+        if said.chat and said.instead_of:
+            turn = await chatting.edit(runtime, actor, said.chat, said.instead_of, words)
+        else:
+            turn = await chatting.send(runtime, actor, words, chat=said.chat)
+        async for item in self._told(turn):
+            yield item
+
+    async def again(self, chat: str, answer: str, model: str | None) -> Told:
+        turn = await chatting.again(self._caller.runtime, self._caller.actor, chat, answer, model)
+        async for item in self._told(turn):
+            yield item
+
+    async def follow(self, chat: str) -> Told:
+        async for item in self._told(await under_way(self._caller, chat)):
+            yield item
+
+    async def _told(self, turn: Turn) -> Told:
         async for name, data, _ in told(self._caller, turn.chat, turn.answer, turn.run_id):
             yield name, data
 
@@ -63,9 +105,12 @@ class Here:
     async def stop(self, chat: str) -> None:
         await chatting.stop(self._caller.runtime, self._caller.actor, chat)
 
-    async def latest(self) -> str | None:
-        page = await chatting.page(self._caller.runtime, self._caller.actor, limit=1)
-        return page.items[0].id if page.items else None
+    async def chats(self, search: str | None = None) -> list[dict[str, Any]]:
+        page = await conversations.page(self._caller.runtime, self._caller.actor, search=search)
+        return [chat_view(one) for one in page.items]
+
+    async def chat(self, chat: str) -> dict[str, Any]:
+        return conversation_view(await conversations.get(self._caller.runtime, self._caller.actor, chat))
 
 
 # -- at a server -----------------------------------------------------------------------------------------------------------------
@@ -90,11 +135,26 @@ class There:
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
 
-    async def say(self, message: str, *, chat: str | None, attachments: Sequence[dict[str, Any]], model: str | None) -> Told:
-        given = {"message": message, "chat": chat, "attachments": list(attachments), "model": model}
-        body = {name: value for name, value in given.items() if value}
+    async def say(self, said: Saying) -> Told:
+        given = {"message": said.message, "attachments": [*said.attachments], "model": said.model}
+        if said.chat and said.instead_of:
+            path = f"/api/v1/chats/{said.chat}/messages/{said.instead_of}/edit"
+        else:
+            path, given = "/api/v1/chat", {**given, "chat": said.chat}
+        async for item in self._stream("POST", path, {name: value for name, value in given.items() if value}):
+            yield item
+
+    async def again(self, chat: str, answer: str, model: str | None) -> Told:
+        async for item in self._stream("POST", f"/api/v1/chats/{chat}/messages/{answer}/again", {"model": model} if model else {}):
+            yield item
+
+    async def follow(self, chat: str) -> Told:
+        async for item in self._stream("GET", f"/api/v1/chats/{chat}/events", None):
+            yield item
+
+    async def _stream(self, method: str, path: str, body: dict[str, Any] | None) -> Told:
         try:
-            async with self._client.stream("POST", "/api/v1/chat", json=body, headers=SSE) as stream:
+            async with self._client.stream(method, path, json=body, headers=SSE) as stream:
                 if stream.status_code != 200:
                     raise _refused(stream.status_code, await stream.aread())
                 name = ""
@@ -112,9 +172,12 @@ class There:
     async def stop(self, chat: str) -> None:
         await self._post(f"/api/v1/chats/{chat}/stop", None)
 
-    async def latest(self) -> str | None:
-        found = await self._ask("GET", "/api/v1/chats?limit=1", None)
-        return found["chats"][0]["id"] if found["chats"] else None
+    async def chats(self, search: str | None = None) -> list[dict[str, Any]]:
+        found = await self._ask("GET", f"/api/v1/chats?{urlencode({'search': search} if search else {})}", None)
+        return found["chats"]
+
+    async def chat(self, chat: str) -> dict[str, Any]:
+        return await self._ask("GET", f"/api/v1/chats/{chat}", None)
 
     async def _post(self, path: str, body: dict[str, Any] | None) -> Any:
         return await self._ask("POST", path, body)

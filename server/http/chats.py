@@ -10,7 +10,7 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from graphs import chatting, following, runs
+from graphs import chatting, conversations, following, runs
 from graphs.chatting import Said, Turn
 from graphs.definition import Json
 from graphs.documents import is_object
@@ -34,6 +34,7 @@ from server.http.shapes.chats import (
     TurnBegun,
 )
 from server.http.shapes.tasks import TaskDetail
+from server.speaking import given
 from server.views.tasks import task_view
 from store.chats import Chat, Message
 from store.errors import Conflict, Invalid
@@ -86,7 +87,7 @@ def _attached(part: dict[str, Any]) -> dict[str, Json]:
     return {"name": part["name"], "type": "file", "characters": len(part["text"])}
 
 
-def conversation_view(found: chatting.Conversation) -> dict[str, Json]:
+def conversation_view(found: conversations.Conversation) -> dict[str, Json]:
     beside: dict[str | None, list[str]] = {}
     for one in found.messages:
         beside.setdefault(one.parent_id, []).append(one.id)
@@ -111,12 +112,12 @@ async def told(
 ) -> AsyncIterator[tuple[str, dict[str, Json], int | None]]:
     """(event, data, id) of a turn from its beginning: `chat`, then what happens, then `message`, `usage` and `end`."""
     runtime, actor = caller.runtime, caller.actor
-    begun = await chatting.message(runtime, actor, chat, answer_id)
+    begun = await conversations.message(runtime, actor, chat, answer_id)
     yield "chat", {"chat": chat, "message": begun.parent_id, "answer": answer_id, "run_id": run_id}, None
     async for news in following.turn(runtime, actor, run_id, after=after):
         yield news.name, news_view(news), news.seq
     run = await runs.get(runtime, actor, run_id)
-    done = await chatting.ended(runtime, actor, chat, answer_id)
+    done = await conversations.ended(runtime, actor, chat, answer_id)
     yield "message", message_view(done), None
     if is_object(run.output) and is_object(usage := run.output.get("usage")):
         yield "usage", {**usage, "model": run.output.get("model")}, None
@@ -131,13 +132,21 @@ def stream(caller: Caller, turn: Turn, *, after: int = 0) -> Response:
     return EventSourceResponse(events(), sep="\n")
 
 
+async def under_way(caller: Caller, chat: str) -> Turn:
+    """The turn that the chat has come to, over or not. Raises NotFound, Conflict where there is none."""
+    found = await conversations.own(caller.actor, chat)
+    head = await conversations.message(caller.runtime, caller.actor, chat, found.head) if found.head else None
+    if head is None or head.run_id is None or head.parent_id is None:
+        raise Conflict("nothing has been answered in this chat yet")
+    return Turn(chat=chat, message=head.parent_id, answer=head.id, run_id=head.run_id)
+
+
 def _begun(call: Call[Any, Query], turn: Turn) -> Json | Response:
     return stream(call.caller, turn) if STREAM in call.headers.get("accept", "") else answer(turn_view(turn), 202)
 
 
 def _said(text: str, attachments: Sequence[Attachment], model: str | None) -> Said:
-    given: list[dict[str, Any]] = [one.model_dump(exclude_none=True) for one in attachments]
-    return Said(text=text, attachments=given, model=model)
+    return Said(text=text, attachments=given(attachments), model=model)
 
 
 # -- operations ------------------------------------------------------------------------------------------------------------------
@@ -161,17 +170,17 @@ async def again(call: Call[Again, Query]) -> Json | Response:
 
 
 async def listed(call: Call[None, ListQuery]) -> Json:
-    page = await chatting.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
+    page = await conversations.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
     return {"chats": [chat_view(one) for one in page.items], "next_cursor": page.next_cursor}
 
 
 async def get(call: Call[None, Query]) -> Json:
-    return conversation_view(await chatting.get(call.caller.runtime, call.caller.actor, call.path["chat"]))
+    return conversation_view(await conversations.get(call.caller.runtime, call.caller.actor, call.path["chat"]))
 
 
 async def change(call: Call[Change, Query]) -> Json:
     caller = call.caller
-    return chat_view(await chatting.change(caller.runtime, caller.actor, call.path["chat"], **call.body.model_dump()))
+    return chat_view(await conversations.change(caller.runtime, caller.actor, call.path["chat"], **call.body.model_dump()))
 
 
 async def delete(call: Call[None, Query]) -> Json:
@@ -182,16 +191,12 @@ async def delete(call: Call[None, Query]) -> Json:
 async def events(call: Call[None, Query]) -> Json | Response:
     """The turn that the chat has come to: what was recorded of it, and then what happens."""
     caller, chat = call.caller, call.path["chat"]
-    found = await chatting.get(caller.runtime, caller.actor, chat)
-    head = next((one for one in found.messages if one.id == found.chat.head), None)
-    if head is None or head.run_id is None or head.parent_id is None:
-        raise Conflict("nothing has been answered in this chat yet")
+    turn = await under_way(caller, chat)
     if STREAM not in call.headers.get("accept", ""):
-        return {"chat": chat, "state": head.state}
+        return {"chat": chat, "state": (await conversations.message(caller.runtime, caller.actor, chat, turn.answer)).state}
     last = call.headers.get("last-event-id", "")
     if last and not (last.isdecimal() and len(last) < 19):
         raise Invalid("Last-Event-ID must be the id of an event of this stream.")
-    turn = Turn(chat=chat, message=head.parent_id, answer=head.id, run_id=head.run_id)
     return stream(caller, turn, after=int(last) if last else 0)
 
 

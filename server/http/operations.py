@@ -99,18 +99,20 @@ def _caller(request: Request, runtime: Runtime) -> Caller:
 
 async def _call(operation: Operation, request: Request, caller: Caller) -> Call[Any, Any]:
     raw = await request.body()
-    if operation.body is None and raw:
+    if operation.body is None and raw.strip() not in (b"", b"{}"):
         raise Invalid("This operation takes no body.")
     return Call(
         caller=caller,
         path=request.path_params,
         body=_body(operation.body, raw, request.headers.get("content-type", "")) if operation.body else None,
-        query=_validated(operation.query, dict(request.query_params), "query parameter"),
+        query=validated(operation.query, dict(request.query_params), "query parameter"),
         headers=request.headers,
     )
 
 
 def _body(model: type[Body], raw: bytes, content_type: str) -> Body:
+    if not raw and not any(field.is_required() for field in model.model_fields.values()):
+        return model()
     if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
         raise Invalid(f"Send the body as JSON, with Content-Type: {JSON_TYPE}.")
     try:
@@ -119,7 +121,7 @@ def _body(model: type[Body], raw: bytes, content_type: str) -> Body:
         raise Invalid(f"The body is not JSON: {str(wrong)[:200]}.") from None
     if not is_object(found):
         raise Invalid("The body must be a JSON object.")
-    return _validated(model, found, "field")
+    return validated(model, found, "field")
 
 
 def _no_constant(name: str) -> Any:
@@ -129,7 +131,7 @@ def _no_constant(name: str) -> Any:
 M = TypeVar("M", bound=BaseModel)
 
 
-def _validated(model: type[M], data: dict[str, Any], what: str) -> M:
+def validated(model: type[M], data: dict[str, Any], what: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as wrong:

@@ -10,11 +10,12 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from graphs import runs, watching
+from graphs import chatting, runs, watching
 from graphs.admission import Timing
 from graphs.definition import Json
 from graphs.live import Shown
 from graphs.runs import Run
+from server import speaking
 from server.auth import Caller, Scope
 from server.http.operations import Body, Call, Operation, Query, encode
 from server.http.shapes.runs import RunDetail, RunEvents, RunFilterState, RunPage, Step, Trace
@@ -75,6 +76,9 @@ async def start(call: Call[Start, Query]) -> Json:
         raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
     body, caller = call.body, call.caller
     timing = Timing(delay=body.delay, deadline=body.deadline, priority=body.priority)
+    if body.workflow == chatting.WORKFLOW:
+        turn = await speaking.speak(caller, body.input, version=body.version, key=key, timing=timing)
+        return await _waited(caller, await runs.get(caller.runtime, caller.actor, turn.run_id), body.wait_seconds)
     run = await runs.start(
         caller.runtime, caller.actor, workflow=body.workflow, input=body.input, version=body.version, idempotency_key=key, timing=timing
     )

@@ -7,15 +7,17 @@ from typing import Annotated, Any, Literal
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from graphs import authoring, diagrams
+from graphs import authoring, chatting, diagrams, shipped
 from graphs.authoring import Workflow
 from graphs.definition import Definition
+from server import speaking
 from server.answers import answer
 from server.arguments import Offset, WorkflowName
 from server.auth import Caller, Scope
 from server.excerpts import portion
 from server.tools import Ctx, caller_of, hints
 from server.views.workflows import version_view, workflow_view
+from store.errors import Invalid
 
 DESCRIPTION = (
     "Read one workflow: summary, definition, Mermaid diagram, diff of two versions, or the list of versions. "
@@ -37,6 +39,8 @@ async def run(
     offset: Offset = 0,
 ) -> CallToolResult:
     caller = caller_of(ctx)
+    if workflow == chatting.WORKFLOW:
+        return _chat(view, offset)
     found = await authoring.get(caller.runtime, caller.actor, workflow)
     if view == "versions":
         return await _versions(caller, found)
@@ -49,6 +53,21 @@ async def run(
     if view == "diff":
         return await _diff(caller, found, head, document, since)
     return answer(workflow_view(found, document, version), next=_edit(found))
+
+
+def _chat(view: str, offset: int) -> CallToolResult:
+    """The workflow that comes with Weft and that people start with the words of a message."""
+    document = shipped.definition(chatting.WORKFLOW)
+    follow = f'start_run(workflow="{chatting.WORKFLOW}", input={{"message": "…"}})'
+    head = {"workflow": chatting.WORKFLOW, "comes_with_weft": True, "input": speaking.schema()}
+    if view in ("versions", "diff"):
+        raise Invalid(f"{chatting.WORKFLOW!r} comes with Weft: it has no versions, and nobody edits it")
+    if view == "definition":
+        return _part("definition", document, {"workflow": chatting.WORKFLOW, "comes_with_weft": True}, offset, follow)
+    if view == "diagram":
+        return _part("mermaid", diagrams.mermaid(Definition.model_validate(document)), head, offset, follow)
+    nodes = [{"id": node["id"], "type": node["type"]} for node in document["nodes"]]
+    return answer({**head, "description": document["description"], "nodes": nodes}, next=follow)
 
 
 def _edit(found: Workflow) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from graphs import authoring
+from graphs import authoring, chatting
 from server.answers import answer
 from server.arguments import Cursor, Limit
 from server.auth import Scope
@@ -18,6 +18,7 @@ from server.views.workflows import workflow_line
 DESCRIPTION = "List workflows by name, with their published version."
 ANNOTATIONS = hints(read_only=True)
 SCOPE = Scope.READ
+DESCRIBED = 'talk to Weft\'s assistant: start_run(workflow="chat", input={"message": "…"})'
 
 
 async def run(
@@ -33,6 +34,8 @@ async def run(
         workflow_line,
         limit,
     )
+    if not caller.actor.depth and cursor is None and (search or "") in chatting.WORKFLOW:
+        found["comes_with_weft"] = [{"name": chatting.WORKFLOW, "description": DESCRIBED}]
     if "next_cursor" in found:
         return answer(found, next="list_workflows with the same arguments and cursor=next_cursor")
     return answer(found, next='get_workflow(workflow="…")' if found["workflows"] else "create_workflow(definition=…)")

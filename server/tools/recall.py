@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -39,6 +40,7 @@ async def run(
 ) -> CallToolResult:
     caller = caller_of(ctx)
     at = instant(as_of)
+    access = replace(memories.access(caller.runtime, caller.actor), run_id=caller.actor.run_id)
     found: Found | None = None
 
     async def hits(size: int) -> tuple[list[Any], str | None]:
@@ -54,7 +56,7 @@ async def run(
             k=size,
             cursor=cursor,
         )
-        found = await memories.recall(memories.access(caller.runtime, caller.actor), wanted)
+        found = await memories.recall(access, wanted)
         return [hit_view(found, hit) for hit in found.recalled.hits], found.recalled.next_cursor
 
     shown, following = await fitting(hits, limit)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import Field
 
-from graphs import runs
+from graphs import chatting, runs
 from graphs.admission import Timing
+from server import speaking
 from server.arguments import IdempotencyKey, Input, WorkflowName
-from server.auth import Scope
+from server.auth import Caller, Scope
 from server.inviting import invited_to_run
 from server.tools import Ctx, caller_of, hints
 from server.waiting import answer_run, settle
@@ -36,6 +37,9 @@ async def run(
     wait_seconds: Annotated[float, Field(ge=0, le=20, description="wait this long for it to finish")] = 0,
 ) -> CallToolResult | InputRequiredResult:
     caller = caller_of(ctx)
+    timing = Timing(delay=delay, deadline=deadline, priority=priority)
+    if workflow == chatting.WORKFLOW:
+        return await _say(ctx, caller, input, version, idempotency_key, timing, wait_seconds)
     if (asked := await invited_to_run(ctx, caller, workflow, version)) is not None:
         return asked
     started = await runs.start(
@@ -45,6 +49,17 @@ async def run(
         input={} if input is None else input,
         version=version,
         idempotency_key=idempotency_key,
-        timing=Timing(delay=delay, deadline=deadline, priority=priority),
+        timing=timing,
     )
     return answer_run(await settle(ctx, started.id, wait_seconds) if wait_seconds else started)
+
+
+async def _say(
+    ctx: Ctx, caller: Caller, input: Any, version: int | None, key: str | None, timing: Timing, wait_seconds: float
+) -> CallToolResult:
+    """A message to the assistant: the run is a turn of a chat."""
+    turn = await speaking.speak(caller, input, version=version, key=key, timing=timing)
+    await speaking.tell(ctx, caller, turn)
+    if wait_seconds:
+        return answer_run(await settle(ctx, turn.run_id, wait_seconds, begun=True))
+    return answer_run(await runs.get(caller.runtime, caller.actor, turn.run_id))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphs.conversations import chat_of
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.engine.configs import DECIDED
 from graphs.history import Difference, Past, in_words
-from graphs.runs import Run
+from graphs.runs import FINISHED, Run
 from server.excerpts import compact, preview
 from server.views import LINE, View, filled, stamp
 from store.events import Event
@@ -58,6 +59,8 @@ def run_view(run: Run) -> View:
 def next_for(run: Run) -> str:
     """The call that usually follows, given the state a run is in."""
     by_kind = {wait["kind"]: wait for wait in reversed(run.waiting_for)}
+    if (chat := chat_of(run)) and (said := _next_in_chat(run, chat, by_kind.get("task"))):
+        return said
     if run.dead_at is not None:
         return f'get_run(run_id="{run.id}", view="events") to see why · control_run(run_id="{run.id}", action="requeue")'
     if run.state == "failed":
@@ -71,6 +74,16 @@ def next_for(run: Run) -> str:
     if event := by_kind.get("event"):
         return f'send_event(name="{event["event_name"]}", correlation={event.get("correlation")!r}, payload=…)'
     return f'get_run(run_id="{run.id}", wait_seconds=20)'
+
+
+def _next_in_chat(run: Run, chat: str, task: View | None) -> str:
+    """A turn of a chat is followed by the next one."""
+    if run.state == "waiting" and task:
+        return f'list_tasks(run_id="{run.id}") shows your user the exact call · answer_task(task_id="{task.get("task_id")}")'
+    on = f'start_run(workflow="{run.workflow}", input={{"chat": "{chat}", "message": "…"}})'
+    if run.state == "failed":
+        return f'{on} · control_run(run_id="{run.id}", action="retry")'
+    return on if run.state in FINISHED else ""
 
 
 def _reference(digest: str | None, size: int | None, value: Json) -> View | None:

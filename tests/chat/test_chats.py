@@ -15,7 +15,7 @@ from graphs import authoring, chatting, memories, runs
 from graphs.memories import Wanted
 from store import identities
 from store.errors import Denied
-from tests.chat.talking import Heard, call, events, following, say, script
+from tests.chat.talking import STREAM, Heard, call, events, following, say, script
 from tests.server.conftest import House, connected, http
 from tests.server.samples import HELLO
 
@@ -149,6 +149,27 @@ async def test_an_agent_that_does_not_say_which_draft_or_version_asks_nobody(hou
     assert heard.text.endswith("Which one?")
 
 
+async def test_a_call_that_is_refused_shows_as_failed_and_not_only_to_the_model(house: House, url: str) -> None:
+    await house.create(HELLO)
+    model = script(
+        call("publish_workflow", workflow="hello-world"),
+        call("get_workflow", work_flow="hello-world"),
+        call("publish_workflow", workflow="hello-world", revision=1),
+        call("list_workflows"),
+        {"text": "All done."},
+    )
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, "Publish it", model=model, allow=False)
+        codes = [(one["name"], one["error"]["code"]) for one in heard.all("tool") if one["state"] == "failed"]
+        assert codes == [("publish_workflow", "bad_arguments"), ("get_workflow", "bad_arguments"), ("publish_workflow", "rejected")]
+        assert [one["state"] for one in heard.all("tool") if one["name"] == "list_workflows"] == ["running", "succeeded"]
+        later = Heard()
+        resumed = {"Last-Event-ID": str(heard.ids[-1]), **STREAM}
+        path = f"/api/v1/chats/{heard.one('chat')['chat']}/events"
+        async with client.stream("GET", path, headers=resumed) as stream:
+            assert [name async for name, _ in events(stream, later)] == ["chat", "message", "usage", "end"], "nothing is told twice"
+
+
 async def test_who_wants_to_be_asked_no_more_says_so_and_the_model_cannot(house: House, url: str) -> None:
     await house.publish(HELLO)
     begin: dict[str, Any] = {"workflow": "hello-world", "version": 1, "input": {"name": "Ada"}, "wait_seconds": 20}
@@ -163,6 +184,9 @@ async def test_who_wants_to_be_asked_no_more_says_so_and_the_model_cannot(house:
         refused = await client.patch(f"/api/v1/chats/{chat}", json={"auto_approve": ["start_runs"]})
         assert refused.status_code == 422
         assert "start_run" in refused.json()["error"]["message"]
+        for tool in ("answer_task", "create_workflow"):
+            refused = await client.patch(f"/api/v1/chats/{chat}", json={"auto_approve": [tool]})
+            assert (refused.status_code, "cannot be allowed" in refused.text) == (422, True)
 
 
 async def test_a_viewer_is_offered_no_tool_that_changes_anything(house: House, url: str) -> None:
@@ -221,6 +245,12 @@ async def test_a_message_is_edited_and_an_answer_written_again_as_branches_besid
         third = await say(client, "Three", chat=chat, model="scripted")
         asked = (await runs.node(house.runtime, house.actor("viewer"), third.one("chat")["run_id"], "asked")).output
         assert [one["text"] for one in asked["messages"]] == ["One", "1", "Two", "2"]
+        again = await client.post(f"{path}/{ids['answer']}/again")
+        assert again.status_code == 202, "what is all optional may be left out"
+        async with following(client, chat) as told:
+            assert [data["state"] async for name, data in told if name == "end"] == ["done"]
+        nothing = await client.post(f"/api/v1/chats/{chat}/stop", json={})
+        assert (nothing.status_code, "nothing is being written" in nothing.text) == (409, True)
         wrong = await client.post(f"{path}/{ids['answer']}/edit", json={"message": "No"})
         assert wrong.status_code == 422
 

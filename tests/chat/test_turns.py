@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx2
 import pytest
 
-from graphs import chatting, following, runs
+from graphs import chatting, conversations, following, runs
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
 from graphs.runtime import Runtime
@@ -156,7 +156,7 @@ async def test_a_turn_driven_by_a_worker_streams_at_a_door_that_drives_nothing(
         async with asyncio.timeout(SECONDS):
             await listening
         assert "".join(pieces) == LONG
-        assert (await chatting.ended(door, house.actor(), turn.chat, turn.answer)).text == LONG
+        assert (await conversations.ended(door, house.actor(), turn.chat, turn.answer)).text == LONG
 
 
 async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_is_recorded(

@@ -79,14 +79,6 @@ def test_one_question_is_answered_here_and_the_next_goes_on_from_it(installation
     assert said[2].startswith("Who am I?")
 
 
-def test_what_needs_a_word_waits_for_it_when_nobody_is_at_the_terminal(installation: Installation) -> None:
-    with model_server() as model:
-        model.turns.append(Turn(text="", calls=(("start_run", {"workflow": "nothing", "version": 1}),)))
-        ended = installation.weft("chat", "-m", "Run it", **models(model.url))
-    assert ended.code == 3, ended.err
-    assert "waits for your word" in ended.err
-
-
 def test_over_http_it_reads_the_key_of_this_installation_and_says_what_is_wrong(installation: Installation, tmp_path: Path) -> None:
     with model_server() as model, installation.process("serve", "--port", "0", **models(model.url)) as server:
         model.turns.append(Turn(text="Over the wire."))
@@ -169,3 +161,59 @@ def test_at_a_terminal_it_shows_the_change_asks_and_stops_at_ctrl_c(installation
             if screen.child.poll() is None:
                 screen.child.kill()
             os.close(screen.ours)
+
+
+def test_what_waits_for_a_word_is_taken_up_at_a_terminal_and_the_chat_is_edited_and_found_there(
+    installation: Installation, tmp_path: Path
+) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("the code is 42")
+    with model_server() as model, installation.process("serve", "--port", "0", **models(model.url)) as server:
+        at = ("chat", "--url", server.url)
+        model.turns.append(Turn(text="", calls=(("start_run", {"workflow": "nothing", "version": 1}),)))
+        left = installation.weft(*at, "-m", "Run it")
+        assert (left.code, "waits for your word" in left.err) == (3, True), left.err
+        refused = installation.weft(*at, "--continue", "-m", "And?")
+        assert (refused.code, "waits for your word" in refused.err) == (2, True), refused.err
+        model.turns.append(Turn(text="Then I do not run it."))
+        screen = Screen(installation, *at, "--continue")
+        try:
+            screen.until("Allow it? [y/n]")
+            assert "> Run it" in screen.shown, "what was said"
+            screen.type("n\n")
+            screen.until("Then I do not run it.")
+            model.turns.append(Turn(text="Edited."))
+            screen.type(f"/attach {note}\n")
+            screen.until("goes with your next message")
+            screen.type("/edit What is the code?\n")
+            screen.until("Edited.")
+            assert "> the code is 42" in model.asked[-1]["messages"][-1]["content"]
+            model.turns.append(Turn(text="Written again."))
+            screen.type("/again\n")
+            screen.until("Written again.")
+            screen.type("/chats\n")
+            screen.until("  Run it\r\n")
+            screen.type("/stop\n")
+            screen.until("nothing is being written")
+            screen.type("/new\n/again\n")
+            screen.until("nothing has been said in this chat yet")
+            screen.type("/model nobody:x\nHi\n")
+            screen.until("is not a model")
+            screen.type("/quit\n")
+            assert screen.child.wait(timeout=SECONDS) == 0
+        finally:
+            if screen.child.poll() is None:
+                screen.child.kill()
+            os.close(screen.ours)
+        missing = installation.weft(*at, "--chat", "nothing", "-m", "Hi")
+        assert (missing.code, "/chats in `weft chat`" in missing.err) == (2, True), missing.err
+        pdf = tmp_path / "broken.pdf"
+        pdf.write_bytes(b"%PDF-1.7 nothing")
+        unread = installation.weft(*at, "-m", "Read", "--attach", str(pdf))
+        assert (unread.code, "broken.pdf" in unread.err) == (2, True), unread.err
+        server.end()
+
+
+def test_without_a_model_it_says_how_to_set_one_up(installation: Installation) -> None:
+    here = installation.weft("chat", "-m", "Hello")
+    assert (here.code, "weft models set" in here.err) == (0, True), here.err

@@ -13,11 +13,11 @@ from graphs.checks import check
 from graphs.expressions import Evaluator
 from server.guide import SECTIONS, section_text
 from server.mcp import INSTRUCTIONS
-from server.prompts import AUTHOR, DEBUG
+from server.prompts import AUTHOR, DEBUG, FIX
 from server.tools import tool_files
 
 pytestmark = pytest.mark.anyio
-TEXTS = [*(section_text(section) for section in SECTIONS), INSTRUCTIONS, AUTHOR, DEBUG]
+TEXTS = [*(section_text(section) for section in SECTIONS), INSTRUCTIONS, AUTHOR, DEBUG, FIX]
 SNIPPETS = [
     (section, json.loads(text)) for section in SECTIONS for text in re.findall(r"```json\n(.*?)```", section_text(section), re.DOTALL)
 ]

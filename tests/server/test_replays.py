@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from mcp import Client
 
-from graphs import cassettes, memories
+from graphs import authoring, cassettes, memories
 from graphs.memories import Remembrance, Selection
-from tests.server.conftest import House, connected, http
+from tests.server.conftest import House, connected, http, told
 
 pytestmark = pytest.mark.anyio
 FLOW: dict[str, Any] = {
@@ -107,6 +107,23 @@ async def test_test_workflow_repeats_a_past_run_and_says_where_it_parts(house: H
         assert refused.is_error
         missing = await client.call_tool("test_workflow", {"from_run": "01a1fe82-0000-7000-8000-000000000000"})
         assert missing.is_error
+
+
+async def test_what_the_prompt_fix_run_says_mends_a_run(house: House, url: str) -> None:
+    name = await house.publish(BROKEN)
+    run = await house.run(name, {"n": 1})
+    async with connected(url, house.keys["builder"]) as client:
+        found = told(await client.call_tool("get_workflow", {"workflow": name, "view": "definition", "version": run.version}))["definition"]
+        failed = await called(client, from_run=run.id, definition=authoring.patched(found, WRONG))
+        assert failed["state"] == "failed"
+        holds = await called(client, from_run=run.id, definition=authoring.patched(found, RIGHT))
+        assert (holds["state"], holds["first_divergence"]["position"]) == ("succeeded", "two")
+        revision = told(await client.call_tool("get_workflow", {"workflow": name}))["revision"]
+        told(await client.call_tool("edit_workflow", {"workflow": name, "patch": RIGHT, "base_revision": revision}))
+        told(await client.call_tool("publish_workflow", {"workflow": name}))
+        fork = {"run_id": run.id, "action": "fork", "node": "two", "version": "active"}
+        forked = told(await client.call_tool("control_run", fork))
+        assert told(await client.call_tool("get_run", {"run_id": forked["run_id"], "wait_seconds": 20}))["state"] == "succeeded"
 
 
 async def called(client: Client, **arguments: Any) -> dict[str, Any]:

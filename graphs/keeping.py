@@ -1,0 +1,92 @@
+"""Staying with a turn of a chat until its run has ended, and keeping what was said when that gave no answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from graphs import runs
+from graphs.documents import is_object
+from graphs.following import TURN
+from graphs.live import Shown, Watch
+from graphs.runs import FINISHED
+from graphs.runtime import Actor, Runtime
+from graphs.turns import spoken
+from store import chats, node_runs
+from store.errors import NotFound, WeftError
+
+LOOK = (1.0, 5.0)  # seconds between looks at a turn that goes on, and at one that waits for a person
+ENDED = {"succeeded": "done", "failed": "failed", "cancelled": "stopped"}
+
+
+async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run_id: str) -> None:
+    """Stays with a turn until its run has ended, and when that gave no answer, keeps what was said by then with the reason."""
+    spoken_by: dict[str, str] = {}
+    engine = runtime.engine
+    async with engine.bus.watch(actor.tenant, run_id) as watch, engine.watching(run_id) as changed:
+        while True:
+            changed.clear()
+            with suppress(WeftError):
+                try:
+                    run = await runs.get(runtime, actor, run_id)
+                except NotFound:  # the chat was deleted
+                    return
+                _fold(watch, spoken_by)
+                if run.state in FINISHED:
+                    break
+                waits = run.state == "waiting"
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK[waits]):
+                        await changed.wait()
+                continue
+            await asyncio.sleep(LOOK[0])  # Postgres is away
+        if run.state != "succeeded":
+            text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
+            state = ENDED[run.state]
+            error = run.error if state == "failed" else None
+            content = spoken(text) if text else []
+            user = actor.user_id
+            await chats.settle(actor.tenant, user, chat_id, answer_id, state=state, text=text, content=content, error=error)
+
+
+async def over(runtime: Runtime, actor: Actor, run_id: str) -> None:
+    """Returns once the run has ended, or is there no more."""
+    async with runtime.engine.watching(run_id) as changed:
+        while True:
+            changed.clear()
+            waits = False
+            with suppress(WeftError):
+                try:
+                    run = await runs.get(runtime, actor, run_id)
+                except NotFound:
+                    return
+                if run.state in FINISHED:
+                    return
+                waits = run.state == "waiting"
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK[waits]):
+                    await changed.wait()
+
+
+def _fold(watch: Watch, spoken_by: dict[str, str]) -> None:
+    while not watch.queue.empty():
+        shown: Shown = watch.queue.get_nowait()
+        data: Any = shown.data
+        if shown.name == "text" and TURN.fullmatch(shown.position):
+            spoken_by[shown.position] = spoken_by.get(shown.position, "") + data["delta"]
+
+
+async def said_so_far(actor: Actor, run_id: str, heard: Mapping[str, str] | None = None) -> str:
+    """What the assistant had said when its turn broke off: what is recorded, and what was heard of the rest."""
+    texts = dict(heard or {})
+    for row in await node_runs.latest(actor.tenant, run_id):
+        if TURN.fullmatch(row.position) and is_object(row.output) and isinstance(text := row.output.get("text"), str):
+            texts[row.position] = text
+    return "\n\n".join(texts[position] for position in sorted(texts, key=_place) if texts[position].strip())
+
+
+def _place(position: str) -> tuple[int, str]:
+    found = TURN.fullmatch(position)
+    return (int(found[2]), "") if found and found[2] else (10**6, position)
