@@ -12,7 +12,7 @@ from typing import Any
 from graphs import previews, runs, watching
 from graphs.definition import Json
 from graphs.documents import is_object
-from graphs.live import Shown, Watch
+from graphs.live import Shown, Watch, so_far
 from graphs.runs import FINISHED
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
@@ -102,8 +102,8 @@ class Follower:
         if shown.name == "deaf":
             await self.tell("deaf", data)
         elif (found := TURN.fullmatch(shown.position)) and shown.name == "text":
-            self._texts[shown.position] = self._texts.get(shown.position, "") + data["delta"]
-            await self.tell("text", {"part": found[1], "delta": data["delta"]})
+            self._texts[shown.position] = so_far(self._texts.get(shown.position, ""), data)
+            await self.tell("text", {"part": found[1], **data})
         elif found := CALL.fullmatch(shown.position):
             await self.tell("progress", {"call": shown.position.removeprefix("assistant/"), **(data if is_object(data) else {})})
 
@@ -234,7 +234,7 @@ def _fold(watch: Watch, spoken_by: dict[str, str]) -> None:
         shown: Shown = watch.queue.get_nowait()
         data: Any = shown.data
         if shown.name == "text" and TURN.fullmatch(shown.position):
-            spoken_by[shown.position] = spoken_by.get(shown.position, "") + data["delta"]
+            spoken_by[shown.position] = so_far(spoken_by.get(shown.position, ""), data)
 
 
 async def said_so_far(actor: Actor, run_id: str, heard: Mapping[str, str] | None = None) -> str:

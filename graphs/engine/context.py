@@ -349,11 +349,12 @@ class StepContext:
 
     def live(self, name: str, data: Json) -> None:
         redactor = self._drive.redactor
-        if name == "text" and is_object(data) and isinstance(delta := data.get("delta"), str):
-            shown, self._held = redactor.split(self._held + delta)  # a secret may come in several pieces
-            if not shown:
+        kind = "text" if is_object(data) and "text" in data else "delta"
+        if name == "text" and is_object(data) and isinstance(piece := data.get(kind), str):
+            shown, self._held = redactor.split(piece if kind == "text" else self._held + piece)  # a secret may come in several pieces
+            if not shown and kind == "delta":
                 return
-            data = {**data, "delta": shown}
+            data = {**data, kind: shown}
         data = redactor.clean(data)
         self._drive.engine.live(self._drive.tenant.org_id, self._drive.run_id, self.position, name, data)
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from graphs.models._messages import Call, Limit, Usage
 from graphs.models._routes import SCRIPTED, Route
+from graphs.models._thinking import BUDGETS
 from graphs.nodetype import Failure
 from graphs.redaction import Redactor
 from store import spending
@@ -122,18 +123,8 @@ class Bill:
         budgeted, most = self._bounds
         return budgeted if budgeted is not None else most if call.max_tokens is not None else None
 
-    def heard(self, on_text: Callable[[str], None] | None) -> Callable[[str], None] | None:
-        """`on_text`, counted. It raises Failure when the answer has surely become longer than what was set aside."""
-        if on_text is None:
-            return None
-
-        def counted(text: str) -> None:
-            self._hear(text)
-            on_text(text)
-
-        return counted
-
-    def _hear(self, text: str) -> None:
+    def heard(self, text: str) -> None:
+        """Counts a piece of the answer. Raises Failure when it has surely become longer than what was set aside."""
         self._pieces += 1
         self._characters += len(text)
         if self._said > self._granted + SLACK:
@@ -222,6 +213,7 @@ def estimate(call: Call) -> int:
     """Tokens of the input, rather too many than too few."""
     texts = [message.text for message in call.messages]
     texts += [json.dumps(asked.arguments) + asked.name for message in call.messages for asked in message.calls]
+    texts += [json.dumps(message.thoughts.parts) for message in call.messages if message.thoughts]
     texts += [json.dumps(tool.schema) + tool.name + tool.description for tool in call.tools]
     texts += [json.dumps(call.schema)] if call.schema is not None else []
     pictures = sum(len(message.images) for message in call.messages)
@@ -232,7 +224,7 @@ def estimate(call: Call) -> int:
 def _most(route: Route, call: Call) -> int:
     """Tokens of the answer at most: what the author allows, as far as the model can."""
     ceiling = route.known.max_output
-    wanted = call.max_tokens or ANSWER
+    wanted = call.max_tokens or ANSWER + (BUDGETS[call.effort] if call.effort else 0)
     return min(wanted, ceiling) if ceiling else wanted
 
 
