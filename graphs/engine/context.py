@@ -115,9 +115,9 @@ class StepContext:
         tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
         user = await patiently(lambda: identities.get_user(tenant, user_id))
         principal = Principal(user_id=user.id, role=user.role)
-        return Access(
-            tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self._drive.run_id, models=self.models
-        )
+        models = self.models
+        embedder = models.embedder(self._drive.engine.embedder)
+        return Access(tenant=tenant, principal=principal, embedder=embedder, run_id=self._drive.run_id, models=models)
 
     def _reach(self) -> None:
         """A replay reaches outside nowhere, whatever a step tries."""

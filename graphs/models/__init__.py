@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pydantic import SecretStr
 
 from graphs.definition import Json, Schema
+from graphs.models._embedding import Paid
 from graphs.models._failures import caught, failure
 from graphs.models._known import known
 from graphs.models._messages import (
@@ -43,11 +44,12 @@ from graphs.models._messages import (
 )  # fmt: skip
 from graphs.models._routes import INSTEAD, SCRIPTED, Route, chain, choose, fits, operators
 from graphs.models._settings import ModelSettings
-from graphs.models._spending import Bill, Caller, Till, patiently
+from graphs.models._spending import Bill, Caller, Till, estimate, longest, patiently
 from graphs.models._structured import Shape, read
 from graphs.models._thinking import bound
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound
+from memory.embedding import Counting, Embedder
 from store import models
 from store.models import Choices, Listed
 from store.postgres import Tenant
@@ -230,7 +232,8 @@ class Models:
         raise Failure("model_output", f"{full} {what}: {wrong}", retryable=True)
 
     async def _ask(self, route: Route, call: Call, till: Till | None, deadline: asyncio.Timeout) -> tuple[Reply, Bill | None]:
-        bill = await till.reserve(route, call, min(call.timeout / 2, BUSY)) if till else None
+        patience = min(call.timeout / 2, BUSY)
+        bill = await till.reserve(route, estimate(call), longest(route, call), call.timeout, patience) if till else None
         sent = call if bill is None else replace(call, max_tokens=bill.bounded(call), heard=bill.heard)
         try:
             return await route.vendor.ask(sent, route.endpoint, self._outbound), bill
@@ -243,6 +246,15 @@ class Models:
             if bill:
                 await bill.failed("model_timeout" if deadline.expired() else "cancelled")
             raise
+
+    def embedder(self, made: Embedder | None) -> Embedder | None:
+        """What makes vectors on the organization's behalf: one that somebody charges for is paid for like a model that answers."""
+        if self._tenant is None or made is None or not hasattr(made, "count"):
+            return made
+        till = Till(self._tenant, self._caller, None, self._caller.limits, self._settling)
+        vendor = vendors()[made.provider]
+        elsewhere = self._settings.openai_base_url is not None
+        return Paid(cast(Counting, made), f"{made.provider}:{made.model}", vendor, self._tenant, till, elsewhere=elsewhere)
 
     async def _choices(self) -> Choices:
         tenant = self._tenant

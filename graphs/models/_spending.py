@@ -71,11 +71,9 @@ class Till:
     ) -> None:
         self._tenant, self._caller, self._agent, self._limits, self._settling = tenant, caller, agent, limits, settling
 
-    async def reserve(self, route: Route, call: Call, patience: float) -> Bill:
-        """Sets aside what the call can cost at most; waits up to `patience` seconds while calls under way hold what is missing.
-        Raises Failure: budget_exceeded, model_price_unknown."""
-        tokens = estimate(call)
-        most = _most(route, call)
+    async def reserve(self, route: Route, tokens: int, most: int, seconds: float, patience: float) -> Bill:
+        """Sets aside what a call of so many `tokens`, answered with `most`, can cost, for so many `seconds`; waits up to `patience` seconds
+        while calls under way hold what is missing. Raises Failure: budget_exceeded, model_price_unknown."""
         price = route.known.price
         end = time.monotonic() + patience
         while True:
@@ -88,14 +86,14 @@ class Till:
                     least=min(LEAST, most),
                     prices=price.worst(tokens) if price else None,
                     limits=[{"key": limit.key, "usd": limit.usd, "tokens": limit.tokens} for limit in self._limits],
-                    seconds=call.timeout + LATE,
+                    seconds=seconds + LATE,
                 )
             )
             if found.verdict == "granted" and found.id and found.output is not None:
                 bounds = (found.output if found.purses else None, most)
                 return Bill(self._tenant, found.id, tokens, found.output, bounds, route, self._settling)
             if found.verdict != "busy" or time.monotonic() > end:
-                raise refusal(found, route.full)
+                raise refusal(found, route)
             await spending.expire(self._tenant)  # what it waits for may be calls of a process that died
             await asyncio.sleep(random.uniform(*PAUSES))  # noqa: S311 spreading load is not cryptography
 
@@ -221,20 +219,19 @@ def estimate(call: Call) -> int:
     return sum(-(-len(text.encode()) // BYTES) for text in texts) + pictures * IMAGE + parts * MESSAGE
 
 
-def _most(route: Route, call: Call) -> int:
+def longest(route: Route, call: Call) -> int:
     """Tokens of the answer at most: what the author allows, as far as the model can."""
     ceiling = route.known.max_output
     wanted = call.max_tokens or ANSWER + (BUDGETS[call.effort] if call.effort else 0)
     return min(wanted, ceiling) if ceiling else wanted
 
 
-def refusal(found: Reserved, full: str) -> Failure:
+def refusal(found: Reserved, route: Route) -> Failure:
     """Says which budget, its limit, and what is spent of it."""
-    whose = _whose(found)
+    whose, full = _whose(found), route.full
     if found.verdict == "unpriced":
-        message = (
-            f"{whose} counts money, and nobody knows the price of {full}; set one: weft models set {full} --input-price … --output-price …"
-        )
+        price = "--kind embedding --input-price …" if route.embeds else "--input-price … --output-price …"
+        message = f"{whose} counts money, and nobody knows the price of {full}; set one: weft models set {full} {price}"
         return Failure("model_price_unknown", message)
     parts: list[str] = []
     details: dict[str, Any] = {"budget": found.kind, "subject": found.subject, "period": found.period}

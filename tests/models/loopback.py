@@ -12,7 +12,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +24,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from graphs.embedders import open_embedder
 from graphs.models import ModelSettings
+from graphs.outbound import Outbound
+from memory.embedding import Embedder
 
 PLAY = "PLAY "
 KEY = "sk-loopback-0123456789abcdef"
@@ -78,6 +81,10 @@ class ModelServer:
 
     def anthropic(self, *, key: str = KEY, model: str | None = "anthropic:claude-tiny") -> ModelSettings:
         return ModelSettings(default=model, anthropic_api_key=SecretStr(key), anthropic_base_url=self.url)
+
+    def embedder(self, outbound: Outbound) -> Awaitable[Embedder | None]:
+        """One behind this server, whose model is openai:vectors."""
+        return open_embedder("openai:vectors", self.openai(), outbound)
 
     async def take(self, request: Request) -> tuple[Turn, dict[str, Any]]:
         asked = await request.json()
@@ -320,8 +327,19 @@ def _app(server: ModelServer) -> Starlette:
             return _stream(turn, _anthropic_pieces(turn, asked), error)
         return _respond(turn, _anthropic(turn, asked))
 
+    async def embeddings(request: Request) -> Response:
+        """Vectors of two numbers: how often each text has an e, and its length. Ten tokens a text."""
+        turn, asked = await server.take(request)
+        rows = [
+            {"object": "embedding", "index": index, "embedding": [1.0 + text.count("e"), float(len(text))]}
+            for index, text in enumerate(asked["input"])
+        ]
+        whole = {"object": "list", "data": rows, "usage": {"prompt_tokens": 10 * len(rows), "total_tokens": 10 * len(rows)}}
+        return _respond(turn, whole if turn.status == 200 else _openai(turn, asked))
+
     return Starlette(
         routes=[
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/chat/completions", completions, methods=["POST"]),
             Route("/openai/deployments/{name}/chat/completions", completions, methods=["POST"]),
             Route("/v1/messages", messages, methods=["POST"]),
