@@ -13,7 +13,7 @@ from typing import Any
 from graphs import previews, runs, watching
 from graphs.definition import Json
 from graphs.documents import is_object
-from graphs.live import Shown
+from graphs.live import Shown, so_far
 from graphs.runtime import Actor, Runtime
 from store import node_runs, tasks
 from store.errors import NotFound, WeftError
@@ -103,8 +103,8 @@ class Follower:
         elif (found := TURN.fullmatch(shown.position)) and shown.name == "text":
             if shown.position in self._whole:  # it was recorded before this was heard
                 return
-            self._texts[shown.position] = self._texts.get(shown.position, "") + data["delta"]
-            await self.tell("text", {"part": found[1], "delta": data["delta"]})
+            self._texts[shown.position] = so_far(self._texts.get(shown.position, ""), data)
+            await self.tell("text", {"part": found[1], **data})
         elif found := CALL.fullmatch(shown.position):
             await self.tell("progress", {"call": shown.position.removeprefix("assistant/"), **(data if is_object(data) else {})})
 

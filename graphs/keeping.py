@@ -10,7 +10,7 @@ from typing import Any
 from graphs import runs
 from graphs.documents import is_object
 from graphs.following import TURN
-from graphs.live import Shown, Watch
+from graphs.live import Shown, Watch, so_far
 from graphs.runs import FINISHED
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
@@ -75,7 +75,7 @@ def _fold(watch: Watch, spoken_by: dict[str, str]) -> None:
         shown: Shown = watch.queue.get_nowait()
         data: Any = shown.data
         if shown.name == "text" and TURN.fullmatch(shown.position):
-            spoken_by[shown.position] = spoken_by.get(shown.position, "") + data["delta"]
+            spoken_by[shown.position] = so_far(spoken_by.get(shown.position, ""), data)
 
 
 async def said_so_far(actor: Actor, run_id: str, heard: Mapping[str, str] | None = None) -> str:

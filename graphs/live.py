@@ -34,7 +34,8 @@ Key = tuple[str, str]  # organization, run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Something that a step shows: text as it is written ("text", {"delta": "…"}), or whatever its node type says."""
+    """Something that a step shows: text as it is written ("text", {"delta": "…"}, or {"text": "…"} in the place of all before it), or
+    whatever its node type says."""
 
     position: str
     name: str
@@ -191,15 +192,22 @@ class Bus:
 
 def _joined(last: Shown, shown: Shown) -> Shown | None:
     """Two pieces of one text as one."""
-    before, after = _delta(last), _delta(shown)
+    before, after = _piece(last), _piece(shown)
     if before is None or after is None or last.position != shown.position:
         return None
-    data: dict[str, Any] = {"delta": before + after}
+    data: dict[str, Any] = {before[0]: before[1] + after[1]} if after[0] == "delta" else {"text": after[1]}
     return Shown(position=shown.position, name="text", data=data)
 
 
-def _delta(shown: Shown) -> str | None:
+def _piece(shown: Shown) -> tuple[str, str] | None:
+    """What it adds ("delta"), or puts in the place of all before it ("text")."""
     data = shown.data
-    if shown.name != "text" or not is_object(data) or list(data) != ["delta"]:
+    if shown.name != "text" or not is_object(data) or list(data) not in (["delta"], ["text"]):
         return None
-    return data["delta"] if isinstance(data["delta"], str) else None
+    ((kind, said),) = data.items()
+    return (kind, said) if isinstance(said, str) else None
+
+
+def so_far(before: str, data: dict[str, Any]) -> str:
+    """The text of a part after a piece of it ("text", data)."""
+    return data["text"] if "text" in data else before + data["delta"]

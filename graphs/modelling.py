@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -18,9 +18,10 @@ from graphs.nodetype import Failure
 from graphs.outbound.transport import check_url
 from graphs.pinning import nearest
 from graphs.runtime import Actor, Runtime
+from memory.embedding import Embedder, EmbeddingFailed
 from store import connections, identities, models, pages, spending
 from store.errors import Invalid, NotFound
-from store.models import Listed
+from store.models import Kind, Listed
 from store.postgres import Tenant
 from store.spending import Budget, CallRow, Used
 
@@ -39,6 +40,7 @@ Mark = Literal["day", "model", "vendor", "user", "workflow", "agent", "run", "ou
 class ModelForm(Closed):
     """What an organization says of a model; what it leaves out is as shipped. Prices are USD for a million tokens."""
 
+    kind: Kind | None = Field(default=None, description="chat: it answers; embedding: it makes vectors, and has no output_price")
     alias: str | None = Field(default=None, max_length=64, description='another name for steps, written "@alias"')
     connection: str | None = Field(default=None, max_length=64, description="whose key and address are used; without it the operator's")
     base_url: str | None = Field(default=None, max_length=1000, description="of a server that wants no key")
@@ -70,12 +72,23 @@ class ModelForm(Closed):
 
     @model_validator(mode="after")
     def _together(self) -> ModelForm:
+        if self.kind == "embedding":
+            return self._vectors()
         if (self.input_price is None) != (self.output_price is None):
             raise ValueError("give input_price and output_price together")
         if self.input_price is None and (self.cached_price is not None or self.written_price is not None):
             raise ValueError("cached_price and written_price go with input_price and output_price")
         if self.connection is not None and self.base_url is not None:
             raise ValueError("the address is that of the connection: leave out base_url")
+        return self
+
+    def _vectors(self) -> ModelForm:
+        """Which model makes vectors, and by whose key, is the operator's choice; what it costs is told here."""
+        for field in ("alias", "connection", "base_url", "script", "max_output", "written_price", "cached_price"):
+            if getattr(self, field) is not None:
+                raise ValueError(f"a model of kind embedding has no {field}: it is asked as the operator set it up (WEFT_EMBEDDER)")
+        if self.output_price:
+            raise ValueError("a model of kind embedding answers nothing: leave out output_price")
         return self
 
 
@@ -131,6 +144,8 @@ def _default(asked: Models) -> str:
 async def put(runtime: Runtime, actor: Actor, name: str, form: ModelForm) -> Shown:
     """Lists a model or replaces what was said of it. Raises Invalid, Conflict when its alias is taken, NotFound for its connection."""
     _named(name)
+    if form.kind is None and name in SHIPPED and SHIPPED[name].kind == "embedding":
+        form = formed({**form.model_dump(), "kind": "embedding"})
     if form.script is not None and not name.startswith(f"{SCRIPTED}:"):
         raise Invalid(f"A script belongs to a model {SCRIPTED}:<name>, and this is {name}.")
     if form.connection is not None:
@@ -140,6 +155,8 @@ async def put(runtime: Runtime, actor: Actor, name: str, form: ModelForm) -> Sho
     if form.base_url is not None:
         _addressed(form.base_url)
     listed = Listed(name=name, **form.model_dump())
+    if form.kind == "embedding" and form.input_price is not None:
+        listed = replace(listed, output_price=0.0)
     await models.put(actor.tenant, listed)
     return Shown(name=name, listed=listed, known=known(name, listed, elsewhere=_moved(listed)))
 
@@ -148,7 +165,9 @@ async def change(runtime: Runtime, actor: Actor, name: str, changes: dict[str, J
     """Replaces only what is given; None takes it back to what is shipped. Raises as `put`."""
     before = (await models.known(actor.tenant)).models.get(name) or Listed(name=name)
     fields = {field: getattr(before, field) for field in ModelForm.model_fields}
-    return await put(runtime, actor, name, formed({**fields, **changes}))
+    shipped = SHIPPED.get(name)
+    kind = changes.get("kind") or before.kind or (shipped.kind if shipped else None)
+    return await put(runtime, actor, name, formed({**fields, "kind": kind, **changes}))
 
 
 def formed(given: dict[str, Json]) -> ModelForm:
@@ -172,9 +191,11 @@ async def choose(
     runtime: Runtime, actor: Actor, *, default: str | None, fallbacks: Sequence[str] = (), only_listed: bool = False
 ) -> Registry:
     """`default` None: the operator's. Raises Invalid for names that could never be asked."""
+    listed = (await models.known(actor.tenant)).models
     for name in (*((default,) if default else ()), *fallbacks):
         _named(name)
-    listed = (await models.known(actor.tenant)).models
+        if known(name, listed.get(name)).kind == "embedding":
+            raise Invalid(f"{name} makes vectors and answers nothing. Which model memories have is the operator's choice: WEFT_EMBEDDER.")
     for name in (*((default,) if default else ()), *fallbacks) if only_listed else ():
         if name not in listed or not listed[name].enabled:
             raise Invalid(f"{name} is not among the listed models, and only those may be asked: list it first (weft models set {name}).")
@@ -187,11 +208,23 @@ async def choose(
 async def test(runtime: Runtime, actor: Actor, name: str) -> str:
     """Asks the model for one word, which costs a little; a sentence that says how it went. Raises Invalid with what is wrong."""
     asked = runtime.models.of(actor.tenant, Caller(user_id=actor.user_id))
+    made = runtime.embedder
+    if made is not None and name == f"{made.provider}:{made.model}":
+        return await _tested(asked.embedder(made))
     try:
         answer = await asked.complete(name, [Message(role="user", text="Answer with the word: ok")], max_tokens=256, timeout=30)
     except Failure as failure:
         raise Invalid(f"{failure.message[:1].upper()}{failure.message[1:]}.") from None
     return f"{answer.model} answered, {answer.usage.input_tokens} tokens in and {answer.usage.output_tokens} out"
+
+
+async def _tested(embedder: Embedder | None) -> str:
+    assert embedder is not None  # noqa: S101  # that of memories
+    try:
+        (vector,) = await embedder.embed(["ok"])
+    except EmbeddingFailed as failed:
+        raise Invalid(f"{failed}") from None
+    return f"{embedder.provider}:{embedder.model} answered with a vector of {len(vector)} numbers"
 
 
 def _named(name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from store.errors import Conflict
 from store.jsontext import Json
@@ -11,6 +11,8 @@ from store.postgres import Session
 from store.queries import load
 
 SQL = load(__file__)
+Kind = Literal["chat", "embedding"]
+"""Whether a model answers or makes vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,7 @@ class Listed:
     """A model as an organization has listed it. What is None is as shipped, or unknown; prices are USD for a million tokens."""
 
     name: str
+    kind: Kind | None = None
     alias: str | None = None
     connection: str | None = None
     base_url: str | None = None

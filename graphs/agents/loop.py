@@ -42,7 +42,8 @@ class Agent:
             said = await self._ask(f"turn_{turn}", self.specs)
             wanted: Any = said.get("calls") or []
             calls = self.transcript.name_calls(wanted[:MAX_CALLS_OF_TURN], turn)
-            self.transcript.say("assistant", said.get("text") or "", **({"calls": calls} if calls else {}))
+            thoughts = {"thoughts": said["thoughts"]} if calls and said.get("thoughts") else {}
+            self.transcript.say("assistant", said.get("text") or "", **({"calls": calls} if calls else {}), **thoughts)
             if not calls:
                 return await self._done(said, turn)
             await self._run(turn, calls)
@@ -69,6 +70,8 @@ class Agent:
     async def _ask(self, key: str, specs: list[dict[str, Json]]) -> dict[str, Any]:
         """One turn of the model, in the words of an llm step that has tools."""
         common: dict[str, Json] = {"agent": self.name, **({"model": self.config.model} if self.config.model else {})}
+        if self.config.effort is not None:
+            common["effort"] = self.config.effort
         if self.config.output_schema is not None:
             common["output_schema"] = self.config.output_schema
         config = {**common, "messages": list(self.transcript.messages), **({"tools": specs} if specs else {})}

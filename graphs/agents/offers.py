@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from graphs.definition import Closed, Schema
+from graphs.models import Effort
 from graphs.nodes.approval import Assignee
 from graphs.nodes.llm import MAX_PROMPT, check_schema
 
@@ -150,6 +151,7 @@ class Settings(Closed):
 
     system: str | None = Field(default=None, max_length=MAX_PROMPT, description="instructions")
     model: str | None = Field(default=None, max_length=200, description='"vendor:name"; without it the default')
+    effort: Effort | None = Field(default=None, description="of its thinking")
     tools: Annotated[tuple[Tool, ...], WithJsonSchema(TOOLS)] = Field(default=(), max_length=64, strict=False)
     approve: Approve = Field(default="effects", description="when a person is asked first; effects: before what cannot be undone")
     approvers: Annotated[Assignee, WithJsonSchema({"type": "object"})] | None = Field(default=None, description="{user} or {group}")

@@ -115,9 +115,9 @@ class StepContext:
         tenant, user_id = self._drive.tenant, self._drive.loaded.created_by
         user = await patiently(lambda: identities.get_user(tenant, user_id))
         principal = Principal(user_id=user.id, role=user.role)
-        return Access(
-            tenant=tenant, principal=principal, embedder=self._drive.engine.embedder, run_id=self._drive.run_id, models=self.models
-        )
+        models = self.models
+        embedder = models.embedder(self._drive.engine.embedder)
+        return Access(tenant=tenant, principal=principal, embedder=embedder, run_id=self._drive.run_id, models=models)
 
     def _reach(self) -> None:
         """A replay reaches outside nowhere, whatever a step tries."""
@@ -349,11 +349,12 @@ class StepContext:
 
     def live(self, name: str, data: Json) -> None:
         redactor = self._drive.redactor
-        if name == "text" and is_object(data) and isinstance(delta := data.get("delta"), str):
-            shown, self._held = redactor.split(self._held + delta)  # a secret may come in several pieces
-            if not shown:
+        kind = "text" if is_object(data) and "text" in data else "delta"
+        if name == "text" and is_object(data) and isinstance(piece := data.get(kind), str):
+            shown, self._held = redactor.split(piece if kind == "text" else self._held + piece)  # a secret may come in several pieces
+            if not shown and kind == "delta":
                 return
-            data = {**data, "delta": shown}
+            data = {**data, kind: shown}
         data = redactor.clean(data)
         self._drive.engine.live(self._drive.tenant.org_id, self._drive.run_id, self.position, name, data)
 

@@ -3,7 +3,7 @@ more."""
 
 from graphs.memories.caring import Hidden, Kept, hide, policy, put_policy, release
 from graphs.memories.consolidating import consolidate
-from graphs.memories.embedding import embed, embedder_of, reembed
+from graphs.memories.embedding import embed, embedder_of, not_made, reembed
 from graphs.memories.forgetting import Forgotten, Selection, count_forgotten, forget
 from graphs.memories.reach import OWN, Access, access, in_step, parse_scope, readable, spelled
 from graphs.memories.reading import LISTED, export, get, kinds, page, read
@@ -27,7 +27,7 @@ from graphs.memories.writing import (
 __all__ = [
     "LISTED", "ORIGINS", "OWN", "TRUSTED", "Access", "Brought", "Forgotten", "Found", "Hidden", "Kept", "Remembered", "Remembrance",
     "Restored", "Selection", "Source", "Wanted", "access", "bring_in", "consolidate", "count_forgotten", "embed", "embedder_of",
-    "export", "forget", "forgotten_view", "get", "hide", "hit_view", "in_step", "kinds", "make_vectors", "memory_view", "open_desk",
-    "outcome_view", "page", "parse_scope", "policy", "put_policy", "quoted", "read", "readable", "recall", "reembed", "release",
-    "remember", "restore", "spelled", "sum_up_conversation", "sum_up_texts", "sums",
+    "export", "forget", "forgotten_view", "get", "hide", "hit_view", "in_step", "kinds", "make_vectors", "memory_view", "not_made",
+    "open_desk", "outcome_view", "page", "parse_scope", "policy", "put_policy", "quoted", "read", "readable", "recall", "reembed",
+    "release", "remember", "restore", "spelled", "sum_up_conversation", "sum_up_texts", "sums",
 ]  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphs.memories.reach import Access
+from graphs.nodetype import Failure
 from memory import spaces
-from memory.embedding import Embedder
+from memory.embedding import Embedder, EmbeddingFailed
 from memory.spaces import Stretch
 from store.errors import Invalid
 
@@ -27,6 +28,13 @@ async def embed(access: Access, texts: Sequence[str], *, query: bool = False) ->
     for start in range(0, len(texts), embedder.max_batch):
         found += await embedder.embed(list(texts[start : start + embedder.max_batch]), query=query)
     return found
+
+
+def not_made(embedder: Embedder, failed: EmbeddingFailed) -> Failure:
+    """As a step tells it: the failure of the budget or model that refuses, else that of the embedder."""
+    if isinstance(failed.__cause__, Failure):
+        return failed.__cause__
+    return Failure("embedding", f"{embedder.model} made no vectors: {failed}", retryable=failed.transient)
 
 
 async def reembed(access: Access, after: str | None) -> Stretch:

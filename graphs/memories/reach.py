@@ -43,12 +43,8 @@ def access(runtime: Runtime, actor: Actor) -> Access:
     from graphs.models import Caller  # it imports Failure from where we do
 
     principal = Principal(user_id=actor.user_id, role=actor.role)
-    return Access(
-        tenant=actor.tenant,
-        principal=principal,
-        embedder=runtime.embedder,
-        models=runtime.models.of(actor.tenant, Caller(user_id=actor.user_id)),
-    )
+    models = runtime.models.of(actor.tenant, Caller(user_id=actor.user_id))
+    return Access(tenant=actor.tenant, principal=principal, embedder=models.embedder(runtime.embedder), models=models)
 
 
 def parse_scope(text: str) -> tuple[scopes.Kind, str, bool]:

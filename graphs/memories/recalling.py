@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from graphs.memories.reach import Access, check_lengths, noted, readable, spelled
+from graphs.nodetype import Failure
 from memory import kinds as kinds_of_memory
 from memory import recall as hybrid
 from memory.embedding import Embedder, EmbeddingFailed
@@ -79,7 +80,8 @@ async def _recall(access: Access, within: Sequence[Scope], wanted: Wanted, filte
     try:
         found = await search(access.embedder)
     except EmbeddingFailed as failed:
-        return await search(None), f"words only: the embedder did not answer ({str(failed)[:200]})"
+        why = "may not be asked" if isinstance(failed.__cause__, Failure) else "did not answer"
+        return await search(None), f"words only: the embedder {why} ({str(failed)[:300]})"
     return found, found.by if found.by != "words" else NO_SPACE if access.embedder else WORDS_ONLY
 
 

@@ -25,15 +25,31 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pydantic import SecretStr
 
 from graphs.definition import Json, Schema
+from graphs.models._embedding import Paid
 from graphs.models._failures import caught, failure
 from graphs.models._known import known
-from graphs.models._messages import Call, Completion, Endpoint, Image, Limit, Message, Reply, ToolCall, ToolSpec, Usage
+from graphs.models._messages import (
+    Call,
+    Completion,
+    Effort,
+    Endpoint,
+    Image,
+    Limit,
+    Message,
+    Reply,
+    Thoughts,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)  # fmt: skip
 from graphs.models._routes import INSTEAD, SCRIPTED, Route, chain, choose, fits, operators
 from graphs.models._settings import ModelSettings
-from graphs.models._spending import Bill, Caller, Till, patiently
+from graphs.models._spending import Bill, Caller, Till, estimate, longest, patiently
 from graphs.models._structured import Shape, read
+from graphs.models._thinking import bound
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound
+from memory.embedding import Counting, Embedder
 from store import models
 from store.models import Choices, Listed
 from store.postgres import Tenant
@@ -42,8 +58,8 @@ if TYPE_CHECKING:
     from graphs.connections import Connections
 
 __all__ = [
-    "SCRIPTED", "Call", "Caller", "Completion", "Endpoint", "Image", "Limit", "Message", "ModelSettings", "Models", "Reply", "ToolCall",
-    "ToolSpec", "Usage", "vendors",
+    "SCRIPTED", "Call", "Caller", "Completion", "Effort", "Endpoint", "Image", "Limit", "Message", "ModelSettings", "Models", "Reply",
+    "Thoughts", "ToolCall", "ToolSpec", "Usage", "vendors",
 ]  # fmt: skip
 
 NOBODY = Caller()
@@ -128,19 +144,22 @@ class Models:
         output_schema: Schema | None = None,
         tools: Sequence[ToolSpec] = (),
         on_text: Callable[[str], None] | None = None,
+        on_void: Callable[[], None] = lambda: None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         timeout: float = 120.0,
         first_timeout: float | None = None,
         agent: str | None = None,
         limits: Sequence[Limit] = (),
+        effort: Effort | None = None,
         script: Sequence[Mapping[str, Json]] | None = None,
     ) -> Completion:
         """Asks `model` ("vendor:name"; None for the default) within `timeout` seconds in all.
 
         With `output_schema` the answer is checked against it; with `tools` the model may call some first, and then `calls` says which. It
         gets one chance to mend an answer that does not fit, or calls that cannot be made. With `on_text` the answer is streamed: pieces of
-        text go there as they come, and the first must come within `first_timeout` seconds. What was streamed before a failure is void.
+        text go there as they come, those of JSON where there is a schema, and the first must come within `first_timeout` seconds. `on_void`
+        is told when what came so far is void, since the model mends it or another one answers.
         Raises Failure with a code that begins with "model_"."""
         shape = Shape.of(output_schema) if output_schema is not None else None
         call = Call(
@@ -153,6 +172,8 @@ class Models:
             timeout=max(timeout - 2.0, timeout * 0.8),  # the network sees a silent server first, and its circuit hears of it
             first=first_timeout,
             on_text=on_text,
+            on_void=on_void,
+            effort=effort,
             script=tuple(script) if script is not None else None,
         )
         till = Till(self._tenant, self._caller, agent, (*self._caller.limits, *limits), self._settling) if self._tenant else None
@@ -165,6 +186,7 @@ class Models:
                 if not (failure.code in INSTEAD and self._caller.last) and not (first and failure.code in UNUSABLE):
                     raise
                 first = first or failure
+                on_void()
         assert first is not None  # noqa: S101  # a chain has at least one model
         raise first
 
@@ -173,7 +195,8 @@ class Models:
         fits(route, images=any(message.images for message in call.messages), tools=bool(call.tools))
         await self._load(route.name, route.vendor)
         on_text = None if route.known.streaming is False else call.on_text
-        call = replace(call, model=route.model, on_text=on_text, script=call.script if call.script is not None else route.script)
+        script = call.script if call.script is not None else route.script
+        call = replace(call, model=route.model, messages=bound(call.messages, route.full), on_text=on_text, script=script)
         try:
             async with asyncio.timeout(timeout) as deadline:
                 return await self._answer(route, call, shape, till, deadline)
@@ -198,8 +221,10 @@ class Models:
                 raise Failure("model_output", f"{full} ran out of tokens before its answer was complete; raise max_tokens")
             if not wrong:
                 stop = "tool_calls" if calls else "length" if reply.cut else "stop"
-                return Completion(text=reply.text, json=value, model=full, usage=usage, calls=calls, stop=stop)
+                thoughts = Thoughts(model=full, parts=reply.thoughts) if calls and reply.thoughts else None
+                return Completion(text=reply.text, json=value, model=full, usage=usage, calls=calls, stop=stop, thoughts=thoughts)
             if left:
+                call.on_void()
                 said = Message(role="assistant", text=reply.text[:SHOWN] or "(nothing)")
                 mend = wrong if reply.calls or shape is None else shape.mend(wrong)
                 call = replace(call, messages=(*call.messages, said, Message(role="user", text=mend)))
@@ -207,8 +232,9 @@ class Models:
         raise Failure("model_output", f"{full} {what}: {wrong}", retryable=True)
 
     async def _ask(self, route: Route, call: Call, till: Till | None, deadline: asyncio.Timeout) -> tuple[Reply, Bill | None]:
-        bill = await till.reserve(route, call, min(call.timeout / 2, BUSY)) if till else None
-        sent = call if bill is None else replace(call, max_tokens=bill.bounded(call), on_text=bill.heard(call.on_text))
+        patience = min(call.timeout / 2, BUSY)
+        bill = await till.reserve(route, estimate(call), longest(route, call), call.timeout, patience) if till else None
+        sent = call if bill is None else replace(call, max_tokens=bill.bounded(call), heard=bill.heard)
         try:
             return await route.vendor.ask(sent, route.endpoint, self._outbound), bill
         except caught() as error:
@@ -220,6 +246,15 @@ class Models:
             if bill:
                 await bill.failed("model_timeout" if deadline.expired() else "cancelled")
             raise
+
+    def embedder(self, made: Embedder | None) -> Embedder | None:
+        """What makes vectors on the organization's behalf: one that somebody charges for is paid for like a model that answers."""
+        if self._tenant is None or made is None or not hasattr(made, "count"):
+            return made
+        till = Till(self._tenant, self._caller, None, self._caller.limits, self._settling)
+        vendor = vendors()[made.provider]
+        elsewhere = self._settings.openai_base_url is not None
+        return Paid(cast(Counting, made), f"{made.provider}:{made.model}", vendor, self._tenant, till, elsewhere=elsewhere)
 
     async def _choices(self) -> Choices:
         tenant = self._tenant

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from graphs.models._messages import Usage
-from store.models import Listed
+from store.models import Kind, Listed
 
 PRICED = "2026-11-05"
 VERIFIED: dict[str, str] = {}
@@ -59,6 +59,7 @@ class Price:
 class Model:
     """What is known of a model. None: not known."""
 
+    kind: Kind = "chat"
     price: Price | None = None
     context: int | None = None
     max_output: int | None = None
@@ -89,6 +90,10 @@ def _gpt(
     return Model(price=price, context=context, max_output=max_output, tools=True, vision=True, json_schema=True, streaming=True)
 
 
+def _vectors(input: float) -> Model:
+    return Model(kind="embedding", price=Price(input=input, output=0.0), context=8_191)
+
+
 _HAIKU = _claude(0.10, 0.50, 0.01)
 
 SHIPPED: dict[str, Model] = {
@@ -116,6 +121,9 @@ SHIPPED: dict[str, Model] = {
     "openai:gpt-4.1-nano": _gpt(0.10, 0.40, 0.025, context=1_047_576, max_output=32_768),
     "openai:gpt-4o": _gpt(2.50, 10.0, 1.25, context=128_000, max_output=16_384),
     "openai:gpt-4o-mini": _gpt(0.15, 0.60, 0.075, context=128_000, max_output=16_384),
+    "openai:text-embedding-3-small": _vectors(0.02),
+    "openai:text-embedding-3-large": _vectors(0.13),
+    "openai:text-embedding-ada-002": _vectors(0.10),
 }
 
 
@@ -125,7 +133,7 @@ def known(full: str, listed: Listed | None, *, elsewhere: bool = False) -> Model
     shipped = Model() if elsewhere else SHIPPED.get(full) or (SHIPPED["scripted"] if full.startswith("scripted:") else Model())
     if listed is None:
         return shipped
-    own = {name: getattr(listed, name) for name in ("context", "max_output", "tools", "vision", "json_schema", "streaming")}
+    own = {name: getattr(listed, name) for name in ("kind", "context", "max_output", "tools", "vision", "json_schema", "streaming")}
     if listed.input_price is not None and listed.output_price is not None:
         own["price"] = Price(input=listed.input_price, output=listed.output_price, cached=listed.cached_price, written=listed.written_price)
     return replace(shipped, **{name: value for name, value in own.items() if value is not None})

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from graphs.models import _thinking
 from graphs.models._messages import Call, Message, ToolSpec, Usage, Wish
 from graphs.nodetype import Failure
 
@@ -18,17 +19,18 @@ if TYPE_CHECKING:  # slow to import
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """An answer read. `ending` is why the model stopped, in the vendor's word; `refusal` what it said instead."""
+    """An answer read. `ending` is why the model stopped, in the vendor's word; `refusal` its words instead; `thoughts` as of Thoughts."""
 
     text: str
     calls: tuple[Wish, ...]
     usage: Usage
     ending: str
     refusal: str = ""
+    thoughts: _thinking.Parts = ()
 
 
-async def invoke(model: BaseChatModel, call: Call, messages: list[BaseMessage], **bound: Any) -> Heard:
-    """Asks once. A temperature goes along only where the model is not known to refuse one.
+async def invoke(model: BaseChatModel, call: Call, messages: list[BaseMessage], *, answer: str | None = None, **bound: Any) -> Heard:
+    """Asks once. A temperature goes along only where the model is not known to refuse one. `answer`: the tool by which it gives its JSON.
 
     LangSmith tracing stays off whatever the environment says: it would send prompts out past the policy."""
     from langsmith import tracing_context  # pyright: ignore[reportUnknownVariableType]
@@ -37,23 +39,23 @@ async def invoke(model: BaseChatModel, call: Call, messages: list[BaseMessage], 
         bound["temperature"] = call.temperature
     with tracing_context(enabled=False):
         if call.on_text is not None:
-            return _read(await _streamed(model, call, messages, bound))
+            return _read(await _streamed(model, call, messages, bound, answer))
         return _read(await model.ainvoke(messages, **bound))
 
 
-async def _streamed(model: BaseChatModel, call: Call, messages: list[BaseMessage], bound: dict[str, Any]) -> AIMessage:
+async def _streamed(model: BaseChatModel, call: Call, messages: list[BaseMessage], bound: dict[str, Any], answer: str | None) -> AIMessage:
     """The whole message; one whose stream ended without saying why is not whole."""
     from langchain_core.messages.ai import add_ai_message_chunks
 
     pieces: list[AIMessageChunk] = []
+    ears = _Ears(call, answer)
     stream = cast(Any, model.astream(messages, **bound))
     try:
         async with aclosing(stream), asyncio.timeout(call.first) as waiting:
             async for piece in stream:
                 waiting.reschedule(None)
                 pieces.append(piece)
-                if call.on_text is not None and (text := str(piece.text)):
-                    call.on_text(text)
+                ears.hear(piece)
     except TimeoutError:
         raise Failure("model_timeout", f"no word of an answer within {call.first:g} s", retryable=True) from None
     if not pieces or not any(_ending(piece) for piece in pieces):
@@ -61,13 +63,32 @@ async def _streamed(model: BaseChatModel, call: Call, messages: list[BaseMessage
     return add_ai_message_chunks(pieces[0], *pieces[1:])
 
 
+class _Ears:
+    """Tells the pieces of a stream to those who wait for them."""
+
+    def __init__(self, call: Call, answer: str | None) -> None:
+        self._call, self._answer = call, answer
+        self._answering: set[object] = set()  # places of calls of the tool `answer`
+
+    def hear(self, piece: AIMessageChunk) -> None:
+        text, calls = str(piece.text), piece.tool_call_chunks
+        arguments = "".join(part.get("args") or "" for part in calls)
+        self._answering |= {part.get("index") for part in calls if self._answer and part.get("name") == self._answer}
+        told = "".join(part.get("args") or "" for part in calls if part.get("index") in self._answering) if self._answer else text
+        if self._call.heard is not None and (whole := text + arguments + _thinking.words(piece)):
+            self._call.heard(whole)
+        if self._call.on_text is not None and told:
+            self._call.on_text(told)
+
+
 def _read(message: AIMessage) -> Heard:
     return Heard(
-        text=str(message.text),  # blocks of other kinds (thinking) are left out
+        text=str(message.text),  # without blocks of other kinds
         calls=_calls(message),
         usage=_usage(message),
         ending=_ending(message),
         refusal=str(message.additional_kwargs.get("refusal") or ""),
+        thoughts=_thinking.of(message),
     )
 
 
@@ -90,9 +111,11 @@ def _usage(message: AIMessage) -> Usage:
         return Usage()
     details = cast("dict[str, int | None]", counted.get("input_token_details") or {})
     written = sum(details.get(kind) or 0 for kind in ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"))
+    thought = cast("dict[str, int | None]", counted.get("output_token_details") or {}).get("reasoning") or 0
+    beside = counted["total_tokens"] == counted["input_tokens"] + counted["output_tokens"] + thought  # some do not count it as output
     return Usage(
         input_tokens=counted["input_tokens"],
-        output_tokens=counted["output_tokens"],
+        output_tokens=counted["output_tokens"] + (thought if beside else 0),
         cached_tokens=details.get("cache_read") or 0,
         written_tokens=written,
     )
@@ -116,7 +139,8 @@ def _message(said: Message) -> BaseMessage:
             return SystemMessage(said.text)
         case "assistant":
             calls = [{"type": "tool_call", "id": call.id, "name": call.name, "args": call.arguments} for call in said.calls]
-            return AIMessage(content=said.text, tool_calls=cast(Any, calls))
+            thoughts = {_thinking.KEPT: list(said.thoughts.parts)} if said.thoughts else {}
+            return AIMessage(content=said.text, tool_calls=cast(Any, calls), additional_kwargs=thoughts)
         case "tool":
             return ToolMessage(content=said.text, tool_call_id=said.call_id or "")
         case "user":

@@ -16,6 +16,8 @@ MAX_TEXT = 400_000  # characters of one message, about 100,000 tokens
 MAX_IMAGE = 7_000_000  # characters of base64: 5 MB, what the vendors take
 MAX_MESSAGES = 2_000
 
+Effort = Literal["low", "medium", "high"]
+"""How much a model thinks before it answers."""
 ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]  # what all vendors take
 
 
@@ -53,14 +55,27 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Thoughts:
+    """What a model thought before it called tools, in the form of its vendor, who may have signed it: it goes back with the results,
+    unchanged, and to no other model than `model` ("vendor:name")."""
+
+    model: str
+    parts: tuple[dict[str, Json], ...]
+
+    def to_json(self) -> dict[str, Json]:
+        return {"model": self.model, "parts": list(self.parts)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """`calls` are of an assistant; with role tool, `text` is the result of the call `call_id`."""
+    """`calls` and `thoughts` are of an assistant; with role tool, `text` is the result of the call `call_id`."""
 
     role: Role
     text: str
     images: tuple[Image, ...] = ()
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    thoughts: Thoughts | None = None
 
     def to_json(self) -> dict[str, Json]:
         """For journals; `of_json` reads it back."""
@@ -71,6 +86,8 @@ class Message:
             said["calls"] = [call.to_json() for call in self.calls]
         if self.call_id is not None:
             said["call_id"] = self.call_id
+        if self.thoughts is not None:
+            said["thoughts"] = self.thoughts.to_json()
         return said
 
     @classmethod
@@ -92,6 +109,11 @@ class CallForm(Closed):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+class ThoughtsForm(Closed):
+    model: str = Field(min_length=1, max_length=200)
+    parts: tuple[dict[str, Any], ...] = Field(min_length=1, max_length=1000, strict=False)
+
+
 class MessageForm(Closed):
     """A message as authors and journals write it."""
 
@@ -100,6 +122,7 @@ class MessageForm(Closed):
     images: tuple[ImageForm, ...] = Field(default=(), max_length=20, strict=False)
     calls: tuple[CallForm, ...] = Field(default=(), max_length=128, strict=False, description="of an assistant: the tools it asked for")
     call_id: str | None = Field(default=None, max_length=200, description="of role tool: the call whose result `text` is")
+    thoughts: ThoughtsForm | None = Field(default=None, description="of an assistant: those of the output with the calls")
 
     def message(self) -> Message:
         return Message(
@@ -108,6 +131,7 @@ class MessageForm(Closed):
             images=tuple(Image(media_type=image.media_type, data=image.data) for image in self.images),
             calls=tuple(ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in self.calls),
             call_id=self.call_id,
+            thoughts=Thoughts(model=self.thoughts.model, parts=self.thoughts.parts) if self.thoughts else None,
         )
 
 
@@ -167,7 +191,8 @@ class Limit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """The answer. `json` fits the schema that was asked for and is None when none was, or when the model calls tools first; `model` is
-    "vendor:name" or "scripted"; `stop` is "stop", "tool_calls", or "length" when it ran out of tokens."""
+    "vendor:name" or "scripted"; `stop` is "stop", "tool_calls", or "length" when it ran out of tokens; `thoughts` come only with calls, to
+    go back with their results."""
 
     text: str
     json: Json
@@ -175,6 +200,7 @@ class Completion:
     usage: Usage
     calls: tuple[ToolCall, ...] = ()
     stop: str = "stop"
+    thoughts: Thoughts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +216,8 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request to a vendor. `schema` is of an object, `model` has no vendor in front, times are in seconds. With `on_text` the answer
-    is streamed and every piece of text goes there as it comes; `first` is how long the first piece may take. `script`: see scripted.py."""
+    is streamed and every piece of text, with a schema of its JSON, goes there as it comes; `on_void` is told when those are void, and
+    `heard` of all pieces, those of thoughts and calls too. `first` is how long the first piece may take. `script`: see scripted.py."""
 
     model: str
     messages: tuple[Message, ...]
@@ -201,6 +228,9 @@ class Call:
     timeout: float = 120.0
     first: float | None = None
     on_text: Callable[[str], None] | None = None
+    on_void: Callable[[], None] = lambda: None
+    heard: Callable[[str], None] | None = None
+    effort: Effort | None = None
     script: tuple[Mapping[str, Json], ...] | None = None
 
 
@@ -215,10 +245,12 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the vendor sent: with a schema, `text` should be JSON. `cut` when the model ran out of tokens, `refusal` its words."""
+    """What the vendor sent: with a schema, `text` should be JSON. `cut` when the model ran out of tokens, `refusal` its words, `thoughts`
+    as of Thoughts."""
 
     text: str
     usage: Usage
     calls: tuple[Wish, ...] = ()
     cut: bool = False
     refusal: str | None = None
+    thoughts: tuple[dict[str, Json], ...] = ()

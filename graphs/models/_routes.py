@@ -32,6 +32,7 @@ class Route:
     known: Model
     endpoint: Endpoint
     script: tuple[Mapping[str, Json], ...] | None
+    embeds: bool = False  # it is asked for vectors
 
 
 def chain(choices: Choices, asked: str | None, default: Callable[[], str]) -> list[str]:
@@ -97,6 +98,8 @@ def operators(settings: ModelSettings, full: str, vendor: Vendor) -> Endpoint:
 
 def fits(route: Route, *, images: bool, tools: bool) -> None:
     """Raises Failure for what the model is known not to be able to."""
+    if route.known.kind == "embedding":
+        raise Failure("model_embeds", f"{route.full} makes vectors and answers nothing; choose a model that answers")
     if images and route.known.vision is False:
         raise Failure("model_no_images", f"{route.full} sees no images; leave them out, or choose a model that does")
     if tools and route.known.tools is False:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from graphs.models._messages import Call, Limit, Usage
 from graphs.models._routes import SCRIPTED, Route
+from graphs.models._thinking import BUDGETS
 from graphs.nodetype import Failure
 from graphs.redaction import Redactor
 from store import spending
@@ -70,11 +71,9 @@ class Till:
     ) -> None:
         self._tenant, self._caller, self._agent, self._limits, self._settling = tenant, caller, agent, limits, settling
 
-    async def reserve(self, route: Route, call: Call, patience: float) -> Bill:
-        """Sets aside what the call can cost at most; waits up to `patience` seconds while calls under way hold what is missing.
-        Raises Failure: budget_exceeded, model_price_unknown."""
-        tokens = estimate(call)
-        most = _most(route, call)
+    async def reserve(self, route: Route, tokens: int, most: int, seconds: float, patience: float) -> Bill:
+        """Sets aside what a call of so many `tokens`, answered with `most`, can cost, for so many `seconds`; waits up to `patience` seconds
+        while calls under way hold what is missing. Raises Failure: budget_exceeded, model_price_unknown."""
         price = route.known.price
         end = time.monotonic() + patience
         while True:
@@ -87,14 +86,14 @@ class Till:
                     least=min(LEAST, most),
                     prices=price.worst(tokens) if price else None,
                     limits=[{"key": limit.key, "usd": limit.usd, "tokens": limit.tokens} for limit in self._limits],
-                    seconds=call.timeout + LATE,
+                    seconds=seconds + LATE,
                 )
             )
             if found.verdict == "granted" and found.id and found.output is not None:
                 bounds = (found.output if found.purses else None, most)
                 return Bill(self._tenant, found.id, tokens, found.output, bounds, route, self._settling)
             if found.verdict != "busy" or time.monotonic() > end:
-                raise refusal(found, route.full)
+                raise refusal(found, route)
             await spending.expire(self._tenant)  # what it waits for may be calls of a process that died
             await asyncio.sleep(random.uniform(*PAUSES))  # noqa: S311 spreading load is not cryptography
 
@@ -122,18 +121,8 @@ class Bill:
         budgeted, most = self._bounds
         return budgeted if budgeted is not None else most if call.max_tokens is not None else None
 
-    def heard(self, on_text: Callable[[str], None] | None) -> Callable[[str], None] | None:
-        """`on_text`, counted. It raises Failure when the answer has surely become longer than what was set aside."""
-        if on_text is None:
-            return None
-
-        def counted(text: str) -> None:
-            self._hear(text)
-            on_text(text)
-
-        return counted
-
-    def _hear(self, text: str) -> None:
+    def heard(self, text: str) -> None:
+        """Counts a piece of the answer. Raises Failure when it has surely become longer than what was set aside."""
         self._pieces += 1
         self._characters += len(text)
         if self._said > self._granted + SLACK:
@@ -222,6 +211,7 @@ def estimate(call: Call) -> int:
     """Tokens of the input, rather too many than too few."""
     texts = [message.text for message in call.messages]
     texts += [json.dumps(asked.arguments) + asked.name for message in call.messages for asked in message.calls]
+    texts += [json.dumps(message.thoughts.parts) for message in call.messages if message.thoughts]
     texts += [json.dumps(tool.schema) + tool.name + tool.description for tool in call.tools]
     texts += [json.dumps(call.schema)] if call.schema is not None else []
     pictures = sum(len(message.images) for message in call.messages)
@@ -229,20 +219,19 @@ def estimate(call: Call) -> int:
     return sum(-(-len(text.encode()) // BYTES) for text in texts) + pictures * IMAGE + parts * MESSAGE
 
 
-def _most(route: Route, call: Call) -> int:
+def longest(route: Route, call: Call) -> int:
     """Tokens of the answer at most: what the author allows, as far as the model can."""
     ceiling = route.known.max_output
-    wanted = call.max_tokens or ANSWER
+    wanted = call.max_tokens or ANSWER + (BUDGETS[call.effort] if call.effort else 0)
     return min(wanted, ceiling) if ceiling else wanted
 
 
-def refusal(found: Reserved, full: str) -> Failure:
+def refusal(found: Reserved, route: Route) -> Failure:
     """Says which budget, its limit, and what is spent of it."""
-    whose = _whose(found)
+    whose, full = _whose(found), route.full
     if found.verdict == "unpriced":
-        message = (
-            f"{whose} counts money, and nobody knows the price of {full}; set one: weft models set {full} --input-price … --output-price …"
-        )
+        price = "--kind embedding --input-price …" if route.embeds else "--input-price … --output-price …"
+        message = f"{whose} counts money, and nobody knows the price of {full}; set one: weft models set {full} {price}"
         return Failure("model_price_unknown", message)
     parts: list[str] = []
     details: dict[str, Any] = {"budget": found.kind, "subject": found.subject, "period": found.period}

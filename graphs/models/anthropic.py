@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field, SecretStr
 
-from graphs.models import _langchain
+from graphs.models import _langchain, _thinking
 from graphs.models._langchain import Heard
 from graphs.models._messages import Call, Endpoint, Message, Reply
 from graphs.models._settings import ModelSettings
@@ -23,6 +26,10 @@ MODEL = "claude-haiku-5-5"
 HOME = "https://api.anthropic.com"
 MAX_TOKENS = 8192  # the API wants a bound; every current model can do this one
 ANSWER = "answer"
+CUT = frozenset({"max_tokens", "model_context_window_exceeded"})
+LEAST = 1_024  # tokens of thinking that can be asked for
+UNTHINKING = re.compile(r"thinking\.|adaptive|budget_tokens|effort|not support")
+"""Of an answer by which a model does not know the form in which it was told to think."""
 CACHED: dict[str, Any] = {"type": "ephemeral"}
 WORTH = 4_000  # characters of instructions and tools from which keeping them is worth its price: about what the vendor keeps at least
 
@@ -42,30 +49,62 @@ def load() -> None:
 
 
 async def ask(call: Call, endpoint: Endpoint, outbound: Outbound) -> Reply:
-    model = _model(call, endpoint, outbound)
-    heard = await (_held(model, call) if call.schema is not None else _langchain.invoke(model, call, _messages(call), **_tools(call)))
+    heard = await _thoughtful(call, endpoint, outbound)
     answers = [wish for wish in heard.calls if call.schema is not None and wish.name == ANSWER]
     calls = tuple(wish for wish in heard.calls if wish not in answers)
     refusal = (heard.text or "no reason given") if heard.ending == "refusal" else None
     text = answers[0].arguments if answers and not calls else heard.text
-    return Reply(text=text, usage=heard.usage, calls=calls, cut=heard.ending == "max_tokens", refusal=refusal)
+    return Reply(text=text, usage=heard.usage, calls=calls, cut=heard.ending in CUT, refusal=refusal, thoughts=heard.thoughts)
 
 
-async def _held(model: BaseChatModel, call: Call) -> Heard:
-    """The schema goes along as a tool that the model must use; any schema of an object can. Some models refuse to be
-    made to (Claude Opus 5.5, Sonnet 5.5): they are told in words."""
+async def _thoughtful(call: Call, endpoint: Endpoint, outbound: Outbound) -> Heard:
+    """With as much thinking as was asked for, in the form that the model knows: old ones want a number of tokens, new ones only the effort,
+    and some do not think."""
     import anthropic
 
-    tools = _tools(call)["tools"]
-    forced = {"type": "any"} if call.tools else {"type": "tool", "name": ANSWER}
+    forms = list(_efforts(call, _model(call, endpoint, outbound)))
+    for more in forms[:-1]:
+        model = _model(call, endpoint, outbound, **more)
+        try:
+            return await _asked(model, replace(call, temperature=None), forced=False)
+        except anthropic.BadRequestError as wrong:
+            if not UNTHINKING.search(str(wrong)):
+                raise
+    return await _asked(_model(call, endpoint, outbound), call, forced=True)
+
+
+def _efforts(call: Call, model: BaseChatModel) -> Iterator[dict[str, Any]]:
+    """What to tell the model about thinking, the likeliest first; in the end nothing."""
+    if call.effort is not None:
+        levels = (model.profile or {}).get("reasoning_effort_levels") or ()
+        adaptive = {"thinking": {"type": "adaptive", "display": "summarized"}, "reasoning_effort": call.effort}
+        tokens = min(_thinking.BUDGETS[call.effort], (call.max_tokens or _bound(call) * 2) // 2)
+        budget = {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+        if "xhigh" in levels:
+            yield adaptive
+        elif not _thinking.unthought(call.messages):
+            yield from (budget, adaptive) if tokens >= LEAST else (adaptive,)
+    yield {}
+
+
+async def _asked(model: BaseChatModel, call: Call, *, forced: bool) -> Heard:
+    """A schema goes along as a tool that the model must use; any schema of an object can. Some models refuse to be made to (Claude
+    Opus 5.5, Sonnet 5.5, and all that were told to think): they are told in words."""
+    import anthropic
+
+    tools = _tools(call)
+    if call.schema is None:
+        return await _langchain.invoke(model, call, _messages(call), **tools)
+    choice = {"type": "any"} if call.tools else {"type": "tool", "name": ANSWER}
     try:
-        return await _langchain.invoke(model, call, _messages(call), tools=tools, tool_choice=forced)
+        if forced:
+            return await _langchain.invoke(model, call, _messages(call), answer=ANSWER, **tools, tool_choice=choice)
     except anthropic.BadRequestError as wrong:
         if "tool_choice" not in str(wrong):
             raise
     once = "When you have it, give" if call.tools else "Give"
     told = Message(role="user", text=f"{once} your answer by calling the tool `{ANSWER}` once, and write nothing else.")
-    return await _langchain.invoke(model, call, _messages(call, told), tools=tools)
+    return await _langchain.invoke(model, call, _messages(call, told), answer=ANSWER, **tools)
 
 
 def _tools(call: Call) -> dict[str, Any]:
@@ -79,9 +118,12 @@ def _tools(call: Call) -> dict[str, Any]:
 
 def _messages(call: Call, *more: Message) -> list[BaseMessage]:
     """What comes again with the next call is marked to be kept: instructions when they are long, and the conversation of a tool loop."""
-    from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
     said = _langchain.messages((*call.messages, *more))
+    for message in said:
+        if isinstance(message, AIMessage):
+            _thinking.in_blocks(message)
     for message in said[:1]:
         if isinstance(message, SystemMessage) and message.content and (call.tools or len(str(message.text)) >= WORTH):
             message.content = [{"type": "text", "text": str(message.text), "cache_control": CACHED}]
@@ -92,17 +134,22 @@ def _messages(call: Call, *more: Message) -> list[BaseMessage]:
     return said
 
 
-def _model(call: Call, endpoint: Endpoint, outbound: Outbound) -> BaseChatModel:
+def _bound(call: Call) -> int:
+    return call.max_tokens or MAX_TOKENS + (_thinking.BUDGETS[call.effort] if call.effort else 0)
+
+
+def _model(call: Call, endpoint: Endpoint, outbound: Outbound, **more: Any) -> BaseChatModel:
     base = endpoint.base_url or HOME
     return _guarded()(
         model=call.model,
         base_url=base,
         api_key=endpoint.key or SecretStr("none"),
         http_async_client=outbound.client(base, trusted=endpoint.trusted),
-        max_tokens=call.max_tokens or MAX_TOKENS,
+        max_tokens=_bound(call),
         timeout=call.timeout,
         max_retries=0,  # the engine retries, durably
         anthropic_proxy=None,
+        **more,
     )
 
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from graphs.models import _langchain
+from graphs.models import _langchain, _thinking
 from graphs.models._langchain import Heard
-from graphs.models._messages import Call, Endpoint, Message, Reply
+from graphs.models._messages import Call, Endpoint, Reply
 from graphs.models._settings import ModelSettings
-from graphs.models.openai import Form, extra, held, reply
+from graphs.models.openai import Words, extra, held, reply
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound
 
@@ -30,22 +30,22 @@ def load() -> None:
 
 
 async def ask(call: Call, endpoint: Endpoint, outbound: Outbound) -> Reply:
-    async def once(messages: tuple[Message, ...], form: Form, streams: bool) -> Heard:
-        return await _ask(call, messages, form, streams, endpoint, outbound)
+    async def once(words: Words) -> Heard:
+        return await _ask(call, words, endpoint, outbound)
 
     return reply(await held(call, once))
 
 
-async def _ask(call: Call, messages: tuple[Message, ...], form: Form, streams: bool, endpoint: Endpoint, outbound: Outbound) -> Heard:
+async def _ask(call: Call, words: Words, endpoint: Endpoint, outbound: Outbound) -> Heard:
     from langchain_openai import AzureChatOpenAI
 
     version = endpoint.settings.get("api_version")
     if not version or not endpoint.base_url:
         raise Failure("model_missing", "its connection has no setting api_version; write for example 2024-10-21")
-    body = extra(call, form)
+    body = extra(call, words)
     if call.max_tokens is not None:
         body["max_completion_tokens"] = call.max_tokens
-    model = AzureChatOpenAI(
+    model = _thinking.reasoned(AzureChatOpenAI)(
         azure_deployment=call.model,
         azure_endpoint=endpoint.base_url,
         api_version=version,
@@ -54,9 +54,9 @@ async def _ask(call: Call, messages: tuple[Message, ...], form: Form, streams: b
         timeout=call.timeout,
         max_retries=0,  # the engine retries, durably
         extra_body=body or None,
-        stream_usage=streams,
+        stream_usage=words.counts,
         stream_chunk_timeout=None,
         use_responses_api=False,
         openai_proxy=None,
     )
-    return await _langchain.invoke(model, call, _langchain.messages(messages))
+    return await _langchain.invoke(model, call, _langchain.messages(words.messages))

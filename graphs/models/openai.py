@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import SecretStr
 
-from graphs.models import _langchain
+from graphs.models import _langchain, _thinking
 from graphs.models._langchain import Heard
-from graphs.models._messages import Call, Endpoint, Message, Reply
+from graphs.models._messages import Call, Effort, Endpoint, Message, Reply
 from graphs.models._settings import ModelSettings
 from graphs.outbound import Outbound
 
@@ -18,8 +19,15 @@ BASE = "OPENAI_BASE_URL"
 MODEL = "gpt-5-mini"
 HOME = "https://api.openai.com/v1"
 
-Form = dict[str, Any] | None
-"""response_format of a request."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a server may not know of: `form` is response_format, `counts` whether it counts tokens while streaming."""
+
+    messages: tuple[Message, ...]
+    form: dict[str, Any] | None
+    effort: Effort | None
+    counts: bool = True
 
 
 def endpoint(settings: ModelSettings) -> Endpoint | None:
@@ -38,47 +46,60 @@ def load() -> None:
 
 
 async def ask(call: Call, endpoint: Endpoint, outbound: Outbound) -> Reply:
-    async def once(messages: tuple[Message, ...], form: Form, streams: bool) -> Heard:
-        return await _ask(call, messages, form, streams, endpoint, outbound)
+    async def once(words: Words) -> Heard:
+        return await _ask(call, words, endpoint, outbound)
 
     return reply(await held(call, once))
 
 
-async def held(call: Call, once: Callable[[tuple[Message, ...], Form, bool], Awaitable[Heard]]) -> Heard:
-    """Asks by `once(messages, response_format, usage while streaming)`, and again in simpler words where a server knows less."""
+async def held(call: Call, once: Callable[[Words], Awaitable[Heard]]) -> Heard:
+    """Asks, and again in simpler words as long as a server knows less."""
     import openai
 
-    form = _form(call)
-    try:
-        return await once(call.messages, form, True)
-    except openai.BadRequestError as wrong:
-        if "stream_options" in str(wrong):
-            return await once(call.messages, form, False)
-        if call.schema is None or "response_format" not in str(wrong):
-            raise
-    return await once((*call.messages, _langchain.described(call)), {"type": "json_object"}, True)  # many know only JSON as such
+    words = Words(messages=call.messages, form=_form(call), effort=call.effort)
+    while True:
+        try:
+            return await once(words)
+        except openai.BadRequestError as wrong:
+            simpler = _simpler(call, words, str(wrong))
+            if simpler is None:
+                raise
+            words = simpler
+
+
+def _simpler(call: Call, words: Words, wrong: str) -> Words | None:
+    """Without what the server says is wrong."""
+    if words.counts and "stream_options" in wrong:
+        return replace(words, counts=False)
+    if words.effort is not None and "reasoning_effort" in wrong:
+        return replace(words, effort=None)
+    if words.form is not None and words.form["type"] == "json_schema" and "response_format" in wrong:  # many know only JSON as such
+        return replace(words, form={"type": "json_object"}, messages=(*words.messages, _langchain.described(call)))
+    return None
 
 
 def reply(heard: Heard) -> Reply:
     refusal = heard.refusal or ("the content filter stopped it" if heard.ending == "content_filter" else None)
-    return Reply(text=heard.text, usage=heard.usage, calls=heard.calls, cut=heard.ending == "length", refusal=refusal)
+    return Reply(
+        text=heard.text, usage=heard.usage, calls=heard.calls, cut=heard.ending == "length", refusal=refusal, thoughts=heard.thoughts
+    )
 
 
-def _form(call: Call) -> Form:
+def _form(call: Call) -> dict[str, Any] | None:
     """Not OpenAI's "strict" subset, which refuses ordinary schemas: what comes back is checked anyway."""
     if call.schema is None:
         return None
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": call.schema, "strict": False}}
 
 
-async def _ask(call: Call, messages: tuple[Message, ...], form: Form, streams: bool, endpoint: Endpoint, outbound: Outbound) -> Heard:
+async def _ask(call: Call, words: Words, endpoint: Endpoint, outbound: Outbound) -> Heard:
     from langchain_openai import ChatOpenAI
 
     base = endpoint.base_url or HOME
-    body = extra(call, form)
+    body = extra(call, words)
     if call.max_tokens is not None:  # compatible servers know the old name, OpenAI's reasoning models only the new one
         body["max_tokens" if endpoint.base_url else "max_completion_tokens"] = call.max_tokens
-    model = ChatOpenAI(
+    model = _thinking.reasoned(ChatOpenAI)(
         model=call.model,
         base_url=base,
         api_key=key(endpoint.key),
@@ -86,17 +107,19 @@ async def _ask(call: Call, messages: tuple[Message, ...], form: Form, streams: b
         timeout=call.timeout,
         max_retries=0,  # the engine retries, durably
         extra_body=body or None,
-        stream_usage=streams,
+        stream_usage=words.counts,
         stream_chunk_timeout=None,  # the call as a whole has one
         use_responses_api=False,
         openai_proxy=None,
     )
-    return await _langchain.invoke(model, call, _langchain.messages(messages))
+    return await _langchain.invoke(model, call, _langchain.messages(words.messages))
 
 
-def extra(call: Call, form: Form) -> dict[str, Any]:
+def extra(call: Call, words: Words) -> dict[str, Any]:
     """What goes into the body as it is."""
-    body: dict[str, Any] = {"response_format": form} if form else {}
+    body: dict[str, Any] = {"response_format": words.form} if words.form else {}
+    if words.effort is not None:
+        body["reasoning_effort"] = words.effort
     if call.tools:
         body["tools"] = _langchain.functions(call.tools)
     return body

@@ -87,7 +87,7 @@ async def ask(call: Call, endpoint: Endpoint, outbound: Outbound) -> Reply:
     if call.model:
         return _played(call)
     if call.schema is not None:
-        return Reply(text=json.dumps(sample(call.schema)), usage=Usage())
+        return _told(call, Reply(text=json.dumps(sample(call.schema)), usage=Usage()))
     asked = " ".join(call.messages[-1].text.split())
     shown = asked if len(asked) <= SHOWN else asked[:SHOWN] + "…"
     return _told(call, Reply(text=f"(scripted answer, no model was asked) {shown}", usage=Usage()))
@@ -123,9 +123,10 @@ def _fits_object(value: Json) -> bool:
 
 
 def _told(call: Call, reply: Reply) -> Reply:
-    if call.on_text is not None:
-        for start in range(0, len(reply.text), PIECE):
-            call.on_text(reply.text[start : start + PIECE])
+    for start in range(0, len(reply.text), PIECE) if call.on_text else ():
+        for listener in (call.heard, call.on_text):
+            if listener is not None:
+                listener(reply.text[start : start + PIECE])
     return reply
 
 

@@ -49,6 +49,6 @@ async def run(config: Config, context: Context) -> Json:
     try:
         vectors = await memories.embed(access, config.texts, query=config.query)
     except EmbeddingFailed as failed:
-        raise Failure("embedding", f"{embedder.model} made no vectors: {failed}", retryable=failed.transient) from failed
+        raise memories.not_made(embedder, failed) from failed
     rounded: list[Json] = [[round(value, 6) for value in vector] for vector in vectors]
     return {"vectors": rounded, "dimensions": embedder.dimensions, "provider": embedder.provider, "model": embedder.model}

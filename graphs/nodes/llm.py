@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from graphs.definition import Closed, Duration, Json, Retry, Schema, seconds
 from graphs.documents import is_array, is_object, is_text
-from graphs.models import Completion, Image, Limit, Message, vendors
+from graphs.models import Completion, Effort, Image, Limit, Message, vendors
 from graphs.models._messages import MAX_MESSAGES, MessageForm, ToolForm
 from graphs.models.scripted import check_turns
 from graphs.nodetype import QUOTED, Context, Effect, Failure, Family, Templated
@@ -70,6 +70,7 @@ class Config(Closed):
     output_schema: Schema | None = Field(default=None, description="JSON Schema of the output")
     temperature: Templated[Temperature] | None = Field(default=None, description="left out for models that take none")
     max_tokens: Templated[Tokens] | None = Field(default=None, description="of the answer")
+    effort: Effort | None = Field(default=None, description="of its thinking; left out for models that do not think")
     timeout: Duration = Field(default="2m", description="of the call")
     first_timeout: Duration | None = Field(default=None, description="of the first piece of the answer")
     agent: str | None = Field(default=None, max_length=200, description="in whose name the call is counted")
@@ -179,7 +180,10 @@ def output(config: Config) -> Schema:
     properties |= {"model": {"type": "string"}, "usage": COUNTED}
     if config.tools:
         properties["stop"] = {"enum": ["stop", "tool_calls", "length"]}
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    required = list(properties)
+    if config.tools:
+        properties["thoughts"] = {"type": "object"}
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 async def run(config: Config, context: Context) -> Json:
@@ -187,22 +191,39 @@ async def run(config: Config, context: Context) -> Json:
     if any(message.role == "system" and QUOTED in message.text for message in asked):
         message = "`system` holds recalled memories, which may be anybody's words; put them into `prompt`"
         raise Failure("memory_in_system", message)
+    live = Live(context)
     answer = await context.models.complete(
         config.model,
         asked,
         output_schema=config.output_schema,
         tools=[ToolForm.model_validate(tool).spec() for tool in config.tools],
-        on_text=None if config.output_schema is not None else lambda text: context.live("text", {"delta": text}),
+        on_text=live.say,
+        on_void=live.void,
         temperature=config.temperature,
         max_tokens=config.max_tokens,
         timeout=seconds(config.timeout),
         first_timeout=seconds(config.first_timeout) if config.first_timeout else None,
         agent=config.agent,
         limits=[Limit(**limit) for limit in config.limits],
+        effort=config.effort,
         script=config.script or None,
     )
     await context.progress(f"answered by {answer.model}, tokens: {answer.usage.input_tokens} in, {answer.usage.output_tokens} out")
     return shaped(config, answer)
+
+
+class Live:
+    """What is shown of an answer as it is written. The first piece of another attempt takes the place of what was told."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._void = context, context.attempt > 1
+
+    def say(self, text: str) -> None:
+        self._context.live("text", {"text" if self._void else "delta": text})
+        self._void = False
+
+    def void(self) -> None:
+        self._void = True
 
 
 def said(config: Config) -> list[Message]:
@@ -229,4 +250,6 @@ def shaped(config: Config, answer: Completion) -> Json:
     told: dict[str, Json] = {"text": answer.text, "calls": [call.to_json() for call in answer.calls]}
     if config.output_schema is not None:
         told["json"] = answer.json
+    if answer.thoughts is not None:
+        told["thoughts"] = answer.thoughts.to_json()
     return {**told, "model": answer.model, "usage": answer.usage.to_json(), "stop": answer.stop}

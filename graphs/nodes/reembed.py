@@ -9,7 +9,7 @@ from pydantic import Field
 from graphs import memories
 from graphs.definition import Closed, Json, Retry, Schema
 from graphs.memories import in_step
-from graphs.nodetype import Context, Effect, Failure, Family, Wait
+from graphs.nodetype import Context, Effect, Family, Wait
 from memory.embedding import EmbeddingFailed
 
 SUMMARY = "Make the vectors of memories anew by the configured embedder, a stretch at a time; recall uses them once all are made."
@@ -45,6 +45,6 @@ async def run(config: Config, context: Context) -> Json:
         with in_step():
             found = await memories.reembed(access, config.after)
     except EmbeddingFailed as failed:
-        raise Failure("embedding", f"{embedder.model} made no vectors: {failed}", retryable=failed.transient) from failed
+        raise memories.not_made(embedder, failed) from failed
     await context.progress(f"{found.done:,} of {found.total:,} memories have vectors", current=found.done, total=found.total)
     return {"done": found.done, "total": found.total, "after": found.after, "more": found.more}

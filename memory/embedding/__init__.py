@@ -34,12 +34,20 @@ class Embedder(Protocol):
         ...
 
 
-class EmbeddingFailed(Exception):
-    """The embedder gave no vectors. `transient`: it may give them later."""
+class Counting(Embedder, Protocol):
+    """One whose vectors somebody charges for."""
 
-    def __init__(self, message: str, *, transient: bool) -> None:
+    async def count(self, texts: Sequence[str], *, query: bool = False) -> tuple[list[list[float]], int]:
+        """As `embed`, with the tokens that the server has counted; 0 where it does not say."""
+        ...
+
+
+class EmbeddingFailed(Exception):
+    """The embedder gave no vectors. `transient`: it may give them later. `counted`: the server may have charged for them nevertheless."""
+
+    def __init__(self, message: str, *, transient: bool, counted: bool = False) -> None:
         super().__init__(message)
-        self.transient = transient
+        self.transient, self.counted = transient, counted
 
 
 def providers() -> list[str]:

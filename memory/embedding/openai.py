@@ -14,7 +14,7 @@ from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-from httpx2 import AsyncClient, HTTPError, Response
+from httpx2 import AsyncClient, ConnectError, HTTPError, Response
 
 from memory.embedding import EmbeddingFailed
 
@@ -26,8 +26,6 @@ LONGEST_PAUSE = 30.0
 TIMEOUT = 60.0  # seconds for one request
 MAX_ANSWER = 64 * 1024 * 1024  # bytes
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-PRICES = {"text-embedding-3-small": 0.02, "text-embedding-3-large": 0.13, "text-embedding-ada-002": 0.10}
-"""US dollars per million tokens of OpenAI's own models; for another, give the price."""
 
 
 async def open_embedder(
@@ -37,16 +35,14 @@ async def open_embedder(
     base_url: str = HOME,
     api_key: str | None = None,
     dimensions: int | None = None,
-    price: float | None = None,
     query_prefix: str = "",
     text_prefix: str = "",
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> OpenAIEmbedder:
     """Asks the server for one vector to learn the dimension. `dimensions`: have the model shorten its vectors to so many, where it can.
-    `price`: US dollars per million tokens. The prefixes are what some models want before questions and texts ("search_query: ").
+    The prefixes are what some models want before questions and texts ("search_query: ").
     Raises EmbeddingFailed."""
     embedder = OpenAIEmbedder(client, model, base_url.rstrip("/"), api_key, dimensions, sleep)
-    embedder.price = price if price is not None else PRICES.get(model, 0.0) if base_url.rstrip("/") == HOME else 0.0
     embedder.query_prefix, embedder.text_prefix = query_prefix, text_prefix
     (probe,) = await embedder.embed(["dimension"])
     if dimensions is not None and len(probe) != dimensions:
@@ -56,8 +52,6 @@ async def open_embedder(
 
 
 class OpenAIEmbedder:
-    """`tokens` and `cost` (US dollars) count what it has used since it was opened, as the server reports it."""
-
     provider = "openai"
     max_batch = MAX_BATCH
 
@@ -72,8 +66,6 @@ class OpenAIEmbedder:
     ) -> None:
         self.model = model
         self.dimensions = 0  # until the probe
-        self.price = 0.0
-        self.tokens = 0
         self.query_prefix = self.text_prefix = ""
         self._client = client
         self._url = f"{base_url}/embeddings"
@@ -81,18 +73,19 @@ class OpenAIEmbedder:
         self._wanted = wanted
         self._sleep = sleep
 
-    @property
-    def cost(self) -> float:
-        return self.tokens * self.price / 1e6
-
     async def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+        return (await self.count(texts, query=query))[0]
+
+    async def count(self, texts: Sequence[str], *, query: bool = False) -> tuple[list[list[float]], int]:
         prefix = self.query_prefix if query else self.text_prefix
         found: list[list[float]] = []
+        tokens = 0
         for start in range(0, len(texts), MAX_BATCH):
-            found += await self._batch([prefix + text or " " for text in texts[start : start + MAX_BATCH]])
-        return found
+            vectors, counted = await self._batch([prefix + text or " " for text in texts[start : start + MAX_BATCH]])
+            found, tokens = found + vectors, tokens + counted
+        return found, tokens
 
-    async def _batch(self, texts: list[str]) -> list[list[float]]:
+    async def _batch(self, texts: list[str]) -> tuple[list[list[float]], int]:
         body: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
         if self._wanted is not None:
             body["dimensions"] = self._wanted
@@ -100,15 +93,14 @@ class OpenAIEmbedder:
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [_unit(_numbers(row["embedding"])) for row in rows]
-            self.tokens += int(cast("dict[str, Any]", answer.get("usage") or {}).get("total_tokens") or 0)
+            tokens = int(cast("dict[str, Any]", answer.get("usage") or {}).get("total_tokens") or 0)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
-            raise EmbeddingFailed("The embedding server's answer is not one of OpenAI's form.", transient=False) from None
+            raise EmbeddingFailed("The embedding server's answer is not one of OpenAI's form.", transient=False, counted=True) from None
         sizes = {len(vector) for vector in vectors} | ({self.dimensions} if self.dimensions else set[int]())
         if len(vectors) != len(texts) or len(sizes) != 1:
-            raise EmbeddingFailed(
-                f"{len(texts)} texts were sent, and {len(vectors)} vectors of {sorted(sizes)} dimensions came.", transient=False
-            )
-        return vectors
+            came = f"{len(texts)} texts were sent, and {len(vectors)} vectors of {sorted(sizes)} dimensions came."
+            raise EmbeddingFailed(came, transient=False, counted=True)
+        return vectors, tokens
 
     async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """Tries again what may go well later, after the pause the server asks for or one that doubles. Errors tell no key, no text."""
@@ -117,7 +109,8 @@ class OpenAIEmbedder:
             try:
                 response = await self._client.post(self._url, json=body, headers=self._headers, timeout=TIMEOUT)
             except HTTPError as error:
-                failure = EmbeddingFailed(f"The embedding server does not answer ({type(error).__name__}).", transient=True)
+                sent = not isinstance(error, ConnectError)
+                failure = EmbeddingFailed(f"The embedding server does not answer ({type(error).__name__}).", transient=True, counted=sent)
             else:
                 if response.status_code == 200:
                     return _parsed(response)
@@ -132,13 +125,13 @@ class OpenAIEmbedder:
 
 def _parsed(response: Response) -> dict[str, Any]:
     if len(response.content) > MAX_ANSWER:
-        raise EmbeddingFailed("The embedding server's answer is too long.", transient=False)
+        raise EmbeddingFailed("The embedding server's answer is too long.", transient=False, counted=True)
     try:
         answer = response.json()
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise EmbeddingFailed("The embedding server's answer is not JSON of OpenAI's form.", transient=False)
+        raise EmbeddingFailed("The embedding server's answer is not JSON of OpenAI's form.", transient=False, counted=True)
     return cast("dict[str, Any]", answer)
 
 

@@ -11,6 +11,7 @@ from server.cli.terminal import DataDir, perform
 
 models_app = typer.Typer(rich_markup_mode=None, help="Models: which may be asked and at what price, what was spent, budgets.")
 
+Kind = Literal["chat", "embedding"]
 Name = Annotated[str, typer.Argument(help='"vendor:name", such as openai:gpt-5-mini')]
 Ability = Annotated[bool | None, typer.Option(show_default=False)]
 Price = Annotated[float | None, typer.Option(min=0, help="USD for a million tokens", show_default=False)]
@@ -58,6 +59,7 @@ def models_set(
     cached_price: Price = None,
     written_price: Price = None,
     enabled: Ability = None,
+    kind: Annotated[Kind | None, typer.Option(help="what it does: answer (chat) or make vectors (embedding)", show_default=False)] = None,
     script: Annotated[str | None, typer.Option(help="turns of a model scripted:<name>: JSON or @file", show_default=False)] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -66,9 +68,9 @@ def models_set(
 
     settings = _settings(data_dir)
     given: dict[str, Any] = {
-        "alias": alias, "connection": connection, "base_url": base_url, "context": context, "max_output": max_output, "tools": tools,
-        "vision": vision, "json_schema": json_schema, "streaming": streaming, "input_price": input_price, "output_price": output_price,
-        "cached_price": cached_price, "written_price": written_price, "enabled": enabled,
+        "kind": kind, "alias": alias, "connection": connection, "base_url": base_url, "context": context, "max_output": max_output,
+        "tools": tools, "vision": vision, "json_schema": json_schema, "streaming": streaming, "input_price": input_price,
+        "output_price": output_price, "cached_price": cached_price, "written_price": written_price, "enabled": enabled,
         "script": modelling.script(script) if script is not None else None,
     }  # fmt: skip
     perform(lambda: modelling.put(settings, name, {key: value for key, value in given.items() if value is not None}))

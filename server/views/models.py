@@ -25,6 +25,7 @@ def model_view(shown: Shown) -> View:
         "name": shown.name,
         "listed": listed is not None,
         "enabled": listed is None or listed.enabled,
+        "kind": known.kind,
         "alias": listed and listed.alias,
         "connection": listed and listed.connection,
         "base_url": listed and listed.base_url,

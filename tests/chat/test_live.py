@@ -189,3 +189,15 @@ async def test_a_stranger_may_not_watch(house: House, stranger: House, url: str)
     async with http(url, stranger.keys["owner"]) as client:
         refused: httpx2.Response = await client.get(f"/api/v1/runs/{run.id}/events", headers={"Accept": "text/event-stream"})
     assert refused.status_code == 404
+
+
+async def test_a_text_that_begins_anew_takes_the_place_of_what_was_told_before_it(pair: tuple[Runtime, Runtime], tenant: Tenant) -> None:
+    worker, door = pair
+    run_id = new_id()
+    async with door.engine.bus.watch(tenant, run_id) as watch:
+        await called(worker, tenant, run_id)
+        show(worker, tenant.org_id, run_id, *text("wrong", " words"), ("text", {"text": "ri"}), *text("ght"), ("end", {}))
+        before = ""
+        while (shown := await asyncio.wait_for(watch.queue.get(), SECONDS)).name == "text":
+            before = live.so_far(before, shown.data)
+    assert before == "right"

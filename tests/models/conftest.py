@@ -17,6 +17,6 @@ def running() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def loopback(running: ModelServer) -> ModelServer:
-    for record in (running.turns, running.asked, running.headers):
+    for record in (running.turns, running.asked, running.headers, running.thought):
         record.clear()
     return running

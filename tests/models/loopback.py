@@ -12,9 +12,9 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uvicorn
@@ -24,7 +24,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from graphs.embedders import open_embedder
 from graphs.models import ModelSettings
+from graphs.outbound import Outbound
+from memory.embedding import Embedder
 
 PLAY = "PLAY "
 KEY = "sk-loopback-0123456789abcdef"
@@ -34,7 +37,8 @@ KEY = "sk-loopback-0123456789abcdef"
 class Turn:
     """One answer. `text` is what the model says, and `calls` the tools it calls, each (name, arguments) where text stands for itself;
     `body` replaces the whole answer; `cut` breaks it off in the middle, of a stream after `said` pieces, and `stopped` ends a stream there
-    as if it were whole; `broken` sends an error into the stream; `silent` never answers; `ending` is the vendor's finish or stop reason."""
+    as if it were whole; `broken` sends an error into the stream; `silent` never answers; `ending` is the vendor's finish or stop reason;
+    `thoughts` are Claude's blocks, or one object of fields of the message: where it calls tools, the server wants them back as they are."""
 
     text: str = "ok"
     status: int = 200
@@ -53,7 +57,9 @@ class Turn:
     said: int = 2
     stopped: bool = False
     broken: str = ""
+    thoughts: tuple[dict[str, Any], ...] = ()
     held: threading.Event | None = None  # a stream waits for it before its last piece
+    mark: str = ""  # in the ids of its calls
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +70,7 @@ class ModelServer:
     turns: deque[Turn] = field(default_factory=deque[Turn])
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    thought: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict[str, tuple[dict[str, Any], ...]])  # by call
 
     @property
     def url(self) -> str:
@@ -74,6 +81,10 @@ class ModelServer:
 
     def anthropic(self, *, key: str = KEY, model: str | None = "anthropic:claude-tiny") -> ModelSettings:
         return ModelSettings(default=model, anthropic_api_key=SecretStr(key), anthropic_base_url=self.url)
+
+    def embedder(self, outbound: Outbound) -> Awaitable[Embedder | None]:
+        """One behind this server, whose model is openai:vectors."""
+        return open_embedder("openai:vectors", self.openai(), outbound)
 
     async def take(self, request: Request) -> tuple[Turn, dict[str, Any]]:
         asked = await request.json()
@@ -87,9 +98,31 @@ class ModelServer:
         if given != KEY:
             return Turn(status=401, message=f"Incorrect API key provided: {given}.", code="invalid_api_key"), asked
         turn = played(asked) or (self.turns.popleft() if self.turns else Turn())
+        if wrong := self.forgotten(asked):
+            return Turn(status=400, message=wrong), asked
+        if turn.thoughts and turn.calls:
+            turn = replace(turn, mark=f"{len(self.asked)}_")
+            self.thought |= dict.fromkeys(_ids(turn), turn.thoughts)
         if turn.silent:
             await asyncio.Event().wait()
         return turn, asked
+
+    def forgotten(self, asked: dict[str, Any]) -> str:
+        """What is wrong with the thoughts in a conversation."""
+        for place, said in enumerate(asked.get("messages", ())):
+            content: list[dict[str, Any]] = said["content"] if isinstance(said.get("content"), list) else []
+            ids = [call["id"] for call in said.get("tool_calls") or ()] + [part["id"] for part in content if part["type"] == "tool_use"]
+            for id in ids:
+                wanted = self.thought.get(id, ())
+                blocks = tuple(part for part in content if "thinking" in part["type"])
+                fields = tuple({key: said.get(key) for key in part} for part in wanted)
+                if wanted not in (blocks, fields):
+                    return f"messages.{place}: the thoughts with which {id} was called must come back unchanged"
+        return ""
+
+
+def _ids(turn: Turn) -> list[str]:
+    return [f"{vendor}_{turn.mark}{number}" for vendor in ("call", "toolu") for number in range(1, len(turn.calls) + 1)]
 
 
 def played(asked: dict[str, Any]) -> Turn | None:
@@ -106,6 +139,8 @@ def _openai(turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
     if turn.status != 200:
         return {"error": {"message": turn.message, "type": "error", "param": None, "code": turn.code or None}}
     message: dict[str, Any] = {"role": "assistant", "content": None if turn.refusal else turn.text, "refusal": turn.refusal}
+    for part in turn.thoughts:
+        message |= part
     if turn.calls:
         message["tool_calls"] = _functions(turn)
     return {
@@ -120,7 +155,7 @@ def _openai(turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _functions(turn: Turn) -> list[dict[str, Any]]:
     return [
-        {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": _written(arguments)}}
+        {"id": f"call_{turn.mark}{number}", "type": "function", "function": {"name": name, "arguments": _written(arguments)}}
         for number, (name, arguments) in enumerate(turn.calls, 1)
     ]
 
@@ -147,6 +182,9 @@ def _openai_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
         return _openai_event({"model": asked["model"], "choices": [choice]})
 
     said = [event({"role": "assistant", "content": ""})]
+    for part in turn.thoughts:
+        for key, value in part.items():
+            said += [event({key: piece}) for piece in (_pieces(value) if isinstance(value, str) else [[one] for one in value])]
     said += [event({"refusal": turn.refusal})] if turn.refusal else [event({"content": piece}) for piece in _pieces(turn.text)]
     for index, call in enumerate(_functions(turn)):
         whole = call["function"]["arguments"]
@@ -187,10 +225,10 @@ def _content(turn: Turn, asked: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"type": "tool_use", "id": "toolu_1", "name": asked["tools"][-1]["name"], "input": json.loads(turn.text)}]
     texts = [{"type": "text", "text": turn.text}] if turn.text or not turn.calls else []
     used = [
-        {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": arguments}
+        {"type": "tool_use", "id": f"toolu_{turn.mark}{number}", "name": name, "input": arguments}
         for number, (name, arguments) in enumerate(turn.calls, 1)
     ]
-    return [*texts, *used]
+    return [*turn.thoughts[:1], *texts, *turn.thoughts[1:], *used]
 
 
 def _stop(turn: Turn, content: list[dict[str, Any]]) -> str:
@@ -215,6 +253,9 @@ def _anthropic_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
     }
     said = [_anthropic_event("message_start", message=begun)]
     for index, block in enumerate(content):
+        if "thinking" in block["type"]:
+            said += _thought_pieces(index, block)
+            continue
         text = block["type"] == "text"
         empty: dict[str, Any] = {**block, "text": ""} if text else {**block, "input": {}}
         said.append(_anthropic_event("content_block_start", index=index, content_block=empty))
@@ -225,6 +266,17 @@ def _anthropic_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
     ended = {"stop_reason": _stop(turn, content), "stop_sequence": None}
     said.append(_anthropic_event("message_delta", delta=ended, usage=_anthropic_usage(turn)))
     return [*said, _anthropic_event("message_stop")]
+
+
+def _thought_pieces(index: int, block: dict[str, Any]) -> list[str]:
+    begun = {"type": "thinking", "thinking": "", "signature": ""} if block["type"] == "thinking" else block
+    deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(block.get("thinking", ""))]
+    deltas += [{"type": "signature_delta", "signature": block["signature"]}] if "signature" in block else []
+    return [
+        _anthropic_event("content_block_start", index=index, content_block=begun),
+        *(_anthropic_event("content_block_delta", index=index, delta=delta) for delta in deltas),
+        _anthropic_event("content_block_stop", index=index),
+    ]
 
 
 def _anthropic_event(kind: str, **part: Any) -> str:
@@ -275,8 +327,19 @@ def _app(server: ModelServer) -> Starlette:
             return _stream(turn, _anthropic_pieces(turn, asked), error)
         return _respond(turn, _anthropic(turn, asked))
 
+    async def embeddings(request: Request) -> Response:
+        """Vectors of two numbers: how often each text has an e, and its length. Ten tokens a text."""
+        turn, asked = await server.take(request)
+        rows = [
+            {"object": "embedding", "index": index, "embedding": [1.0 + text.count("e"), float(len(text))]}
+            for index, text in enumerate(asked["input"])
+        ]
+        whole = {"object": "list", "data": rows, "usage": {"prompt_tokens": 10 * len(rows), "total_tokens": 10 * len(rows)}}
+        return _respond(turn, whole if turn.status == 200 else _openai(turn, asked))
+
     return Starlette(
         routes=[
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/chat/completions", completions, methods=["POST"]),
             Route("/openai/deployments/{name}/chat/completions", completions, methods=["POST"]),
             Route("/v1/messages", messages, methods=["POST"]),

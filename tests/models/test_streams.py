@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from graphs.models import ToolCall, ToolSpec, Usage
-from tests.models.asking import HELLO, asking, both, failing, ignored
+from tests.models.asking import HELLO, KIND, asking, both, failing, ignored
 from tests.models.loopback import ModelServer, Turn
 
 pytestmark = pytest.mark.anyio
@@ -123,3 +123,22 @@ async def test_calls_are_tool_calls(loopback: ModelServer) -> None:
     async with asking(loopback.openai()) as models:
         answer = await models.complete(None, HELLO, tools=[LOOK], on_text=ignored)
     assert answer.calls == (ToolCall(id="call_1", name="look_up", arguments={"id": 7}),)
+
+
+async def test_an_answer_with_a_schema_streams_its_json_and_a_mended_one_begins_anew(loopback: ModelServer) -> None:
+    for settings in both(loopback):
+        loopback.turns.extend([Turn(text='{"kind": "sale"}'), Turn(text='{"kind": "refund", "amount": 3}')])
+        told: list[str] = []
+        async with asking(settings) as models:
+            answer = await models.complete(None, HELLO, output_schema=KIND, on_text=told.append, on_void=lambda told=told: told.append("|"))
+        assert answer.json == {"kind": "refund", "amount": 3}
+        assert "".join(told) == '{"kind": "sale"}|{"kind": "refund", "amount": 3}'
+        assert len(told) > 8
+
+
+async def test_with_tools_and_a_schema_only_the_json_of_the_answer_is_streamed_by_claude(loopback: ModelServer) -> None:
+    loopback.turns.append(Turn(text="", calls=(("look_up", {"id": 7}), ("now", {}))))
+    told: list[str] = []
+    async with asking(loopback.anthropic()) as models:
+        answer = await models.complete(None, HELLO, tools=[LOOK, NOW], output_schema=KIND, on_text=told.append)
+    assert (len(answer.calls), told) == (2, [])

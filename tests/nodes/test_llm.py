@@ -49,6 +49,9 @@ async def test_with_a_schema_the_output_is_the_object_itself(server: ModelServer
     server.turns.extend([Turn(text="it is a refund"), Turn(text='{"kind": "refund"}')])
     async with surroundings(server.openai()) as context:
         assert await perform("llm", {"prompt": "Which?", "output_schema": KIND}, context) == {"kind": "refund"}
+    assert context.seen[0] == ("text", {"delta": "it i"})
+    (mended,) = [place for place, (_, data) in enumerate(context.seen) if "text" in data]  # takes the place of what was told before
+    assert "".join(data.get("delta") or data["text"] for _, data in context.seen[mended:]) == '{"kind": "refund"}'
     assert LLM.output(LLM.config.model_validate({"prompt": "Which?", "output_schema": KIND})) == KIND
 
 

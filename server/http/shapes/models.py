@@ -15,6 +15,7 @@ class ModelDetail(Shape):
     name: str
     listed: bool = Field(description="whether the organization has said something of it; else it is only shipped")
     enabled: bool
+    kind: Literal["chat", "embedding"] = Field(description="whether it answers or makes vectors")
     alias: str | None = None
     connection: str | None = None
     base_url: str | None = None
