@@ -123,6 +123,11 @@ async def reserve(
     return found
 
 
+async def hold(session: Session, run_id: str, limits: Sequence[Mapping[str, Any]]) -> None:
+    """Opens the purses of limits within a run, for the child runs that draw on them."""
+    await session.execute(SQL.hold, run_id=run_id, limits=jsontext.text([dict(limit) for limit in limits]))
+
+
 async def settle(
     session: Session,
     id: str,

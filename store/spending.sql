@@ -6,6 +6,10 @@ FROM weft.reserve_call(%(call)s::json, %(input_tokens)s::bigint, %(most)s::bigin
                        %(output_price)s::numeric, %(limits)s::json, %(seconds)s::float8) r
 WHERE %(org_id)s::uuid = weft.org();
 
+-- name: hold
+-- The purses of a step's limits, before a child run of it looks for them: a step that was taken over by a fork may have asked no model yet.
+SELECT cardinality(weft.hold_purses(NULL::uuid, %(run_id)s::uuid, NULL::text, NULL::text, %(limits)s::json)) WHERE %(org_id)s::uuid = weft.org();
+
 -- name: settle
 -- What the call did cost takes the place of what was set aside; once, however often it is told.
 WITH done AS (
@@ -42,7 +46,9 @@ FROM held h JOIN sums s ON s.key = h.key WHERE p.org_id = %(org_id)s::uuid AND p
 WITH old AS (
     DELETE FROM weft.model_calls c WHERE c.org_id = %(org_id)s::uuid AND c.at < clock_timestamp() - %(age)s::interval AND c.state <> 'reserved')
 DELETE FROM weft.purses p WHERE p.org_id = %(org_id)s::uuid AND p.used_at < clock_timestamp() - %(age)s::interval
-  AND (p.kind IN ('run', 'limit') OR p.period <> 'total') AND p.tokens_reserved = 0;
+  AND (p.kind IN ('run', 'limit') OR p.period <> 'total') AND p.tokens_reserved = 0
+  AND NOT EXISTS (SELECT FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.finished_at IS NULL    -- it may wait for months
+                  AND r.id = CASE WHEN p.kind IN ('run', 'limit') THEN split_part(p.subject, ' ', 1)::uuid END);
 
 -- name: usage
 -- Sums of calls by one of their marks, the dearest first; days in their order, newest first.

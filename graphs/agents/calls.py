@@ -80,7 +80,7 @@ async def _run(agent: Agent, place: Place, tool: Offered, arguments: dict[str, J
     try:
         output = await agent.context.step(place.key, given, approval=place.approval if first else None, limits=agent.limits)
     except BodyFailed as failed:
-        if failed.error["code"] in GRAVE:
+        if failed.error["code"] in GRAVE and not agent.is_at_limit(failed):
             raise
         return error_text(failed.error["code"], failed.error["message"])
     return agent.results.shown(place.key, output, source=tool.name if tool.untrusted else None)

@@ -60,7 +60,7 @@ class Asking:
         due = datetime.fromisoformat(wait.due_at) if wait.due_at else None
         if due is None and wait.due_in is not None:
             due = self.now() + timedelta(seconds=wait.due_in)
-        child = await children.new_child(self._drive, wait.child, place) if wait.child else None  # before the entry is touched
+        child = await children.new_child(step, wait.child, place) if wait.child else None  # before the entry is touched
         known = self._new_wait(place, wait, due)
         entry, message = self.outbox.entry, f"{step.plan.id} waits" + (f" until {due:%Y-%m-%d %H:%M:%S} UTC" if due else "")
         if child and wait.child:

@@ -324,5 +324,9 @@ def speaker(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _failure_of(failed: BodyFailed) -> Failure:
+    """What has failed inside, as a failure of this step; whose money was not enough, the agents around it must know."""
     error = failed.error
-    return Failure(error["code"], error["message"], details={"position": error["position"]} if "position" in error else None)
+    details: dict[str, Any] = {**(error.get("details") or {})} if error["code"] == "budget_exceeded" else {}
+    if "position" in error:
+        details["position"] = error["position"]
+    return Failure(error["code"], error["message"], details=details or None)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from graphs import runs
+from store import models as registry
+from store.models import Listed
 from tests.agents.conftest import agent, calls, post, results, rows
 from tests.engine.conftest import House
 from tests.faults.ledger import Ledger
@@ -138,20 +140,86 @@ async def test_what_the_journal_keeps_grows_with_the_transcript_and_not_with_its
 
 
 @pytest.mark.parametrize(
-    ("limit", "what"), [({"max_turns": 2}, "max_turns"), ({"max_calls": 1}, "max_calls"), ({"max_tokens": 40}, "max_tokens")]
+    ("limit", "what"),
+    [
+        ({"max_turns": 2}, "max_turns (2)"),
+        ({"max_calls": 1}, "max_calls (1)"),
+        ({"max_tokens": 1_200}, "of 1,200 are spent)"),
+        ({"max_tokens": 1}, "max_tokens (0 of 1 are spent)"),
+        ({"max_usd": 1e-9}, "max_usd (0 of 1e-09 are spent)"),
+    ],
 )
 async def test_an_agent_at_its_limit_fails_and_says_which(working: House, models: ModelServer, limit: dict[str, Any], what: str) -> None:
+    await registry.put(working.actor.tenant, Listed(name="openai:tiny", input_price=1.0, output_price=1.0))
     models.turns.extend(calls(("add", {"a": 1, "b": 1})) for _ in range(9))
     run = await working.run(agent(ADD, **limit))
     assert (run.state, run.error["code"]) == ("failed", "agent_limit")
     assert what in run.error["message"]
-    if what == "max_tokens":
-        return  # nothing is left to pay another answer with
+    assert "set on_limit to answer" in run.error["message"]
     models.turns.clear()
     models.turns.extend([*(calls(("add", {"a": 1, "b": 1})) for _ in range(len(models.asked))), Turn(text="this is all I know")])
     run = await working.run(agent(ADD, on_limit="answer", **limit))
     assert run.output["text"] == "this is all I know"
     assert "tools" not in models.asked[-1]
+
+
+ODD_CALLS: list[tuple[tuple[str, dict[str, Any] | str], str]] = [
+    (("", {}), "there is no tool ''"),
+    (("a\ud800b", {}), "there is no tool 'a\\ud800b'"),
+    (("x" * 500, {}), "there is no tool 'xxx"),
+    (("add", "[1, 2]"), "are not a JSON object"),
+    (("add", "null"), "are not a JSON object"),
+    (("add", '{"a": 1'), "are not JSON"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), ODD_CALLS)
+async def test_a_call_that_is_none_is_sent_back_to_the_model_at_once(
+    working: House, models: ModelServer, call: tuple[str, dict[str, Any] | str], words: str
+) -> None:
+    models.turns.extend([Turn(text="", calls=(call,)), Turn(text="sorry")])
+    run = await working.run(agent(ADD))
+    assert (run.state, run.output["text"]) == ("succeeded", "sorry")
+    assert words in models.asked[-1]["messages"][-1]["content"]
+    assert set(await rows(working, run.id)) == {"a", "a/turn_1"}
+
+
+async def test_calls_beyond_those_of_one_answer_are_not_made_and_the_model_hears_so(working: House, models: ModelServer) -> None:
+    models.turns.extend([calls(*(("plan", dict[str, Any](items=[])) for _ in range(200))), Turn(text="done")])
+    run = await working.run(agent(ADD))
+    assert (run.state, run.output["calls"]) == ("succeeded", 64)
+    assert models.asked[-1]["messages"][-1] == {"role": "user", "content": "136 more calls were not made: at most 64 are, of one answer."}
+
+
+@pytest.mark.parametrize("size", [450_000, 1_000_000])
+async def test_arguments_are_taken_as_the_tool_says_up_to_what_a_step_may_answer(working: House, size: int) -> None:
+    say = {"node": "script", "name": "say", "config": {"code": "return len(text)"}}
+    long = {"text": "x" * size}
+    made = [{"name": "say", "arguments": long}, {"name": "add", "arguments": {"a": 1, "b": 2, "c": long}}]
+    await registry.put(working.actor.tenant, Listed(name="scripted:long", script=[{"calls": made}, {"text": "done"}]))
+    run = await working.run(agent(ADD, say, model="scripted:long"))
+    if size == 1_000_000:
+        assert (run.state, run.error["code"]) == ("failed", "output_too_large")
+        return
+    assert run.state == "succeeded", run.error
+    told = (await runs.node(working.runtime, working.actor, run.id, "a/turn_2")).input["messages"]
+    length, refused = [one["text"] for one in told if one["role"] == "tool"]
+    assert length == "450000"
+    assert json.loads(refused)["error"]["code"] == "bad_arguments"
+    assert len(refused) < 5_000
+
+
+async def test_calls_under_one_id_are_told_apart(working: House) -> None:
+    both = [{"name": "add", "arguments": {"a": 1, "b": number}, "id": "same"} for number in (1, 2)]
+    script = [{"calls": both}, {"calls": both[:1]}, {"text": "done"}]
+    await registry.put(working.actor.tenant, Listed(name="scripted:twin", script=script))
+    run = await working.run(agent(ADD, model="scripted:twin"))
+    assert run.state == "succeeded", run.error
+    told = (await runs.node(working.runtime, working.actor, run.id, "a/turn_3")).input["messages"]
+    turn = (await runs.node(working.runtime, working.actor, run.id, "a/turn_2")).input["messages"]
+    assert [(one["call_id"], one["text"]) for one in [*turn, *told] if one["role"] == "tool"] == [
+        ("same", "2"), ("turn_1_call_2", "3"), ("turn_2_call_1", "2")
+    ]  # fmt: skip
 
 
 async def test_a_plan_is_shown_to_people(working: House, models: ModelServer) -> None:

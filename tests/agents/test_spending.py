@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from graphs import profiles
+from graphs import forking, profiles
+from graphs.forking import Changes
 from store import models as registry
 from store import spending
 from store.models import Listed
@@ -37,6 +38,24 @@ async def test_child_runs_of_an_agent_spend_within_its_limits(working: House, mo
     run = await until(working, run.id, "failed")
     assert run.error["code"] == "agent_limit"
     assert 3 <= len(models.asked) - 1 <= 6  # of eight
+
+
+async def test_a_child_run_of_a_fork_that_begins_at_a_call_spends_within_the_limits_of_the_agent(
+    working: House, models: ModelServer
+) -> None:
+    """The fork has the turn of the model already, and its agent asks none before the child run does."""
+    await registry.put(working.actor.tenant, TINY)
+    thoughts = [{"id": id, "type": "llm", "config": {"prompt": "p", "max_tokens": 4_000}} for id in "xyz"]
+    await working.publish(flow(*thoughts, edges=[("x", "y"), ("y", "z")]) | {"name": "think"})
+    models.turns.extend([calls(("think", {})), Turn(status=400), Turn(text="done")])
+    run = await working.run(agent({"workflow": "think"}, max_tokens=6_000))
+    assert run.state == "succeeded", run.error
+    asked = len(models.asked)
+    models.turns.extend(Turn(text="thought", used=(100, 4_000)) for _ in range(3))
+    fork = await forking.fork(working.runtime, working.actor, run.id, node="a/call_1_1", changes=Changes(edits={}, vars={}))
+    fork = await until(working, fork.id, "failed")
+    assert fork.error["code"] == "agent_limit"
+    assert len(models.asked) - asked == 2  # of three, and a turn
 
 
 @pytest.mark.parametrize("order", [1, -1])
