@@ -9,18 +9,19 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from graphs import patches
+from graphs.changes import changed, pointer_of
 from graphs.definition import Json
-from graphs.documents import is_array, is_object
+from graphs.documents import is_object
 from graphs.engine.cassette import Cassette, Entry, asked, digest
 from graphs.engine.configs import rendered
 from graphs.engine.playing import DIVERGED
+from graphs.outcomes import Happened, Key, happened, result
 from graphs.positions import Place, locate
 from store import jsontext
 
 SHOWN = 600  # characters of a value
 OPERATIONS = 8  # of a difference
 What = Literal["type", "config", "state", "output", "error", "branch", "missing", "extra", "result"]
-Key = tuple[str, int]
 Rank = tuple[datetime, int, int, int]
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 TOLD: Mapping[What, str] = {
@@ -56,70 +57,12 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """What an attempt came to, so that two can be compared."""
+class Parted:
+    """A divergence with its place in time. `cause`: at a step that is another one now."""
 
-    entry: Entry
-    state: str
-    outcome: str
-    leads: tuple[str, ...] | None
-
-    @property
-    def key(self) -> Key:
-        return self.entry.tried.position, self.entry.number
-
-
-def happened(cassette: Cassette) -> dict[Key, Happened]:
-    """Everything that came to something, by position and attempt. What was cancelled, or never ended, came to nothing."""
-    found: dict[Key, Happened] = {}
-    for entries in cassette.by_position.values():
-        for entry in entries:
-            tried = entry.tried
-            if tried.state == "skipped" or (tried.unended and not tried.boundary):
-                continue
-            state = (
-                "interrupted" if tried.boundary else "succeeded" if tried.state == "compensated" else tried.state
-            )  # undoing is a step too
-            outcome = digest(_failure(tried.error) if tried.error and state != "succeeded" else tried.output)
-            made = Happened(entry, state, outcome, _leads(cassette, entry))
-            found[made.key] = made
-    return found
-
-
-def _failure(error: dict[str, Any]) -> Json:
-    """Of an error of Weft itself the message holds a number that only the log knows."""
-    return {name: error.get(name) for name in ("code", "details") + (("message",) if error["code"] != "internal" else ())}
-
-
-def _leads(cassette: Cassette, entry: Entry) -> tuple[str, ...] | None:
-    """Where a step led: targets, and the branches on which."""
-    node = cassette.node(entry.tried.position)
-    if node is None or (entry.tried.taken is None and node.outgoing):
-        return None
-    if entry.tried.taken is None:
-        return ()  # nothing follows it: what a person has done by hand says so by saying nothing
-    return tuple(sorted(f"{edge.branch or ''}>{edge.target}" for edge in node.outgoing if edge.index in entry.tried.taken))
-
-
-def digest_of(cassette: Cassette) -> str:
-    """SHA-256 over all that happened, by position: in which order branches beside each other moved does not count."""
-    listed = [
-        [*one.key, one.entry.tried.type, one.state, one.entry.asked, one.outcome, one.leads and [*one.leads]]
-        for _, one in sorted(happened(cassette).items(), key=lambda item: (_natural(item[0][0]), item[0][1]))
-    ]
-    return digest([*listed, _result(cassette)])
-
-
-def _natural(position: str) -> list[Any]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", position)]
-
-
-def _result(cassette: Cassette) -> Json:
-    head = cassette.recording.head
-    return {"state": head.state, "output": head.output, "error": _failure(head.error) if head.error else None}
-
-
-# -- where they part -------------------------------------------------------------------------------------------------------------
+    rank: Rank
+    divergence: Divergence
+    cause: bool
 
 
 class Comparison:
@@ -128,20 +71,19 @@ class Comparison:
     def __init__(self, then: Cassette, now: Cassette) -> None:
         self._then, self._now = then, now
         self._before, self._after = happened(then), happened(now)
+        self._changed = changed(then, now)
         error: dict[str, Json] = now.recording.head.error or {}
         self._stopped = error.get("code") == DIVERGED
 
     def divergences(self) -> list[Divergence]:
-        """All of them, the first cause first."""
-        found: list[tuple[Rank, Divergence]] = []
-        for key in self._before.keys() | self._after.keys():
-            before, after = self._before.get(key), self._after.get(key)
-            if (what := _unlike(before, after)) and not (what == "missing" and self._stopped):
-                found.append(self._parted(what, key, before, after))
-        found += self._cut_off()
-        found.sort(key=lambda item: item[0])
-        listed = [divergence for _, divergence in found]
-        then, now = _result(self._then), _result(self._now)
+        """All of them, the first cause first. What both definitions have in common parts only because of what they have not: steps that are
+        others now come before those that are as they were. Among them the recording's time decides."""
+        found = [*self._of_steps(), *self._cut_off()]
+        if not any(one.cause for one in found):
+            found = [self._lifted(one) for one in found]
+        found.sort(key=lambda one: (not one.cause, one.rank, one.divergence.position))
+        listed = [one.divergence for one in found]
+        then, now = result(self._then), result(self._now)
         if digest(then) != digest(now) and not (self._stopped and listed):
             listed.append(self._made("result", "", 1, then, now))
         once: dict[tuple[str, int, What], Divergence] = {}
@@ -149,7 +91,17 @@ class Comparison:
             once.setdefault((one.position, one.attempt, one.what), one)
         return [*once.values()]
 
-    def _cut_off(self) -> Iterator[tuple[Rank, Divergence]]:
+    def _of_steps(self) -> Iterator[Parted]:
+        for key in self._before.keys() | self._after.keys():
+            before, after = self._before.get(key), self._after.get(key)
+            what = _unlike(before, after)
+            if what in ("missing", "extra"):
+                if not (what == "missing" and self._stopped):
+                    yield self._one_sided(what, key, before, after)
+            elif what:
+                yield self._parted(what, key, self._rank(what, before, after), before, after)
+
+    def _cut_off(self) -> Iterator[Parted]:
         """What came to nothing in the recording, because it was cancelled, may have been asked for something else all the same."""
         for position, entries in self._then.by_position.items():
             for entry in entries:
@@ -157,21 +109,48 @@ class Comparison:
                 if not now or not (_has_asked(self._then, entry) and _has_asked(self._now, now)):
                     continue
                 if entry.tried.unended and not entry.tried.boundary and now.asked != entry.asked:
-                    before, after = (Happened(one, one.tried.state, "", None) for one in (entry, now))
-                    yield self._parted("config", before.key, before, after)
+                    before, after = _unfinished(entry), _unfinished(now)
+                    yield self._parted("config", before.key, self._rank("config", before, after), before, after)
 
-    def _parted(self, what: What, key: Key, before: Happened | None, after: Happened | None) -> tuple[Rank, Divergence]:
-        position, number = key
-        rank = self._rank(what, before, after)
+    def _parted(self, what: What, key: Key, rank: Rank, before: Happened | None, after: Happened | None) -> Parted:
         expected, got = self._shown(what, before, self._then), self._shown(what, after, self._now)
-        if what in ("missing", "extra") and (group := self._decider(position)):
-            where = {"missing": "did not run", "extra": "ran"}[what]
-            return rank, self._made("branch", group, 1, f"{position}: as recorded", f"{position} {where}")
-        return rank, self._made(what, position, number, expected, got)
+        return Parted(rank, self._made(what, *key, expected, got), self._is_changed(key[0]))
+
+    def _one_sided(self, what: What, key: Key, before: Happened | None, after: Happened | None) -> Parted:
+        """What came to something in only one of them. In the other it was under way and was cut off; or was not begun, which is told at the
+        outermost group that is new with it, or at the one that decided on it."""
+        rank, other = self._rank(what, before, after), self._now if before else self._then
+        if began := other.begun(*key):
+            if before:
+                return self._parted("state", key, self._rank("state", before, None), before, _unfinished(began))
+            return self._parted("state", key, rank, _unfinished(began), after)
+        place = self._place(key[0])
+        while place and place.parent and not other.begun(place.parent.position, 1):
+            place, key = place.parent, (place.parent.position, 1)
+        if not (place and place.parent) or place.node.incoming or ":" in key[0].rpartition("/")[2] or self._is_changed(key[0]):
+            return self._parted(what, key, rank, before, after)
+        return self._decided(place.parent, rank, key[0], {"missing": "did not run", "extra": "ran"}[what])
+
+    def _decided(self, group: Place, rank: Rank, position: str, otherwise: str) -> Parted:
+        made = self._made("branch", group.position, 1, f"{position}: as recorded", f"{position} {otherwise}")
+        return Parted(rank, made, self._is_changed(group.position))
+
+    def _lifted(self, one: Parted) -> Parted:
+        """No step that is another one now has parted by itself: what did so inside of a group that is another one now, did so for that."""
+        position = one.divergence.position
+        place = self._place(position)
+        group = next((group for group in place.around() if self._is_changed(group.position)), None) if place else None
+        return self._decided(group, one.rank, position, TOLD[one.divergence.what]) if group else one
+
+    def _is_changed(self, position: str) -> bool:
+        return self._id(position) in self._changed
+
+    def _id(self, position: str) -> str | None:
+        place = self._place(position)
+        return place.node.id if place else re.split(r"[\[:~]", position.rpartition("/")[2])[0] or None
 
     def _made(self, what: What, position: str, number: int, expected: Json, got: Json) -> Divergence:
-        place = self._place(position)
-        node = place.node.id if place else re.split(r"[\[:~]", position.rpartition("/")[2])[0] or None
+        node = self._id(position)
         pointer = pointer_of(self._now.recording.definition, node) if node else None
         return Divergence(
             position=position,
@@ -186,15 +165,6 @@ class Comparison:
 
     def _place(self, position: str) -> Place | None:
         return locate(self._now.plan, position) or locate(self._then.plan, position)
-
-    def _decider(self, position: str) -> str | None:
-        """The group that decides whether a step of it runs: of the first step of a body."""
-        place, then = self._place(position), self._then.node(position)
-        if place is None or place.parent is None or place.node.incoming or ":" in position.rpartition("/")[2]:
-            return None
-        if then is not None and then.node != place.node.node:
-            return None  # it is another one now, and speaks for itself
-        return place.parent.position
 
     def _rank(self, what: What, before: Happened | None, after: Happened | None) -> Rank:
         """By the recording's time: what a step asks counts from its beginning, what it came to from its end."""
@@ -240,6 +210,10 @@ class Comparison:
                 return shown if what == "error" or tried.error else {**shown, "output": tried.output}
 
 
+def _unfinished(entry: Entry) -> Happened:
+    return Happened(entry, entry.tried.state, "", None)
+
+
 def _has_asked(cassette: Cassette, entry: Entry) -> bool:
     """Whether it came so far: a step may be cancelled before its config is rendered."""
     node = cassette.node(entry.tried.position)
@@ -274,24 +248,3 @@ def shortened(value: Json) -> Json:
     """The value, or as much of its text as is worth showing."""
     text = jsontext.text(value)
     return value if len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
-def pointer_of(definition: Json, id: str) -> str | None:
-    """The JSON pointer of a node in a definition; ids are unique in it."""
-    return next((pointer for pointer, found in nodes_of(definition) if found == id), None)
-
-
-def nodes_of(part: Json, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """(pointer, id) of every node, groups before what is in them."""
-    if is_object(part):
-        if is_array(part.get("nodes")):
-            for number, node in enumerate(part["nodes"]):
-                if is_object(node) and isinstance(node.get("id"), str):
-                    yield f"{pointer}/nodes/{number}", node["id"]
-                    yield from nodes_of(node.get("config"), f"{pointer}/nodes/{number}/config")
-        else:
-            for name, inner in part.items():
-                yield from nodes_of(inner, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
-    elif is_array(part):
-        for number, inner in enumerate(part):
-            yield from nodes_of(inner, f"{pointer}/{number}")

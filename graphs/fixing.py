@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphs import authoring, patches, replaying
+from graphs.changes import nodes_of
 from graphs.checks import check
-from graphs.comparing import Divergence, nodes_of, shortened
+from graphs.comparing import Divergence, shortened
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.engine.cassette import Recording

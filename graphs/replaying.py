@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from graphs import authoring, runs
 from graphs.checks import check
-from graphs.comparing import Comparison, Divergence, digest_of
+from graphs.comparing import Comparison, Divergence
 from graphs.definition import Definition, Json
 from graphs.engine.cassette import Cassette, Recording, cassette
 from graphs.engine.plan import plan
@@ -15,6 +15,7 @@ from graphs.engine.playing import REPLAY, Policy
 from graphs.engine.recording import lines, read
 from graphs.inputs import problems
 from graphs.knowing import known_to
+from graphs.outcomes import digest_of
 from graphs.pinning import pinned
 from graphs.runtime import Actor, Runtime
 from store import runs as run_rows
@@ -100,7 +101,8 @@ async def _replay(
         input=recording.head.input,
         mocks={**(mocks or {}), REPLAY: order},
     )
-    private_to = (await runs.get(runtime, actor, recording.head.id)).private_to
+    of = await run_rows.get(actor.tenant, recording.head.id)  # a file may come from another house
+    private_to = actor.user_id if of and of.private_to else None
     started = await runtime.engine.start(actor.tenant, replace(new, timeout=PATIENCE, private_to=private_to))
     run = await runs.wait(runtime, actor, started.run_id, seconds=PATIENCE)
     if run.state not in runs.FINISHED:

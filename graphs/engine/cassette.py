@@ -131,6 +131,11 @@ class Cassette:
         found = self.by_position.get(position, [])
         return found[number - 1] if number <= len(found) else None
 
+    def begun(self, position: str, number: int) -> Entry | None:
+        """The attempt, if it was made at all."""
+        entry = self.entry(position, number)
+        return None if entry is None or entry.tried.state == "skipped" else entry
+
     def node(self, position: str) -> NodePlan | None:
         place = locate(self.plan, position)
         return place.node if place else None
@@ -151,18 +156,16 @@ class Cassette:
         return last
 
     def spoke(self, entry: Entry) -> str | None:
-        """Of several failures beside each other one is heard of: where that was, if the group around them, or the run, says so."""
+        """Of several failures beside each other one is heard of: where that was, as the group around them, or the run, says. "": nowhere,
+        for something graver ended them all, such as a stop; None: nobody says."""
         place = locate(self.plan, entry.tried.position)
         if place is None or place.parent is None:
-            error: dict[str, Json] = self.recording.head.error or {}
-            return error.get("position")
-        around = self.by_position.get(place.parent.position, [])
-        group = next((one.tried for one in around if one.tried.seq > entry.tried.seq), None)
-        if group is None:
-            return None
-        caught: Json = group.input.get(DECIDED + "caught") if is_object(group.input) else None
-        found: Json = caught if is_object(caught) else group.error
-        return str(found["position"]) if is_object(found) and "position" in found else None
+            return _position(self.recording.head.error) or ""
+        around = [one.tried for one in self.by_position.get(place.parent.position, [])]
+        if group := next((one for one in around if one.seq > entry.tried.seq), None):
+            return _position(_caught(group) or group.error)
+        cut_off = around and around[-1].unended and place.parent.node.kind.name != "race"  # a race goes on without those that fail
+        return (_position(_caught(around[-1])) or "") if cut_off else None
 
     def last_inside(self, group: Entry) -> int:
         """Where the last step inside a group settled before the group itself did."""
@@ -175,6 +178,14 @@ class Cassette:
 
     def wait(self, place: str) -> Waited | None:
         return next((wait for wait in self.recording.waits if wait.place == place), None)
+
+
+def _caught(group: Tried) -> Json:
+    return group.input.get(DECIDED + "caught") if is_object(group.input) else None
+
+
+def _position(error: Json) -> str | None:
+    return error.get("position") if is_object(error) else None
 
 
 def _beside(position: str, place: Place) -> bool:

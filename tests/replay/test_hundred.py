@@ -40,4 +40,4 @@ async def test_a_hundred_recorded_runs_replay_and_edits_are_located(
     assert len(recorded) >= 100
     assert wrong == [], "\n".join(wrong)[:3000]
     assert located > 50
-    assert len(elsewhere) <= 3, "\n".join(elsewhere)[:3000]  # where branches fail side by side, another step may be told first
+    assert elsewhere == [], "\n".join(elsewhere)[:3000]
