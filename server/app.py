@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 
 from graphs.runtime import Runtime
 from server import keys
-from server.auth import ApiKeys, Scope
+from server.auth import Scope
 from server.http import (
     agents,
     calls,
@@ -50,6 +50,7 @@ from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, in
 from server.http.shapes import OpenApiDocument
 from server.mcp import build_server
 from server.settings import Settings
+from server.tokens import ApiKeys
 from store import identities
 from store.errors import NotFound, WeftError
 

@@ -52,12 +52,13 @@ class Address:
 
 
 @asynccontextmanager
-async def house(settings: Settings, *, drive: bool = False) -> AsyncGenerator[Runtime]:
+async def house(settings: Settings, *, drive: bool = False, door: str | None = None) -> AsyncGenerator[Runtime]:
     """Everything a door or a worker needs; with `drive` its engine also drives runs during the block, and finishes the steps under way
-    at its end. Raises Misconfigured or Unavailable, saying what to do, when something is missing."""
+    at its end. `door`: the module that will be wanted next, read while Postgres starts. Raises Misconfigured or Unavailable, saying what
+    to do, when something is missing."""
     keys = open_keys(settings.keys_dir)
     async with AsyncExitStack() as stack:
-        imported = asyncio.create_task(asyncio.to_thread(_import, HEAVY))
+        imported = asyncio.create_task(asyncio.to_thread(_import, (*HEAVY, door) if door else HEAVY))
         stack.push_async_callback(_settled, imported)
         address = await stack.enter_async_context(postgres(settings))
         await ensure_schema(settings, address)

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-
-from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult, InputRequiredResult
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, Self
 
 from graphs.definition import Json
 from graphs.inputs import problems
 from graphs.nodetype import Effect, Failure
 from graphs.outbound import Outbound
-from graphs.remote import answers, approval
+from graphs.remote import approval
 from graphs.remote.definitions import cautious, shown, usable
-from graphs.remote.faults import RAISED, doubted, explained
 from graphs.remote.openapi import calls as openapi
-from graphs.remote.opening import Line, Opened, Opens, Place, local_place, place_of
+from graphs.remote.opening import IDLE_SECONDS, Opened, Opens, Place, local_place, place_of
 from graphs.remote.servers import Server
-from graphs.remote.sessions import IDLE_SECONDS, Session, in_exchange
-from graphs.remote.wire import Exchange
 from store import identities
 from store import remote_tools as rows
 from store.errors import Invalid
 from store.postgres import Tenant
 from store.remote_tools import Listing, Pin
 
-MAX_SESSIONS = 200
+if TYPE_CHECKING:
+    from graphs.remote.speaking import Speaker
+
 CALL_SECONDS = 60.0
-LONGEST_PAUSE = 60.0  # seconds until a local server that keeps dying is started again
-IDEMPOTENCY_KEY = "weft/idempotency-key"
-RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
 
 Opening = Callable[[str], Awaitable[Opened]]
 Progress = Callable[[str, float, float | None], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Pause:
-    """A local server that could not be started is left alone for longer each time."""
-
-    failures: int = 0
-    until: float = 0.0
 
 
 class Remote:
@@ -55,17 +39,14 @@ class Remote:
     ) -> None:
         self._connections, self._outbound, self._idle = connections, outbound, idle
         self._servers = servers or {}
-        self._sessions: dict[tuple[str, str], tuple[Line, Session]] = {}
-        self._opening: dict[tuple[str, str], asyncio.Lock] = {}
-        self._pauses: dict[tuple[str, str], _Pause] = {}
+        self._speaker: Speaker | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        sessions = [session for _, session in self._sessions.values()]
-        self._sessions.clear()
-        await asyncio.gather(*(session.close() for session in sessions))
+        if self._speaker is not None:
+            await self._speaker.close()
 
     # -- where ---------------------------------------------------------------------------------------------------------------------
 
@@ -102,7 +83,8 @@ class Remote:
         if place.kind != "mcp":
             raise Failure("connection_unusable", f"the tools of {name!r} come from its document; upload a newer one")
         try:
-            session, listed = await self._listed(tenant, name, place, fresh=0.0)
+            speaker = await self.speaker()
+            session, listed = await speaker.listed(tenant, name, place, fresh=0.0)
             client = session.client
         except Failure as wrong:
             await _told(tenant, name, place, wrong)
@@ -178,7 +160,8 @@ class Remote:
             assert place.connection is not None  # noqa: S101  # local servers speak MCP
             return await openapi.call(self._outbound.of(tenant), place.connection, pin, arguments, key=key, seconds=seconds)
         try:
-            session, listed = await self._listed(tenant, name, place)
+            speaker = await self.speaker()
+            session, listed = await speaker.listed(tenant, name, place)
         except Failure as wrong:
             await _told(tenant, name, place, wrong)
             raise
@@ -186,7 +169,7 @@ class Remote:
         if live is None or live.digest != pin.digest:
             await rows.saw(tenant, name, tool, live)
             raise _changed(name, tool, gone=live is None)
-        return await self._called(session, pin, arguments, key, seconds, progress)
+        return await speaker.called(session, pin, arguments, key, seconds, progress)
 
     async def _pinned(self, tenant: Tenant, name: str, tool: str, place: Place) -> Pin:
         pin = await rows.tool(tenant, name, tool)
@@ -206,101 +189,12 @@ class Remote:
         message = f"the tool {tool!r} of {name!r} may not be called: {why}. A person may: weft connections approve {name} {tool}"
         raise Failure("tool_unapproved", message)
 
-    async def _called(
-        self, session: Session, pin: Pin, arguments: Mapping[str, Json], key: str, seconds: float, show: Progress | None
-    ) -> dict[str, Json]:
-        exchange = Exchange(sent=session.local)  # a pipe does not tell what has gone through
-        effect = Effect(pin.effect or Effect.WRITE_ONCE)
-        params = CallToolRequestParams(name=pin.name, arguments=dict(arguments), _meta={IDEMPOTENCY_KEY: key} if key else None)  # pyright: ignore[reportArgumentType]
-
-        async def heard(progress: float, total: float | None, message: str | None) -> None:
-            if show is not None:
-                await show(shown(message or "", 300), progress, total)
-
-        try:
-            async with session.used() as client, asyncio.timeout(seconds):
-                request = client.session.send_request(
-                    CallToolRequest(params=params), RESULT, request_read_timeout_seconds=seconds + 1, progress_callback=heard
-                )
-                result: CallToolResult | InputRequiredResult = await in_exchange(exchange, request)
-            if isinstance(result, InputRequiredResult):
-                message = f"{session.where} asks for something in the middle of the call, which a step cannot answer"
-                raise Failure("remote_asks", message)
-            return answers.output(result, (pin.definition or {}).get("output_schema"), session.where)
-        except RAISED as wrong:
-            raise doubted(explained(wrong, exchange, session.where), effect, sent=exchange.sent, what=f"the call of {pin.name}") from None
-        except Failure as wrong:
-            raise doubted(wrong, effect, sent=exchange.sent, what=f"the call of {pin.name}") from None
-
-    # -- sessions ------------------------------------------------------------------------------------------------------------------
-
-    async def _listed(self, tenant: Tenant, name: str, place: Place, *, fresh: float | None = None) -> Any:
-        """(session, listing) that a call may rely on. A session that the server has given up is opened anew, once."""
-        for again in (True, False):
-            session = await self._session(tenant, name, place)
-            try:
-                async with session.used():
-                    return session, await session.listing(fresh=fresh)
-            except Failure as wrong:
-                if wrong.code != "remote_closed" or not again:
-                    raise
-                await self._drop(tenant, name, session)
-        raise AssertionError("unreachable")
-
-    async def _session(self, tenant: Tenant, name: str, place: Place) -> Session:
-        key = (tenant.org_id, name)
-        async with self._opening.setdefault(key, asyncio.Lock()):
-            if known := self._sessions.get(key):
-                line, session = known
-                if not session.over and line.place.target == place.target and line.place.server == place.server:
-                    line.place = place  # credentials as they are now
-                    return session
-                del self._sessions[key]
-                await session.close()
-            self._patient(key, place)
-            self._sweep()
-            line = Line(place, self._outbound.of(tenant))
-            session = Session(
-                place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None, clean=line.clean
-            )
-            self._sessions[key] = line, session
-            try:
-                await session.opened()
-            except BaseException:
-                del self._sessions[key]
-                self._pause(key, place)
-                await session.close()
-                raise
-            self._pauses.pop(key, None)
-            return session
-
-    async def _drop(self, tenant: Tenant, name: str, session: Session) -> None:
-        known = self._sessions.get((tenant.org_id, name))
-        if known and known[1] is session:
-            del self._sessions[tenant.org_id, name]
-        await session.close()
-
-    def _sweep(self) -> None:
-        for key in [key for key, (_, session) in self._sessions.items() if session.over]:
-            del self._sessions[key]
-        if len(self._sessions) >= MAX_SESSIONS:
-            raise Failure(
-                "remote_busy", f"this process already has {MAX_SESSIONS} sessions with MCP servers", retryable=True, retry_after=5.0
-            )
-
-    def _patient(self, key: tuple[str, str], place: Place) -> None:
-        pause = self._pauses.get(key)
-        left = pause.until - time.monotonic() if pause and place.server else 0.0
-        if left > 0:
-            message = f"{place.where} has failed to start {pause.failures if pause else 0} times; it is tried again in {left:.0f} s"
-            raise Failure("remote_start", message, retryable=True, retry_after=left)
-
-    def _pause(self, key: tuple[str, str], place: Place) -> None:
-        if place.server is None:
-            return
-        pause = self._pauses.setdefault(key, _Pause())
-        pause.failures += 1
-        pause.until = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**pause.failures)
+    async def speaker(self) -> Speaker:
+        """Made when the first MCP server is called: the SDK takes a second to import, and most processes never need it."""
+        if self._speaker is None:
+            made = await asyncio.to_thread(_speaker, self._outbound, self._idle)
+            self._speaker = self._speaker or made
+        return self._speaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +247,12 @@ def _changed(name: str, tool: str, *, gone: bool) -> Failure:
     what = "is not offered any more" if gone else "has changed since it was approved"
     message = f"the tool {tool!r} of {name!r} {what}; nothing was sent. A person may look at it: weft connections tools {name}"
     return Failure("tool_changed", message, details={"connection": name, "tool": tool})
+
+
+def _speaker(outbound: Outbound, idle: float) -> Speaker:
+    from graphs.remote.speaking import Speaker
+
+    return Speaker(outbound, idle)
 
 
 async def _told(tenant: Tenant, name: str, place: Place, wrong: Failure) -> None:

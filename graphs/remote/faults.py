@@ -9,13 +9,12 @@ from mcp import MCPError
 from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
-from graphs.nodetype import Effect, Failure
+from graphs.nodetype import Failure
 from graphs.remote.definitions import shown
 from graphs.remote.wire import Exchange
 
 RAISED = (MCPError, ValidationError, TimeoutError, RuntimeError, OSError, anyio.ClosedResourceError, anyio.BrokenResourceError)
 SAID = 500  # characters of what a server says
-LOST = frozenset({"remote_closed", "remote_timeout", "timeout", "cut", "too_large", "bad_answer", "http_status", "remote_answer"})
 
 
 def explained(wrong: BaseException, exchange: Exchange, where: str) -> Failure:
@@ -34,14 +33,6 @@ def explained(wrong: BaseException, exchange: Exchange, where: str) -> Failure:
     if isinstance(wrong, MCPError) and wrong.code != CONNECTION_CLOSED:
         return Failure("remote_refused", f"{where} answered with an error: {shown(wrong.message, SAID)}", details={"code": wrong.code})
     return Failure("remote_closed", f"the connection to {where} broke before its answer was complete", retryable=True)
-
-
-def doubted(failure: Failure, effect: Effect, *, sent: bool, what: str) -> Failure:
-    """A write without an answer must not be repeated blindly: it may have taken effect."""
-    if effect is not Effect.WRITE_ONCE or not sent or failure.code not in LOST:
-        return failure
-    message = f"it is not known whether {what} took effect: {failure.message}. Look there before retrying the run"
-    return Failure("in_doubt", message)
 
 
 def _status(wrong: BaseException, status: int, where: str) -> Failure:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
-
-import httpx2
-from mcp.client.streamable_http import streamable_http_client
 
 from graphs.definition import Json
 from graphs.nodetype import Failure
-from graphs.outbound import Outbound
 from graphs.redaction import Redactor
 from graphs.remote.servers import Server
-from graphs.remote.stdio import stdio
-from graphs.remote.wire import MAX_EVENT, WireTransport, client
 from store.postgres import Tenant
+
+IDLE_SECONDS = 60.0  # without a call, after which a session is closed
 
 
 class Opened(Protocol):
@@ -76,31 +71,3 @@ def origin_of(url: str) -> str:
     """As much of a URL as may be shown: paths and queries can carry secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
-
-
-class Line:
-    """How a session reaches its server; the connection may be opened anew meanwhile, with other credentials."""
-
-    def __init__(self, place: Place, outbound: Outbound) -> None:
-        self.place = place
-        self._outbound = outbound
-
-    def transport(self) -> AbstractAsyncContextManager[Any]:
-        if self.place.server is not None:
-            return stdio(self.place.server)
-        wire = WireTransport(self._outbound.transport(), self._headers, self._renew, self._refusal)
-        return streamable_http_client(self.place.target, http_client=client(wire), max_sse_event_size=MAX_EVENT)
-
-    def clean(self, value: Json) -> Json:
-        return self.place.redactor.clean(value)
-
-    async def _headers(self, url: str) -> dict[str, str]:
-        if self.place.connection is None or httpx2.URL(url).host != httpx2.URL(self.place.target).host:
-            return {}
-        return await self.place.connection.headers(url)
-
-    async def _renew(self, authorization: str) -> bool:
-        return self.place.connection is not None and await self.place.connection.renew(authorization)
-
-    def _refusal(self, status: int, challenge: str) -> Failure | None:
-        return self.place.connection.refusal(self.place.target, status, challenge) if self.place.connection else None

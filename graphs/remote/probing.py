@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphs.outbound import Outbound
-from graphs.remote.opening import Line, Opened, place_of
+from graphs.remote.line import Line
+from graphs.remote.opening import Opened, place_of
 from graphs.remote.sessions import Session
 
 

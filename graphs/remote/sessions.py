@@ -21,12 +21,12 @@ from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.remote.definitions import MAX_TOOLS, gathered
 from graphs.remote.faults import RAISED, explained
+from graphs.remote.opening import IDLE_SECONDS
 from graphs.remote.wire import EXCHANGE, Exchange
 from store.remote_tools import Offered
 
 CONNECT_SECONDS = 20.0
 LIST_SECONDS = 20.0
-IDLE_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
 MAX_PAGES = 20
 

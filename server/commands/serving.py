@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> None:
     listener = _listen(settings)  # first of all, so that a port in use is said at once
     newborn = keys.read(keys.open_keys(settings.keys_dir).folder / keys.OWNER_KEY) is None
     with _stopping() as stop:
-        async with house(settings, drive=settings.worker) as runtime:
+        async with house(settings, drive=settings.worker, door="server.app") as runtime:
             await _serve(settings, runtime, listener, stop, newborn=newborn)
 
 
@@ -97,7 +97,7 @@ async def stdio(settings: Settings) -> None:
     sys.stdout, wire = sys.stderr, sys.stdout
     start_logging(settings.log_level if settings.log_level == "debug" else "warning", settings.secrets())
     with _stopping() as stop:
-        async with house(settings, drive=settings.worker) as runtime:
+        async with house(settings, drive=settings.worker, door="server.mcp") as runtime:
             from server.mcp import build_server
 
             sealing = [keys.open_keys(settings.keys_dir).request_state]

@@ -19,7 +19,8 @@ from starlette.routing import Route
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.runtime import Runtime
-from server.auth import Caller, Scope, actor_of
+from server.auth import Caller, Scope
+from server.tokens import actor_of
 from store.errors import Invalid, Unauthenticated, WeftError
 
 logger = logging.getLogger(__name__)

@@ -46,9 +46,9 @@ def hints(*, read_only: bool, destructive: bool = False, idempotent: bool = True
     return ToolAnnotations(read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=open_world)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ToolFile:
-    """A module of server/tools/ as the server sees it."""
+    """A module of server/tools/ as the server sees it; there is one for each, so that it is equal to itself only."""
 
     name: str
     description: str

@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
-from graphs import runs, steering, tasks
+from graphs import runs, signals, steering, tasks
 from graphs.definition import Boundary
 from graphs.engine import patience
 from graphs.engine import step as steps
@@ -329,19 +329,22 @@ def paying(book: Ledger) -> dict[str, Any]:
 async def test_an_answer_that_came_a_moment_before_a_sibling_failed_is_a_receipt_and_is_undone(
     running: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render = Drive.render
+    render, answered = Drive.render, asyncio.Event()
 
     async def slow(self: Drive, template: Any, scope: Any) -> Any:
         if scope["nodes"].get("pay"):
-            await asyncio.sleep(1.0)
+            answered.set()
+            await seen(running, self.run_id, boom="failed")
         return await render(self, template, scope)
 
     monkeypatch.setattr(Drive, "render", slow)
-    async with ledger() as book:
-        definition = flow(
-            paying(book), pause("moment", 0.4), failing("boom"), edges=[("moment", "boom")], settings={"compensate": ["failure"]}
-        )
-        run = await until(running, (await running.start(definition, {"n": 1})).id, "failed")
+    moment = {"id": "moment", "type": "wait_event", "config": {"event": "answered"}}
+    async with ledger() as book, asyncio.timeout(20):
+        definition = flow(paying(book), moment, failing("boom"), edges=[("moment", "boom")], settings={"compensate": ["failure"]})
+        run = await running.start(definition, {"n": 1})
+        await answered.wait()
+        await signals.send(running.runtime, running.actor, name="answered")
+        run = await until(running, run.id, "failed")
         assert book.effects == {f"{run.id}/pay": 1, f"{run.id}/pay~undo": 1}
         assert (await positions(running, run.id))["pay"] == "compensated"
 

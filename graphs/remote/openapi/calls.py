@@ -12,7 +12,7 @@ from graphs.inputs import problems
 from graphs.nodetype import Effect, Failure
 from graphs.outbound import Answer, Outbound, parse_json, retry_after
 from graphs.remote.definitions import shown, usable
-from graphs.remote.faults import doubted
+from graphs.remote.doubt import doubted
 from graphs.remote.openapi.document import IDEMPOTENCY
 from graphs.remote.openapi.requests import Request, build
 from graphs.remote.opening import Opened
