@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonpatch
 
-from graphs.connecting import changeable, find
+from graphs.connecting import changeable, find, sentence
 from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.nodetype import Effect, Failure
@@ -23,7 +23,7 @@ from graphs.remote.openapi.document import Document, read
 from graphs.runtime import Actor, Runtime
 from store import connections
 from store import remote_tools as rows
-from store.errors import Conflict, Invalid, NotFound, Unavailable
+from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
 from store.remote_tools import Listing, Pin, Source
 
 MAX_CHANGES = 100  # of a diff
@@ -32,7 +32,8 @@ MAX_CHANGES = 100  # of a diff
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolView:
     """A tool for a person to judge. `digest` is that of what is offered: what an approval names. `changes`: [{op, path, from, to}] from
-    what was approved to what is offered. `effect` is as approved, `claims` what the definition says of itself."""
+    what was approved to what is offered. `effect` is as approved, `claims` what the definition says of itself, `becomes` what an approval
+    gives it unless the person says another."""
 
     name: str
     state: str
@@ -41,6 +42,7 @@ class ToolView:
     schema: Json
     effect: Effect | None
     claims: Effect
+    becomes: Effect
     digest: str | None
     changes: Sequence[Mapping[str, Json]]
     approved_at: str | None
@@ -82,6 +84,16 @@ async def get(runtime: Runtime, actor: Actor, name: str, tool: str) -> ToolView:
         known = [one.name for one in await rows.tools(actor.tenant, name)]
         raise NotFound(f"The connection {name!r} has no tool {shown(tool, 128)!r}. " + nearest(tool, known, "There are"))
     return _view(pin)
+
+
+async def sources(actor: Actor) -> dict[str, Source]:
+    """How each connection with tools is doing, by name; the operator's local servers among them."""
+    return {source.connection: source for source in await rows.sources(actor.tenant)}
+
+
+async def local(runtime: Runtime, actor: Actor) -> list[str]:
+    """Names of the operator's local servers that this organization may use."""
+    return [server.name for server in await runtime.remote.local(actor.tenant)] if runtime.remote else []
 
 
 async def refresh(runtime: Runtime, actor: Actor, name: str) -> Tools:
@@ -180,6 +192,7 @@ def _view(pin: Pin) -> ToolView:
         schema=shown_schema(definition.get("input_schema") or {}),
         effect=Effect(pin.effect) if pin.effect else None,
         claims=hinted(definition),
+        becomes=_effect(pin),
         digest=pin.offered_digest,
         changes=list(_changes(pin)) if pin.state in ("changed", "disabled") else [],
         approved_at=pin.approved_at.isoformat() if pin.approved_at else None,
@@ -267,8 +280,7 @@ async def _mine(runtime: Runtime, actor: Actor, name: str) -> None:
     try:
         await changeable(actor, name)
     except NotFound:
-        local = await runtime.remote.local(actor.tenant) if runtime.remote else []
-        if name not in {server.name for server in local}:
+        if name not in await local(runtime, actor):
             raise
 
 
@@ -281,5 +293,10 @@ async def _tell(actor: Actor, name: str, act: str, data: dict[str, Json]) -> Non
     await connections.tell(actor.tenant, row.id, act, user_id=actor.user_id, via=actor.via, data=data)
 
 
-def _refused(wrong: Failure) -> Exception:
-    return Unavailable(f"{wrong.message[:1].upper()}{wrong.message[1:]}.", code=wrong.code)
+def _refused(wrong: Failure) -> WeftError:
+    """What a person must mend is no reason to try again later."""
+    if wrong.code == "connection_missing":
+        return NotFound(sentence(wrong))
+    if wrong.code.startswith("connection_") or wrong.code in ("remote_unauthorized", "blocked_address", "no_oauth"):
+        return Conflict(sentence(wrong), code=wrong.code)
+    return Unavailable(sentence(wrong), code=wrong.code)

@@ -7,7 +7,9 @@ from typing import Any
 
 from graphs.connecting import Described
 from graphs.connections import kinds
+from server.remote_views import health_view
 from store.connections import Event
+from store.remote_tools import Source
 from store.secrets import Shown
 
 View = dict[str, Any]
@@ -22,8 +24,9 @@ def filled(view: View) -> View:
     return {key: value for key, value in view.items() if value is not None}
 
 
-def connection_view(found: Described, *, whole: bool) -> View:
-    """A connection: which of its secrets are set, and never one of them. Without `whole` only what everybody may see."""
+def connection_view(found: Described, *, whole: bool, source: Source | None = None) -> View:
+    """A connection: which of its secrets are set, and never one of them. Without `whole` only what everybody may see. `source`: how it is
+    doing as a source of tools."""
     row = found.row
     view: View = {"name": row.name, "kind": row.kind, "description": row.description or None, "ready": not found.missing}
     if whole:
@@ -38,8 +41,14 @@ def connection_view(found: Described, *, whole: bool) -> View:
             "takes": list(found.takes),
             "revision": row.revision,
             "updated_at": stamp(row.updated_at),
+            "remote": health_view(source) if source else None,
         }
     return filled(view)
+
+
+def local_view(name: str, source: Source | None) -> View:
+    """A server of the operator's file."""
+    return filled({"name": name, "kind": "mcp", "remote": health_view(source) if source else None})
 
 
 def secret_view(secret: Shown) -> View:

@@ -34,6 +34,8 @@ class Opened(Protocol):
     def redactor(self) -> Redactor: ...
     async def headers(self, url: str) -> dict[str, str]: ...
     async def params(self, url: str) -> dict[str, str]: ...
+    @property
+    def remedy(self) -> str: ...
     async def renew(self, authorization: str) -> bool: ...
     def refusal(self, url: str, status: int, challenge: str) -> Failure | None: ...
 
@@ -103,4 +105,9 @@ class Line:
         return self.place.connection is not None and await self.place.connection.renew(authorization)
 
     def _refusal(self, status: int, challenge: str) -> Failure | None:
-        return self.place.connection.refusal(self.place.target, status, challenge) if self.place.connection else None
+        connection = self.place.connection
+        if connection is None or status not in (401, 403):
+            return None
+        message = f"{self.place.where} does not accept the credentials of {connection.name!r} ({status}); {connection.remedy}"
+        plain = Failure("remote_unauthorized", message, details={"status": status})
+        return connection.refusal(self.place.target, status, challenge) or plain

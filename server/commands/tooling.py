@@ -15,7 +15,7 @@ from graphs.nodetype import Effect
 from graphs.remoting import Choice, Tools, ToolView
 from server.logs import start_logging
 from server.process import house, local_owner
-from server.remote_views import difference, line
+from server.remote_views import arguments, difference, line
 from server.settings import Settings
 from store.errors import Invalid, NotFound
 
@@ -101,8 +101,9 @@ def _agreed(tool: ToolView, effect: str | None) -> bool:
         typer.echo(f"    | {text[:200]}")
     for change in tool.changes:
         typer.echo(difference(change))
-    kept = effect or (str(tool.effect) if tool.effect else None)
-    return typer.confirm(f"Approve {tool.name}" + (f" as {kept}" if kept else "") + "?", default=False)
+    for text in arguments(tool.schema):
+        typer.echo(f"    {text}")
+    return typer.confirm(f"Approve {tool.name} as {effect or tool.becomes}?", default=False)
 
 
 def _print(found: Tools) -> None:
