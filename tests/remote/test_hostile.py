@@ -293,3 +293,17 @@ def test_a_pattern_that_could_take_for_ever_is_left_to_the_server() -> None:
     [tool], refused = gathered([definition("a", input_schema=schema)])
     assert refused == []
     assert tool.definition["input_schema"] == schema
+
+
+async def test_more_tools_than_anybody_wants_are_neither_taken_nor_looked_at(
+    remote: Remote, connections: FakeConnections, tenant: Tenant
+) -> None:
+    with tool_server(era="2025", json_response=True) as there:
+        connections.put(tenant, "acme", "mcp", {"url": there.url})
+        there.extra = [{"name": f"tool_{number}", "inputSchema": {"type": "object"}} for number in range(10_000)]
+        listing = await remote.listing(tenant, "acme")
+        assert (len(listing.tools), len(listing.refused)) == (200, 101)
+        assert listing.refused[-1]["reason"] == "and 9702 more"
+        there.extra, there.endless = [], True
+        with pytest.raises(Failure, match="more than 20 pages"):
+            await remote.listing(tenant, "acme")
