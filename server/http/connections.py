@@ -68,7 +68,9 @@ async def listed(call: Call[None, ListQuery]) -> Json:
     whole = call.caller.may(Scope.AUTHOR)
     sources = await remoting.sources(call.caller.actor)
     views = [connection_view(item, whole=whole, source=sources.get(item.row.name)) for item in page.items]
-    local = [local_view(name, sources.get(name) if whole else None) for name in await remoting.local(call.caller.runtime, call.caller.actor)]
+    local = [
+        local_view(name, sources.get(name) if whole else None) for name in await remoting.local(call.caller.runtime, call.caller.actor)
+    ]
     return {"connections": views, "total": page.total, "next_cursor": page.next_cursor, "local": local}
 
 
