@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,8 +17,9 @@ from graphs.outbound import Outbound
 from graphs.remote import answers, approval
 from graphs.remote.definitions import cautious, shown, usable
 from graphs.remote.faults import RAISED, doubted, explained
+from graphs.remote.keeping import Sessions
 from graphs.remote.openapi import calls as openapi
-from graphs.remote.opening import Line, Opened, Opens, Place, local_place, place_of
+from graphs.remote.opening import Opened, Opens, Place, local_place, place_of
 from graphs.remote.servers import Server
 from graphs.remote.sessions import IDLE_SECONDS, Session, in_exchange
 from graphs.remote.wire import Exchange
@@ -29,22 +29,12 @@ from store.errors import Invalid
 from store.postgres import Tenant
 from store.remote_tools import Listing, Pin
 
-MAX_SESSIONS = 200
 CALL_SECONDS = 60.0
-LONGEST_PAUSE = 60.0  # seconds until a local server that keeps dying is started again
 IDEMPOTENCY_KEY = "weft/idempotency-key"
 RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
 
 Opening = Callable[[str], Awaitable[Opened]]
 Progress = Callable[[str, float, float | None], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Pause:
-    """A local server that could not be started is left alone for longer each time."""
-
-    failures: int = 0
-    until: float = 0.0
 
 
 class Remote:
@@ -53,19 +43,15 @@ class Remote:
     def __init__(
         self, connections: Opens, outbound: Outbound, *, servers: Mapping[str, Server] | None = None, idle: float = IDLE_SECONDS
     ) -> None:
-        self._connections, self._outbound, self._idle = connections, outbound, idle
+        self._connections, self._outbound = connections, outbound
         self._servers = servers or {}
-        self._sessions: dict[tuple[str, str], tuple[Line, Session]] = {}
-        self._opening: dict[tuple[str, str], asyncio.Lock] = {}
-        self._pauses: dict[tuple[str, str], _Pause] = {}
+        self.sessions = Sessions(outbound, idle)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        sessions = [session for _, session in self._sessions.values()]
-        self._sessions.clear()
-        await asyncio.gather(*(session.close() for session in sessions))
+        await self.sessions.close()
 
     # -- where ---------------------------------------------------------------------------------------------------------------------
 
@@ -102,7 +88,7 @@ class Remote:
         if place.kind != "mcp":
             raise Failure("connection_unusable", f"the tools of {name!r} come from its document; upload a newer one")
         try:
-            session, listed = await self._listed(tenant, name, place, fresh=0.0)
+            session, listed = await self.sessions.listed(tenant, name, place, fresh=0.0)
             client = session.client
         except Failure as wrong:
             await _told(tenant, name, place, wrong)
@@ -183,7 +169,7 @@ class Remote:
             assert place.connection is not None  # noqa: S101  # local servers speak MCP
             return await openapi.call(self._outbound.of(tenant), place.connection, pin, arguments, key=key, seconds=seconds)
         try:
-            session, listed = await self._listed(tenant, name, place)
+            session, listed = await self.sessions.listed(tenant, name, place)
         except Failure as wrong:
             await _told(tenant, name, place, wrong)
             raise
@@ -239,76 +225,6 @@ class Remote:
             raise doubted(explained(wrong, exchange, session.where), effect, sent=exchange.sent, what=f"the call of {pin.name}") from None
         except Failure as wrong:
             raise doubted(wrong, effect, sent=exchange.sent, what=f"the call of {pin.name}") from None
-
-    # -- sessions ------------------------------------------------------------------------------------------------------------------
-
-    async def _listed(self, tenant: Tenant, name: str, place: Place, *, fresh: float | None = None) -> Any:
-        """(session, listing) that a call may rely on. A session that the server has given up is opened anew, once."""
-        for again in (True, False):
-            session = await self._session(tenant, name, place)
-            try:
-                async with session.used():
-                    return session, await session.listing(fresh=fresh)
-            except Failure as wrong:
-                if wrong.code != "remote_closed" or not again:
-                    raise
-                await self._drop(tenant, name, session)
-        raise AssertionError("unreachable")
-
-    async def _session(self, tenant: Tenant, name: str, place: Place) -> Session:
-        key = (tenant.org_id, name)
-        async with self._opening.setdefault(key, asyncio.Lock()):
-            if known := self._sessions.get(key):
-                line, session = known
-                if not session.over and line.place.target == place.target and line.place.server == place.server:
-                    line.place = place  # credentials as they are now
-                    return session
-                del self._sessions[key]
-                await session.close()
-            self._patient(key, place)
-            self._sweep()
-            line = Line(place, self._outbound.of(tenant))
-            session = Session(
-                place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None, clean=line.clean
-            )
-            self._sessions[key] = line, session
-            try:
-                await session.opened()
-            except BaseException:
-                del self._sessions[key]
-                self._pause(key, place)
-                await session.close()
-                raise
-            self._pauses.pop(key, None)
-            return session
-
-    async def _drop(self, tenant: Tenant, name: str, session: Session) -> None:
-        known = self._sessions.get((tenant.org_id, name))
-        if known and known[1] is session:
-            del self._sessions[tenant.org_id, name]
-        await session.close()
-
-    def _sweep(self) -> None:
-        for key in [key for key, (_, session) in self._sessions.items() if session.over]:
-            del self._sessions[key]
-        if len(self._sessions) >= MAX_SESSIONS:
-            raise Failure(
-                "remote_busy", f"this process already has {MAX_SESSIONS} sessions with MCP servers", retryable=True, retry_after=5.0
-            )
-
-    def _patient(self, key: tuple[str, str], place: Place) -> None:
-        pause = self._pauses.get(key)
-        left = pause.until - time.monotonic() if pause and place.server else 0.0
-        if left > 0:
-            message = f"{place.where} has failed to start {pause.failures if pause else 0} times; it is tried again in {left:.0f} s"
-            raise Failure("remote_start", message, retryable=True, retry_after=left)
-
-    def _pause(self, key: tuple[str, str], place: Place) -> None:
-        if place.server is None:
-            return
-        pause = self._pauses.setdefault(key, _Pause())
-        pause.failures += 1
-        pause.until = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**pause.failures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ async def test_a_drip_ends_with_the_time_of_the_call(remote: Remote, connections
 
     with tool_server() as there:
         await pinned(remote, connections, tenant, owner, there)
-        [(_, session)] = remote._sessions.values()  # pyright: ignore[reportPrivateUsage]
+        [session] = remote.sessions.live
         there.tools["slow"] = {"name": "slow", "inputSchema": {"type": "object"}}
         await rows.keep(tenant, "acme", await remote.listing(tenant, "acme"))
         await approve_all(tenant, owner)
@@ -233,11 +233,11 @@ async def test_a_server_that_came_back_is_called_again(
 ) -> None:
     """Sessions are the server's: one that forgot ours gets a new one, and nothing is called twice."""
     await pinned(remote, connections, tenant, owner, there)
-    [(_, session)] = remote._sessions.values()  # pyright: ignore[reportPrivateUsage]
+    [session] = remote.sessions.live
     await session.close()
     await remote.call(tenant, "acme", "echo", {"text": "hi"})
     assert there.count("echo") == 1
-    [(_, again)] = remote._sessions.values()  # pyright: ignore[reportPrivateUsage]
+    [again] = remote.sessions.live
     assert again is not session
 
 
