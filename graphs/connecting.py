@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
-
 from graphs.connections import Connections, Kind, kinds, missing, origin_of, place_of
+from graphs.connections._given import MAX_SECRET as MAX_SECRET
+from graphs.connections._given import fit, known_roles, validated, words
 from graphs.definition import Json
-from graphs.documents import is_array, is_object
+from graphs.documents import is_object
 from graphs.nodetype import Failure
 from graphs.pinning import nearest
-from graphs.redaction import LOOKS_SECRET, SHORTEST, Redactor
+from graphs.redaction import Redactor
 from graphs.runtime import Actor, Runtime
 from store import connections, remote_tools, secrets
 from store.connections import Event, Row
@@ -23,8 +23,6 @@ from store.postgres import Transaction
 from store.secrets import Shown
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-ROLES = ("owner", "builder", "operator", "viewer")
-MAX_SECRET = 100_000  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +46,7 @@ async def create(
     roles: Sequence[str] | None = None,
 ) -> Described:
     """Raises Invalid for settings that do not fit the kind or look secret, Conflict when the name is taken."""
+    await free(runtime, actor, name)
     settings = await settled(runtime, actor, kind_of(kind), settings)
     async with actor.tenant.transaction() as transaction:
         row = await make(transaction, actor, name=name, kind=kind, settings=settings, description=description, roles=roles)
@@ -67,19 +66,32 @@ async def make(
     """The same, together with what else the transaction does."""
     if not NAME.fullmatch(name):
         raise Invalid(f"{name!r} cannot name a connection: small letters, digits, - and _, at most 64, a letter first.")
-    given = _validated(kind_of(kind), settings)
+    given = validated(kind_of(kind), settings)
     row = await connections.create(
-        transaction, name=name, kind=kind, description=_words(description), settings=given, roles=_roles(roles), user_id=actor.user_id
+        transaction, name=name, kind=kind, description=words(description), settings=given, roles=known_roles(roles), user_id=actor.user_id
     )
     await connections.tell(transaction, row.id, "created", user_id=actor.user_id, via=actor.via, data={"kind": kind})
     return row
 
 
+async def free(runtime: Runtime, actor: Actor, name: str) -> None:
+    """Raises Conflict for the name of a local server: whoever took it would decide what its steps call, and end its approvals."""
+    local = await runtime.remote.local(actor.tenant) if runtime.remote else []
+    if name in {server.name for server in local}:
+        raise Conflict(f"The name {name!r} is taken by a local MCP server of the operator's file.")
+
+
+def sentence(failure: Failure) -> str:
+    """What went wrong, for a person: an address keeps its small letter."""
+    text = failure.message
+    return f"{text if text.startswith(('http://', 'https://')) else text[:1].upper() + text[1:]}."
+
+
 async def settled(runtime: Runtime, actor: Actor, kind: Kind, settings: Json) -> dict[str, Json]:
     """The settings as they will be kept, with what the other side tells of itself where the kind asks it. Raises Invalid."""
-    given = _validated(kind, settings)
+    given = validated(kind, settings)
     asks = kind.settle is not None and is_object(settings) and "auth" not in settings
-    return _validated(kind, await kind.settle(given, runtime.outbound.of(actor.tenant))) if asks and kind.settle else given
+    return validated(kind, await kind.settle(given, runtime.outbound.of(actor.tenant))) if asks and kind.settle else given
 
 
 async def update(
@@ -103,8 +115,8 @@ async def update(
             row.id,
             revision=row.revision if revision is None else revision,
             settings=given,
-            description=row.description if description is None else _words(description),
-            roles=row.roles if roles is None else _roles(roles or None),
+            description=row.description if description is None else words(description),
+            roles=row.roles if roles is None else known_roles(roles or None),
         )
         if moved:
             await secrets.remove(transaction, row.id)
@@ -126,7 +138,7 @@ async def put(runtime: Runtime, transaction: Transaction, actor: Actor, row: Row
     kind = kind_of(row.kind)
     takes = kind.takes(kind.settings.model_validate(row.settings))
     for field, value in values.items():
-        _fit(row, field, value, takes)
+        fit(row, field, value, takes)
         version = await connections.next_version(transaction, row.id)
         sealed = house_of(runtime).vault.seal(place_of(actor.tenant, row.id, version, field), value)
         await secrets.put(transaction, row.id, sealed, user_id=actor.user_id)
@@ -149,7 +161,7 @@ async def test(runtime: Runtime, actor: Actor, name: str) -> Described:
         health = "ok"
     except Failure as failure:
         if failure.code == "connection_denied":
-            raise Denied(f"{failure.message[:1].upper()}{failure.message[1:]}.") from None
+            raise Denied(sentence(failure)) from None
         health, said = "failing", failure.message
     said = redactor.text(said)[:500]
     await connections.checked(actor.tenant, row.id, "ok" if health == "ok" else "failing", said)
@@ -230,82 +242,11 @@ def kind_of(name: str) -> Kind:
     return found
 
 
-def _validated(kind: Kind, settings: Json) -> dict[str, Json]:
-    """The settings with defaults left out. Raises Invalid; its words repeat nothing that was given."""
-    if not is_object(settings):
-        raise Invalid("Settings are a JSON object.")
-    try:
-        model = kind.settings.model_validate(settings)
-    except ValidationError as wrong:
-        raise Invalid(" ".join(_problems(kind, wrong))[:1000]) from None
-    for pointer, text in _texts(settings, ""):
-        if LOOKS_SECRET.search(text):
-            raise Invalid(
-                f"The setting {pointer} looks like a secret, and settings are shown to everybody: set it as a secret instead "
-                "(weft connections set-secret)."
-            )
-    return _plain(model)
-
-
-def _plain(model: BaseModel) -> dict[str, Json]:
-    return model.model_dump(mode="json", exclude_defaults=False, exclude_none=True)
-
-
-def _problems(kind: Kind, wrong: ValidationError) -> Iterable[str]:
-    for error in wrong.errors(include_url=False, include_input=False, include_context=False)[:5]:
-        names = [str(part)[:50] for part in error["loc"]]
-        where = "/".join(names)
-        if error["type"] == "extra_forbidden" and names[-1] in kind.secrets:
-            yield f"{where} is a secret and no setting: set it with weft connections set-secret, or PUT …/secrets/{names[-1]}."
-        elif error["type"] == "extra_forbidden":
-            yield f"There is no setting {where}; the kind {kind.name} has {', '.join(kind.settings.model_fields)}."
-        else:
-            yield f"{where or 'settings'}: {error['msg'].removeprefix('Value error, ')}."
-
-
-def _texts(value: Json, pointer: str) -> Iterable[tuple[str, str]]:
-    if isinstance(value, str):
-        yield pointer, value
-    elif is_object(value):
-        for name, inner in value.items():
-            yield from _texts(inner, f"{pointer}/{name}")
-    elif is_array(value):
-        for number, inner in enumerate(value):
-            yield from _texts(inner, f"{pointer}/{number}")
-
-
 def _target(settings: dict[str, Json]) -> tuple[Json, ...]:
     """Where its secrets go: the origins of its address and of its token server."""
     auth: dict[str, Json] = settings.get("auth") or {}
     addresses: tuple[str | None, ...] = (settings.get("base_url") or settings.get("url"), auth.get("token_url"))
     return (*(origin_of(address) if address else None for address in addresses), auth.get("type"), auth.get("client_id"))
-
-
-def _fit(row: Row, field: str, value: str, takes: Sequence[str]) -> None:
-    if field not in takes:
-        there = f"it takes {', '.join(takes)}" if takes else "with its settings it takes none"
-        raise Invalid(f"The connection {row.name!r} has no secret {field[:50]!r}; {there}.")
-    if len(value) < SHORTEST:
-        raise Invalid(f"The {field} is shorter than {SHORTEST} characters: Weft could not keep it out of outputs and logs.")
-    if len(value) > MAX_SECRET:
-        raise Invalid(f"The {field} is longer than {MAX_SECRET:,} characters.")
-    if value != value.strip() or any(ord(character) < 32 for character in value if character not in "\n\t") or "\x7f" in value:
-        raise Invalid(f"The {field} begins or ends with a space or line break, or holds control characters; was it copied whole?")
-
-
-def _roles(roles: Sequence[str] | None) -> Sequence[str] | None:
-    unknown = [role for role in roles or () if role not in ROLES]
-    if unknown:
-        raise Invalid(f"{unknown[0][:50]!r} is no role; roles are {', '.join(ROLES)}.")
-    return roles
-
-
-def _words(text: str) -> str:
-    if len(text) > 500:
-        raise Invalid("The description is longer than 500 characters.")
-    if LOOKS_SECRET.search(text):
-        raise Invalid("The description looks like it holds a secret, and it is shown to everybody.")
-    return text
 
 
 async def described(actor: Actor, row: Row) -> Described:

@@ -80,6 +80,7 @@ async def settled(runtime: Runtime, who: Guest, settings: Json) -> Json:
     """The settings that the connection has, or will have; of one that sends nothing along, with what the other side asks for by now.
     Raises Invalid."""
     if who.row is None:
+        await connecting.free(runtime, who.actor, who.name)
         return await connecting.settled(runtime, who.actor, who.kind, settings)
     known: dict[str, Json] = who.row.settings
     bare = {name: value for name, value in known.items() if name != "auth"}

@@ -5,45 +5,24 @@ Approving is for people: no MCP tool and no step leads here."""
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonpatch
-
-from graphs.connecting import changeable, find
+from graphs.connecting import changeable, find, sentence
 from graphs.definition import Json
-from graphs.documents import is_array, is_object
 from graphs.nodetype import Effect, Failure
 from graphs.pinning import nearest
-from graphs.remote.definitions import cautious, gathered, hinted, shown, shown_schema
+from graphs.remote.definitions import gathered, shown
 from graphs.remote.discovery import discovered
+from graphs.remote.judging import ToolView as ToolView
+from graphs.remote.judging import effect_of, view_of
 from graphs.remote.openapi.document import Document, read
 from graphs.runtime import Actor, Runtime
 from store import connections
 from store import remote_tools as rows
-from store.errors import Conflict, Invalid, NotFound, Unavailable
-from store.remote_tools import Listing, Pin, Source
-
-MAX_CHANGES = 100  # of a diff
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolView:
-    """A tool for a person to judge. `digest` is that of what is offered: what an approval names. `changes`: [{op, path, from, to}] from
-    what was approved to what is offered. `effect` is as approved, `claims` what the definition says of itself."""
-
-    name: str
-    state: str
-    title: str
-    description: str
-    schema: Json
-    effect: Effect | None
-    claims: Effect
-    digest: str | None
-    changes: Sequence[Mapping[str, Json]]
-    approved_at: str | None
+from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
+from store.remote_tools import Listing, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +49,10 @@ async def show(runtime: Runtime, actor: Actor, name: str, *, notes: Sequence[str
     source = await rows.source(actor.tenant, name)
     await _open_to(runtime, actor, name, listed=source is not None)
     return Tools(
-        connection=name, source=source, tools=[_view(pin) for pin in await rows.tools(actor.tenant, name)], notes=[*notes, *_notes(source)]
+        connection=name,
+        source=source,
+        tools=[view_of(pin) for pin in await rows.tools(actor.tenant, name)],
+        notes=[*notes, *_notes(source)],
     )
 
 
@@ -81,7 +63,17 @@ async def get(runtime: Runtime, actor: Actor, name: str, tool: str) -> ToolView:
     if pin is None:
         known = [one.name for one in await rows.tools(actor.tenant, name)]
         raise NotFound(f"The connection {name!r} has no tool {shown(tool, 128)!r}. " + nearest(tool, known, "There are"))
-    return _view(pin)
+    return view_of(pin)
+
+
+async def sources(actor: Actor) -> dict[str, Source]:
+    """How each connection with tools is doing, by name; the operator's local servers among them."""
+    return {source.connection: source for source in await rows.sources(actor.tenant)}
+
+
+async def local(runtime: Runtime, actor: Actor) -> list[str]:
+    """Names of the operator's local servers that this organization may use."""
+    return [server.name for server in await runtime.remote.local(actor.tenant)] if runtime.remote else []
 
 
 async def refresh(runtime: Runtime, actor: Actor, name: str) -> Tools:
@@ -143,7 +135,7 @@ async def approve(runtime: Runtime, actor: Actor, name: str, choices: Sequence[C
                 raise NotFound(
                     f"The connection {name!r} has no tool {shown(choice.name, 128)!r}. " + nearest(choice.name, pins, "There are")
                 )
-            effect = choice.effect or _effect(pin)
+            effect = choice.effect or effect_of(pin)
             done = await rows.approve(transaction, name, choice.name, digest=choice.digest, effect=str(effect), user_id=actor.user_id)
             if not done:
                 raise Conflict(f"The tool {choice.name!r} is not offered as you have seen it; look at it again before you approve it.")
@@ -165,63 +157,6 @@ async def disable(runtime: Runtime, actor: Actor, name: str, tools: Sequence[str
 def waiting(tools: Tools) -> list[ToolView]:
     """Those that a person should decide about."""
     return [tool for tool in tools.tools if tool.state in ("new", "changed")]
-
-
-# -- views -----------------------------------------------------------------------------------------------------------------------
-
-
-def _view(pin: Pin) -> ToolView:
-    definition = pin.offered or pin.definition or {}
-    return ToolView(
-        name=pin.name,
-        state=pin.state,
-        title=shown(definition.get("title") or "", 200),
-        description=shown(definition.get("description") or ""),
-        schema=shown_schema(definition.get("input_schema") or {}),
-        effect=Effect(pin.effect) if pin.effect else None,
-        claims=hinted(definition),
-        digest=pin.offered_digest,
-        changes=list(_changes(pin)) if pin.state in ("changed", "disabled") else [],
-        approved_at=pin.approved_at.isoformat() if pin.approved_at else None,
-    )
-
-
-def _changes(pin: Pin) -> Iterator[dict[str, Json]]:
-    """What a person must see: the old words and the new ones, with whatever hides in them made visible."""
-    if pin.definition is None or pin.offered is None:
-        return
-    found: list[dict[str, Any]] = list(jsonpatch.make_patch(pin.definition, pin.offered))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    for change in found[:MAX_CHANGES]:
-        view: dict[str, Json] = {"op": change["op"], "path": shown(change["path"], 500)}
-        if change["op"] in ("replace", "remove"):
-            view["from"] = _words(_at(pin.definition, change["path"]))
-        if change["op"] in ("replace", "add"):
-            view["to"] = _words(change["value"])
-        if change["op"] in ("move", "copy"):
-            view["from"] = shown(change["from"], 500)
-        yield view
-
-
-def _words(value: Json) -> Json:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shown(text, 2_000)
-
-
-def _at(value: Json, pointer: str) -> Json:
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if is_object(value) and name in value:
-            value = value[name]
-        elif is_array(value) and name.isdigit() and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            return None  # an operation before it has moved it
-    return value
-
-
-def _effect(pin: Pin) -> Effect:
-    """As before; at first the cautious one: what a server says of itself is a claim."""
-    return Effect(pin.effect) if pin.effect else cautious(pin.offered or {})
 
 
 def _notes(source: Source | None) -> list[str]:
@@ -267,8 +202,7 @@ async def _mine(runtime: Runtime, actor: Actor, name: str) -> None:
     try:
         await changeable(actor, name)
     except NotFound:
-        local = await runtime.remote.local(actor.tenant) if runtime.remote else []
-        if name not in {server.name for server in local}:
+        if name not in await local(runtime, actor):
             raise
 
 
@@ -281,5 +215,10 @@ async def _tell(actor: Actor, name: str, act: str, data: dict[str, Json]) -> Non
     await connections.tell(actor.tenant, row.id, act, user_id=actor.user_id, via=actor.via, data=data)
 
 
-def _refused(wrong: Failure) -> Exception:
-    return Unavailable(f"{wrong.message[:1].upper()}{wrong.message[1:]}.", code=wrong.code)
+def _refused(wrong: Failure) -> WeftError:
+    """What a person must mend is no reason to try again later."""
+    if wrong.code == "connection_missing":
+        return NotFound(sentence(wrong))
+    if wrong.code.startswith("connection_") or wrong.code in ("remote_unauthorized", "blocked_address", "no_oauth"):
+        return Conflict(sentence(wrong), code=wrong.code)
+    return Unavailable(sentence(wrong), code=wrong.code)

@@ -73,7 +73,7 @@ async def arrange(
     except TimeoutError:
         raise Invalid(f"It did not say within {ARRANGING:g} s where to sign in; try again later.") from None
     except Failure as failure:
-        raise Invalid(f"{failure.message[:1].upper()}{failure.message[1:]}.") from None
+        raise Invalid(connecting.sentence(failure)) from None
     return Arranged(auth=_whole(found, client, auth.scopes), client=client)
 
 
@@ -144,7 +144,7 @@ async def finish(runtime: Runtime, state: str, code: str, nonce: str, issuer: st
     try:
         await house.tokens.redeem(tenant, row, auth, **proof, user_id=ticket.user_id, adopted=adopted)
     except Failure as failure:
-        raise Conflict(f"{failure.message[:1].upper()}{failure.message[1:]}. Ask for a new link.") from None
+        raise Conflict(f"{connecting.sentence(failure)} Ask for a new link.") from None
     await connections.tell(tenant, row.id, "authorized", user_id=ticket.user_id, via="web")
     return row
 

@@ -13,8 +13,8 @@ from graphs.chatting import Said, Turn
 from graphs.definition import Json, Schema
 from graphs.documents import is_object
 from server.auth import Caller
-from server.http.shapes.chats import Attachment
 from server.http.operations import Body, validated
+from server.http.shapes.chats import Attachment
 from server.schemas import lean
 from server.tools import Ctx
 from store.errors import Invalid

@@ -166,6 +166,11 @@ class Connection:
         await self.token(authorization.removeprefix("Bearer "))
         return True
 
+    @property
+    def remedy(self) -> str:
+        """What a person must do where its credentials are not accepted."""
+        return auths.again(self._auth, self.name)
+
     def refusal(self, url: str, status: int, challenge: str) -> Failure | None:
         """What a person must do about such an answer of `url` (`challenge`: its WWW-Authenticate); None where that is not known."""
         return auths.refusal(self._auth, self.name, origin(httpx2.URL(url)), status, challenge)

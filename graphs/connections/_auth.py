@@ -167,7 +167,9 @@ def basic(user: str, password: str) -> str:
 def again(auth: Auth | SignIn, name: str) -> str:
     """What a person must do where the credentials are not accepted any more."""
     match auth:
-        case OAuth2(grant="authorization_code") | SignIn() | NoAuth():
+        case NoAuth():
+            return f"sign in, if it asks for that: weft connections authorize {name}"
+        case OAuth2(grant="authorization_code") | SignIn():
             return f"sign in again: weft connections authorize {name}"
         case OAuth2():
             return f"check its client: weft connections set-secret {name} client_secret"

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs.definition import Closed, Duration, Json, Schema, seconds
+from graphs.definition import Json, Schema
 from graphs.nodetype import Context, Effect, Family
+from graphs.remote import steps
+from graphs.remote.steps import Call
 
 SUMMARY = "Call a tool of a connected MCP server (a connection of kind mcp). Output `data` is what it answered, with `text` and `content`."
 FAMILY: Family = "action"
@@ -20,12 +22,9 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 )
 
 
-class Config(Closed):
+class Config(Call):
     connection: str = Field(min_length=1, max_length=64, description="of kind mcp")
     tool: str = Field(min_length=1, max_length=200, description="one that a person has approved")
-    arguments: dict[str, Json] = Field(default_factory=dict, description="as the tool's schema says")
-    timeout: Duration = Field(default="60s", description="of the call")
-    approved: str | None = Field(default=None, max_length=200, description="only while this approval of it holds; agents fill it in")
 
 
 async def settle(config: Config, context: Context) -> Effect:
@@ -33,27 +32,11 @@ async def settle(config: Config, context: Context) -> Effect:
 
 
 def output(config: Config) -> Schema:
-    properties: Schema = {
-        "data": {},
-        "text": {"type": "string"},
-        "content": {"type": "array", "items": {"type": "object"}},
-        "notes": {"type": "array", "items": {"type": "string"}},
-        "untrusted": {"const": True},
-    }
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return steps.output(data={}, text={"type": "string"}, content={"type": "array", "items": {"type": "object"}})
 
 
 async def run(config: Config, context: Context) -> Json:
     async def show(message: str, done: float, total: float | None) -> None:
         await context.progress(message or "under way", current=int(done), total=int(total) if total else None)
 
-    return await context.remote.call(
-        config.connection,
-        config.tool,
-        config.arguments,
-        kind="mcp",
-        key=context.idempotency_key,
-        seconds=seconds(config.timeout),
-        approved=config.approved,
-        progress=show,
-    )
+    return await steps.call(context, "mcp", config.connection, config.tool, config, show)

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs.definition import Closed, Duration, Json, Schema, seconds
+from graphs.definition import Json, Schema
 from graphs.nodetype import Context, Effect, Family
+from graphs.remote import steps
+from graphs.remote.steps import Call
 
 SUMMARY = "Call an operation of an API with an uploaded OpenAPI document (connection of kind openapi). Output: `data`, `status`."
 FAMILY: Family = "action"
@@ -20,12 +22,10 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 )
 
 
-class Config(Closed):
+class Config(Call):
     connection: str = Field(min_length=1, max_length=64, description="of kind openapi")
     operation: str = Field(min_length=1, max_length=200, description="its operationId")
     arguments: dict[str, Json] = Field(default_factory=dict, description="parameters by name, and `body`")
-    timeout: Duration = Field(default="60s", description="of the call")
-    approved: str | None = Field(default=None, max_length=200, description="only while this approval of it holds; agents fill it in")
 
 
 async def settle(config: Config, context: Context) -> Effect:
@@ -33,23 +33,8 @@ async def settle(config: Config, context: Context) -> Effect:
 
 
 def output(config: Config) -> Schema:
-    properties: Schema = {
-        "status": {"type": "integer"},
-        "data": {},
-        "media_type": {"type": "string"},
-        "notes": {"type": "array", "items": {"type": "string"}},
-        "untrusted": {"const": True},
-    }
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return steps.output(status={"type": "integer"}, data={}, media_type={"type": "string"})
 
 
 async def run(config: Config, context: Context) -> Json:
-    return await context.remote.call(
-        config.connection,
-        config.operation,
-        config.arguments,
-        kind="openapi",
-        key=context.idempotency_key,
-        seconds=seconds(config.timeout),
-        approved=config.approved,
-    )
+    return await steps.call(context, "openapi", config.connection, config.operation, config)

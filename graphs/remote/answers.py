@@ -27,19 +27,6 @@ MAX_BINARY = 1_000_000  # characters of base64, of all images and sounds togethe
 MAX_PARTS = 50
 SAID = 2_000  # characters of what a server says went wrong
 
-OUTPUT: Schema = {
-    "type": "object",
-    "properties": {
-        "data": {},
-        "text": {"type": "string"},
-        "content": {"type": "array", "items": {"type": "object"}},
-        "notes": {"type": "array", "items": {"type": "string"}},
-        "untrusted": {"const": True},
-    },
-    "required": ["data", "text", "content", "notes", "untrusted"],
-    "additionalProperties": False,
-}
-
 
 def output(result: CallToolResult, schema: Schema | None, where: str) -> dict[str, Json]:
     """{data, text, content, notes, untrusted}. `data` is the structured content, or the text where that is JSON. Raises Failure."""

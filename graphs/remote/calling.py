@@ -124,7 +124,12 @@ class Remote:
         """Calls an approved tool within `seconds`. `key` stays the same when the same call is made again. `approved` names the approval
         that the caller knows of (graphs/remote `approval`): one made since then is another. Raises Failure: tool_missing,
         tool_unapproved, tool_changed, bad_arguments and what happens before anything is sent; in_doubt, tool_error and the like after."""
-        place = await self.place(tenant, name, opening)
+        try:
+            place = await self.place(tenant, name, opening)
+        except Failure as wrong:
+            if wrong.code == "connection_missing":
+                wrong.message = wrong.message.replace("--kind http", f"--kind {kind}")
+            raise
         if place.kind != kind:
             other = "openapi" if place.kind == "openapi" else "mcp_tool"
             raise Failure(
@@ -150,7 +155,7 @@ class Remote:
         progress: Progress | None,
         approved: str | None,
     ) -> dict[str, Json]:
-        pin = await self._pinned(tenant, name, tool, place)
+        pin, trouble = await self._pinned(tenant, name, tool, place)
         if approved is not None and approved != approval(pin.digest or "", pin.effect or Effect.WRITE_ONCE):
             message = f"the tool {tool!r} of {name!r} was approved anew, with another schema or effect, since this caller was given it"
             raise Failure("tool_changed", f"{message}; nothing was sent. Start the run anew", details={"connection": name, "tool": tool})
@@ -165,13 +170,16 @@ class Remote:
         except Failure as wrong:
             await _told(tenant, name, place, wrong)
             raise
+        if trouble:
+            await rows.reached(tenant, name, latency_ms=round(listed.seconds * 1000))
         live = listed.by_name.get(tool)
         if live is None or live.digest != pin.digest:
             await rows.saw(tenant, name, tool, live)
             raise _changed(name, tool, gone=live is None)
         return await speaker.called(session, pin, arguments, key, seconds, progress)
 
-    async def _pinned(self, tenant: Tenant, name: str, tool: str, place: Place) -> Pin:
+    async def _pinned(self, tenant: Tenant, name: str, tool: str, place: Place) -> tuple[Pin, bool]:
+        """And whether the server was in trouble when it was last asked."""
         pin = await rows.tool(tenant, name, tool)
         if pin is None:
             known = [other.name for other in await rows.tools(tenant, name) if other.state == "approved"]
@@ -182,7 +190,7 @@ class Remote:
             message = f"the connection {name!r} leads elsewhere than when its tools were approved; refresh it and approve them there"
             raise Failure("tool_changed", message)
         if pin.state == "approved" and pin.definition is not None:
-            return pin
+            return pin, source is not None and source.error is not None
         if pin.state in ("changed", "gone"):
             raise _changed(name, tool, gone=pin.state == "gone")
         why = "nobody has approved it yet" if pin.state == "new" else "it is disabled"

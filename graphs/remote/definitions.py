@@ -15,6 +15,7 @@ from graphs.nodetype import Effect
 from store.remote_tools import Offered
 
 MAX_TOOLS = 200  # of one connection
+MAX_LOOKED_AT, MAX_REFUSED = 400, 100  # of what a server offers; how many of those not taken are named
 MAX_DEFINITION = 65_536  # characters of a definition as JSON
 MAX_DEPTH = 40
 MAX_TEXT = 8_000  # characters of a description
@@ -85,17 +86,18 @@ def gathered(definitions: Iterable[Mapping[str, Any]]) -> tuple[list[Offered], l
     """What may be offered to a person, and [{name, reason}] of what is refused outright."""
     found: list[Offered] = []
     refused: list[dict[str, str]] = []
-    for definition in definitions:
+    for number, definition in enumerate(definitions):
         name = str(definition["name"])
-        reason = unfit(definition)
+        full = len(found) == MAX_TOOLS or number >= MAX_LOOKED_AT
+        reason = f"only {MAX_TOOLS} tools of a connection are taken" if full else unfit(definition)
         if reason is None:
             found.append(Offered(name=name, definition=definition, digest=digest(definition)))
         else:
             refused.append({"name": shown(name, 128), "reason": reason})
-    if len(found) > MAX_TOOLS:
-        refused += [{"name": tool.name, "reason": f"only {MAX_TOOLS} tools of a connection are taken"} for tool in found[MAX_TOOLS:]]
-        found = found[:MAX_TOOLS]
-    return _distinct(found, refused), refused
+    kept = _distinct(found, refused)
+    if len(refused) > MAX_REFUSED:
+        refused[MAX_REFUSED:] = [{"name": "…", "reason": f"and {len(refused) - MAX_REFUSED} more"}]
+    return kept, refused
 
 
 def _distinct(found: list[Offered], refused: list[dict[str, str]]) -> list[Offered]:

@@ -36,9 +36,6 @@ def explained(wrong: BaseException, exchange: Exchange, where: str) -> Failure:
 
 
 def _status(wrong: BaseException, status: int, where: str) -> Failure:
-    if status in (401, 403):
-        message = f"{where} does not accept the credentials of the connection ({status}); set them anew with weft connections"
-        return Failure("remote_unauthorized", message, details={"status": status})
     said = f": {shown(wrong.message, SAID)}" if isinstance(wrong, MCPError) else ""
     if status == 404:
         return Failure("remote_closed", f"{where} knows nothing of this address or session (404){said}", retryable=True)

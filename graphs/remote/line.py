@@ -41,4 +41,9 @@ class Line:
         return self.place.connection is not None and await self.place.connection.renew(authorization)
 
     def _refusal(self, status: int, challenge: str) -> Failure | None:
-        return self.place.connection.refusal(self.place.target, status, challenge) if self.place.connection else None
+        connection = self.place.connection
+        if connection is None or status not in (401, 403):
+            return None
+        message = f"{self.place.where} does not accept the credentials of {connection.name!r} ({status}); {connection.remedy}"
+        plain = Failure("remote_unauthorized", message, details={"status": status})
+        return connection.refusal(self.place.target, status, challenge) or plain

@@ -49,8 +49,12 @@ class Speaker:
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
         self._pauses: dict[tuple[str, str], _Pause] = {}
 
+    @property
+    def live(self) -> list[Session]:
+        return [session for _, session in self.sessions.values()]
+
     async def close(self) -> None:
-        sessions = [session for _, session in self.sessions.values()]
+        sessions = self.live
         self.sessions.clear()
         await asyncio.gather(*(session.close() for session in sessions))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator
@@ -63,6 +64,10 @@ async def stdio(server: Server) -> AsyncGenerator[tuple[Inbound, Outbound]]:
 
 
 async def _started(server: Server) -> asyncio.subprocess.Process:
+    if shutil.which(_placed(server), path=server.env.get("PATH", os.defpath)) is None:
+        log.warning("the MCP server %r does not start: there is no program %s that may be run", server.name, server.command)
+        message = f"the local server {server.name!r} does not start: its command is not there; the operator finds it in the log"
+        raise Failure("remote_start", message, retryable=True)
     command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), server.command, *server.args]
     try:
         return await asyncio.create_subprocess_exec(
@@ -77,6 +82,11 @@ async def _started(server: Server) -> asyncio.subprocess.Process:
         )
     except OSError as wrong:
         raise Failure("remote_start", f"the server {server.name!r} could not be started: {wrong.strerror}", retryable=True) from None
+
+
+def _placed(server: Server) -> str:
+    """The command, which may be named from where it is run."""
+    return os.path.join(server.cwd or "/", server.command) if os.path.dirname(server.command) else server.command
 
 
 async def _read(process: asyncio.subprocess.Process, heard: MemoryObjectSendStream[SessionMessage | Exception], name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from graphs import connecting, inviting, signing
+from graphs import connecting, inviting, remoting, signing
 from graphs.connections import Vault, rewrap_all
 from graphs.definition import Json
 from graphs.documents import is_object
@@ -23,6 +23,7 @@ from server.process import archive, house, local_owner
 from server.settings import Settings
 from server.views import stamp
 from server.views.connections import connection_view, event_view, kinds_view
+from server.views.remote_tools import health_words
 from store.errors import Invalid
 from store.postgres import Database
 
@@ -97,15 +98,19 @@ def read_secret(name: str, field: str, source: str | None) -> str:
 async def show_all(settings: Settings) -> None:
     """One line per connection."""
     async with _opened(settings) as (runtime, actor):
+        sources = await remoting.sources(actor)
         cursor: str | None = None
         while True:
             page = await connecting.page(runtime, actor, limit=200, cursor=cursor)
             for item in page.items:
-                typer.echo(_line(item))
+                typer.echo(f"{_line(item)}  {health_words(sources.get(item.row.name))}".rstrip())
             cursor = page.next_cursor
             if cursor is None:
                 break
-    if not page.total:
+        local = await remoting.local(runtime, actor)
+    for name in local:
+        typer.echo(f"{name:24}  {'mcp':10}  of the operator's file  {health_words(sources.get(name))}".rstrip())
+    if not page.total and not local:
         typer.echo("There are no connections yet; weft connections add makes one.", err=True)
 
 
@@ -140,8 +145,11 @@ async def show(settings: Settings, name: str) -> None:
     async with _opened(settings) as (runtime, actor):
         found = await connecting.get(runtime, actor, name)
         told = [event_view(event) for event in await connecting.events(actor, found.row)]
+        source = (await remoting.sources(actor)).get(name)
         users = await connecting.used_by(actor, name)
-    typer.echo(json.dumps({**connection_view(found, whole=True), "used_by": users, "events": told}, indent=2, ensure_ascii=False))
+    typer.echo(
+        json.dumps({**connection_view(found, whole=True, source=source), "used_by": users, "events": told}, indent=2, ensure_ascii=False)
+    )
 
 
 async def set_secret(settings: Settings, name: str, field: str, value: str) -> None:

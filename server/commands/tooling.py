@@ -16,7 +16,7 @@ from graphs.remoting import Choice, Tools, ToolView
 from server.logs import start_logging
 from server.process import house, local_owner
 from server.settings import Settings
-from server.views.remote_tools import difference, line
+from server.views.remote_tools import arguments, difference, line
 from store.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def _agreed(tool: ToolView, effect: str | None) -> bool:
         typer.echo(f"    | {text[:200]}")
     for change in tool.changes:
         typer.echo(difference(change))
-    kept = effect or (str(tool.effect) if tool.effect else None)
-    return typer.confirm(f"Approve {tool.name}" + (f" as {kept}" if kept else "") + "?", default=False)
+    for text in arguments(tool.schema):
+        typer.echo(f"    {text}")
+    return typer.confirm(f"Approve {tool.name} as {effect or tool.becomes}?", default=False)
 
 
 def _print(found: Tools) -> None:

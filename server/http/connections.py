@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs import connecting, inviting, signing
+from graphs import connecting, inviting, remoting, signing
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
@@ -19,7 +19,7 @@ from server.http.shapes.connections import (
 )
 from server.links import base_of, connect_url
 from server.views import stamp
-from server.views.connections import connection_view, event_view, kinds_view
+from server.views.connections import connection_view, event_view, kinds_view, local_view
 
 PATH = "/api/v1/connections"
 ONE = f"{PATH}/{{name}}"
@@ -67,8 +67,12 @@ async def kinds(call: Call[None, Query]) -> Json:
 async def listed(call: Call[None, ListQuery]) -> Json:
     page = await connecting.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
     whole = call.caller.may(Scope.AUTHOR)
-    views = [connection_view(item, whole=whole) for item in page.items]
-    return {"connections": views, "total": page.total, "next_cursor": page.next_cursor}
+    sources = await remoting.sources(call.caller.actor)
+    views = [connection_view(item, whole=whole, source=sources.get(item.row.name)) for item in page.items]
+    local = [
+        local_view(name, sources.get(name) if whole else None) for name in await remoting.local(call.caller.runtime, call.caller.actor)
+    ]
+    return {"connections": views, "total": page.total, "next_cursor": page.next_cursor, "local": local}
 
 
 async def created(call: Call[New, Query]) -> Json:
@@ -83,7 +87,8 @@ async def read(call: Call[None, Query]) -> Json:
     if not call.caller.may(Scope.AUTHOR):
         return connection_view(found, whole=False)
     told = [event_view(event) for event in await connecting.events(actor, found.row)]
-    return {**connection_view(found, whole=True), "used_by": await connecting.used_by(actor, found.row.name), "events": told}
+    source = (await remoting.sources(actor)).get(found.row.name)
+    return {**connection_view(found, whole=True, source=source), "used_by": await connecting.used_by(actor, found.row.name), "events": told}
 
 
 async def changed(call: Call[Change, Query]) -> Json:

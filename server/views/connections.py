@@ -5,12 +5,15 @@ from __future__ import annotations
 from graphs.connecting import Described
 from graphs.connections import kinds
 from server.views import View, filled, stamp
+from server.views.remote_tools import health_view
 from store.connections import Event
+from store.remote_tools import Source
 from store.secrets import Shown
 
 
-def connection_view(found: Described, *, whole: bool) -> View:
-    """A connection: which of its secrets are set, and never one of them. Without `whole` only what everybody may see."""
+def connection_view(found: Described, *, whole: bool, source: Source | None = None) -> View:
+    """A connection: which of its secrets are set, and never one of them. Without `whole` only what everybody may see. `source`: how it is
+    doing as a source of tools."""
     row = found.row
     view: View = {"name": row.name, "kind": row.kind, "description": row.description or None, "ready": not found.missing}
     if whole:
@@ -25,8 +28,14 @@ def connection_view(found: Described, *, whole: bool) -> View:
             "takes": list(found.takes),
             "revision": row.revision,
             "updated_at": stamp(row.updated_at),
+            "remote": health_view(source) if source else None,
         }
     return filled(view)
+
+
+def local_view(name: str, source: Source | None) -> View:
+    """A server of the operator's file."""
+    return filled({"name": name, "kind": "mcp", "remote": health_view(source) if source else None})
 
 
 def secret_view(secret: Shown) -> View:

@@ -23,6 +23,9 @@ def test_a_server_is_connected_refreshed_and_approved(kept: Kept) -> None:
         asked = weft("connections", "approve", "acme", stdin="y\nn\n", **ALLOWED)
         assert "1 of 2 tools of acme are approved." in asked.out
         assert "| Says it again." in asked.out
+        assert "    text: string" in asked.out
+        assert "Approve echo as write-once?" in asked.out
+        assert "tools told in" in weft("connections").out
         there.tools["echo"]["description"] = "Says it again\u202e."
         changed = weft("connections", "refresh", "acme", **ALLOWED)
         assert "changed   echo" in changed.out
@@ -31,6 +34,18 @@ def test_a_server_is_connected_refreshed_and_approved(kept: Kept) -> None:
         assert "disabled  mail" in weft("connections", "disable", "acme", "mail").out
     assert weft("connections", "approve", "acme", "--effect", "none").code == 2
     assert weft("connections", "tools", "nobody").code == 1
+
+
+def test_a_server_that_wants_it_is_signed_in_to_at_the_address_that_is_printed(kept: Kept) -> None:
+    weft = kept.installation.weft
+    with tool_server(token="somebody else's") as there:
+        made = weft("connections", "add", "secured", "--kind", "mcp", "--url", there.url, **ALLOWED)
+        assert made.code == 0, made.err
+        assert "Open this address to sign in:" in made.err
+        assert "/connect/" in made.out.splitlines()[-1]
+        asked = weft("connections", "authorize", "secured", "--scope", "notes", **ALLOWED)
+        assert "/connect/" in asked.out
+    assert '"notes"' in weft("connections", "show", "secured").out
 
 
 def test_a_document_is_uploaded(kept: Kept, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class FakeConnection:
     settings: dict[str, Json]
     sent: dict[str, str] = field(default_factory=dict[str, str])
     redactor: Redactor = field(default_factory=Redactor)
+    remedy: str = "set them anew"
 
     async def headers(self, url: str) -> dict[str, str]:
         return self.sent

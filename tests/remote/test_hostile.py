@@ -126,7 +126,7 @@ async def test_a_drip_ends_with_the_time_of_the_call(remote: Remote, connections
 
     with tool_server() as there:
         await pinned(remote, connections, tenant, owner, there)
-        [(_, session)] = (await remote.speaker()).sessions.values()
+        [session] = (await remote.speaker()).live
         there.tools["slow"] = {"name": "slow", "inputSchema": {"type": "object"}}
         await rows.keep(tenant, "acme", await remote.listing(tenant, "acme"))
         await approve_all(tenant, owner)
@@ -233,11 +233,11 @@ async def test_a_server_that_came_back_is_called_again(
 ) -> None:
     """Sessions are the server's: one that forgot ours gets a new one, and nothing is called twice."""
     await pinned(remote, connections, tenant, owner, there)
-    [(_, session)] = (await remote.speaker()).sessions.values()
+    [session] = (await remote.speaker()).live
     await session.close()
     await remote.call(tenant, "acme", "echo", {"text": "hi"})
     assert there.count("echo") == 1
-    [(_, again)] = (await remote.speaker()).sessions.values()
+    [again] = (await remote.speaker()).live
     assert again is not session
 
 
@@ -293,3 +293,17 @@ def test_a_pattern_that_could_take_for_ever_is_left_to_the_server() -> None:
     [tool], refused = gathered([definition("a", input_schema=schema)])
     assert refused == []
     assert tool.definition["input_schema"] == schema
+
+
+async def test_more_tools_than_anybody_wants_are_neither_taken_nor_looked_at(
+    remote: Remote, connections: FakeConnections, tenant: Tenant
+) -> None:
+    with tool_server(era="2025", json_response=True) as there:
+        connections.put(tenant, "acme", "mcp", {"url": there.url})
+        there.extra = [{"name": f"tool_{number}", "inputSchema": {"type": "object"}} for number in range(10_000)]
+        listing = await remote.listing(tenant, "acme")
+        assert (len(listing.tools), len(listing.refused)) == (200, 101)
+        assert listing.refused[-1]["reason"] == "and 9702 more"
+        there.extra, there.endless = [], True
+        with pytest.raises(Failure, match="more than 20 pages"):
+            await remote.listing(tenant, "acme")

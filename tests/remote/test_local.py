@@ -121,7 +121,7 @@ async def test_a_server_that_cannot_start_is_left_alone_for_longer_each_time(
     async with Remote(connections, outbound, servers={"files": broken}) as remote:
         with pytest.raises(Failure) as caught:
             await remote.listing(tenant, "files")
-        assert caught.value.code == "remote_closed"
+        assert caught.value.code == "remote_start"
         with pytest.raises(Failure) as caught:
             await remote.listing(tenant, "files")
         assert caught.value.code == "remote_start"

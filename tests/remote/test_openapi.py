@@ -283,3 +283,12 @@ async def test_arguments_that_do_not_fit_are_not_sent(remote: Remote, connection
                 await call(remote, tenant, "getOrder", **arguments)
             assert caught.value.code == "bad_arguments"
     assert api.asked == []
+
+
+@pytest.mark.parametrize("path", ["/../admin", "/a/../b", "/a/./b", "/%2e%2E/x", "/a?x=1", "/a#f", "/a\\..\\b", "/a b"])
+def test_a_path_that_leads_elsewhere_is_no_operation(path: str) -> None:
+    document = operation(path="/good")
+    document["paths"][path] = {"get": {"operationId": "bad", "responses": {"200": {"description": "ok"}}}}
+    found = read(json.dumps(document))
+    assert [one["name"] for one in found.definitions] == ["op"]
+    assert "calls would go elsewhere" in found.refused[0]["reason"]

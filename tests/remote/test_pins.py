@@ -149,7 +149,7 @@ async def test_a_change_that_is_told_ends_the_calls_although_a_listing_may_serve
     listed = telling.listed
     await echo(remote, tenant)
     assert telling.listed == listed  # the listing served twice
-    [(_, session)] = (await remote.speaker()).sessions.values()
+    [session] = (await remote.speaker()).live
     telling.mutate_after_call = True
     await echo(remote, tenant)
     async with asyncio.timeout(10):

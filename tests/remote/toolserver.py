@@ -59,6 +59,7 @@ class ToolServer:
     mutate_after_call: bool = False  # changes `echo` as soon as it was called, and says so
     silent: bool = False  # changes without a word
     challenge: str = ""  # WWW-Authenticate of a refusal
+    endless: bool = False  # says of each page of tools that there is another
     documents: dict[str, Any] = field(default_factory=dict[str, Any])  # other paths, as JSON
     ledger: int = 0  # port of a ledger (tests/faults/ledger.py) that the tool `put` writes into
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
@@ -79,7 +80,8 @@ class ToolServer:
     async def list(self, ctx: Any, params: Any) -> types.ListToolsResult:
         self._listed += 1
         self.protocols.add(ctx.protocol_version)
-        return types.ListToolsResult(tools=[types.Tool.model_validate(one) for one in [*self.tools.values(), *self.extra]])
+        tools = [types.Tool.model_validate(one) for one in [*self.tools.values(), *self.extra]]
+        return types.ListToolsResult(tools=tools, next_cursor="more" if self.endless else None)
 
     async def call(self, ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         arguments = params.arguments or {}

@@ -71,6 +71,12 @@ async def test_a_connection_is_made_given_its_secret_tested_used_and_removed_and
     assert SECRET not in "".join(seen)
 
 
+async def test_a_form_without_settings_may_be_its_word_alone(house: House, url: str) -> None:
+    async with http(url, house.keys["builder"]) as door:
+        made = await door.post("/api/v1/connections", json=new(auth="bearer"))
+    assert made.json()["settings"]["auth"] == {"type": "bearer"}
+
+
 async def test_who_may_not_author_sees_names_only(house: House, url: str) -> None:
     async with http(url, house.keys["builder"]) as door:
         await door.post("/api/v1/connections", json=new())
@@ -104,6 +110,7 @@ async def test_another_organization_sees_and_reaches_nothing(house: House, stran
         ({**new(), "settings": {"base_url": "https://pay.example", "token": SECRET}}, "is a secret and no setting"),
         ({**new(), "settings": {"base_url": "https://pay.example", "toke": SECRET}}, "There is no setting toke"),
         (new(auth={"type": "header", "name": "X-Key", "prefix": "Bearer sk-abcdefghijklmnop1234"}), "looks like a secret"),
+        (new(auth={"type": "sk-abcdefghijklmnop1234"}), "is an object with the `type` none, bearer"),
         (new(description="key: ghp_abcdefghijklmnopqrst"), "looks like it holds a secret"),
         (new(roles=["admin"]), "is no role"),
         (

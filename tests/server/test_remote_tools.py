@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from mcp import Client
 
-from graphs import connecting
+from graphs import connecting, remoting
+from graphs.remote.calling import Remote
+from graphs.remote.servers import Server
+from graphs.remoting import Choice
+from server.app import create_app
 from server.tools import tool_files
+from store import remote_tools
 from tests.outbound.loopback import origin
 from tests.remote.openapiserver import api_server
 from tests.remote.toolserver import tool_server
-from tests.server.conftest import House, http
+from tests.server.conftest import House, http, served
 from tests.server.test_circuits import fits
 from tests.server.test_connections import Vendor
 
@@ -167,3 +173,60 @@ async def test_a_token_is_asked_for_this_server_and_only_from_the_right_one(
             done = await browser.get("/oauth/callback", params={"state": sent["state"], "code": "c"} | ({"iss": issuer} if issuer else {}))
             assert done.status_code == status, done.text
     assert [grant["resource"] for grant in vendor.grants] == ([f"{api.url}/mcp"] if status == 200 else [])
+
+
+async def test_a_server_of_the_operators_file_is_shown_and_its_name_is_its_own(house: House) -> None:
+    assert house.runtime.connections is not None
+    servers = {"files": Server(name="files", command="/no/such/command")}
+    async with Remote(house.runtime.connections, house.runtime.outbound, servers=servers) as remote:
+        app = create_app(replace(house.runtime, remote=remote), house.settings)
+        async with served(app) as url, http(url, house.keys["builder"]) as client:
+            refused = await client.post(
+                "/api/v1/connections", json={"name": "files", "kind": "http", "settings": {"base_url": "https://x.example"}}
+            )
+            assert (refused.status_code, "taken by a local MCP server" in refused.text) == (409, True)
+            assert (await client.post("/api/v1/connections/files/tools/refresh")).status_code == 503
+            listed = await fits(client, await client.get("/api/v1/connections"), "listConnections")
+            assert [(one["name"], one["kind"]) for one in listed["local"]] == [("files", "mcp")]
+            assert "does not start" in listed["local"][0]["remote"]["error"]
+            async with http(url, house.keys["viewer"]) as other:
+                assert (await other.get("/api/v1/connections")).json()["local"] == [{"name": "files", "kind": "mcp"}]
+
+
+async def test_how_a_connection_does_is_shown_with_it_and_what_a_person_must_mend_is_no_503(house: House, url: str) -> None:
+    with tool_server(token="right") as there:
+        await connect(house, "mcp", url=there.url, auth="bearer")
+        async with http(url, house.keys["builder"]) as client:
+            lacking = await client.post(f"{PATH}/tools/refresh")
+            assert (lacking.status_code, "weft connections set-secret acme token" in lacking.text) == (409, True)
+            await client.put(f"{PATH}/secrets/token", json={"value": "wrong-token"})
+            wrong = await client.post(f"{PATH}/tools/refresh")
+            assert (wrong.status_code, "set them anew: weft connections set-secret acme token" in wrong.text) == (409, True)
+            assert wrong.json()["error"]["message"].startswith("http://127.0.0.1")
+            assert "does not accept" in (await fits(client, await client.get(PATH), "getConnection"))["remote"]["error"]
+            there.token = "wrong-token"
+            await client.post(f"{PATH}/tools/refresh")
+            [one] = (await fits(client, await client.get("/api/v1/connections"), "listConnections"))["connections"]
+    assert (one["remote"]["error"], one["remote"]["latency_ms"] >= 0) == (None, True)
+
+
+async def test_a_step_without_its_connection_says_which_kind_it_needs(house: House) -> None:
+    step = {"id": "call", "type": "mcp_tool", "config": {"connection": "docs", "tool": "echo"}, "retry": {"max_attempts": 1}}
+    await house.publish({"name": "lacks", "nodes": [step], "edges": []})
+    run = await house.run("lacks")
+    assert "weft connections add docs --kind mcp" in run.error["message"]
+
+
+async def test_trouble_that_is_over_is_not_shown_any_more(house: House, url: str) -> None:
+    with tool_server() as there:
+        await connect(house, "mcp", url=there.url)
+        found = await remoting.refresh(house.runtime, house.actor(), "acme")
+        await remoting.approve(
+            house.runtime, house.actor(), "acme", [Choice(name=one.name, digest=one.digest or "") for one in found.tools]
+        )
+        await remote_tools.failed(house.tenant, "acme", kind="mcp", target=there.url, error="it was down")
+        step = {"id": "call", "type": "mcp_tool", "config": {"connection": "acme", "tool": "echo", "arguments": {"text": "hi"}}}
+        await house.publish({"name": "calls", "nodes": [step], "edges": []})
+        assert (await house.run("calls")).state == "succeeded"
+        source = (await remoting.sources(house.actor()))["acme"]
+    assert source.error is None

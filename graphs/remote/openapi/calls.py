@@ -24,19 +24,6 @@ MAX_BYTES = 2_000_000  # of an answer
 SAID = 500  # characters of a failed answer that are shown
 UNPROCESSED = frozenset({408, 425, 429})  # the receiver says that it has done nothing
 
-OUTPUT: Schema = {
-    "type": "object",
-    "properties": {
-        "status": {"type": "integer"},
-        "data": {},
-        "media_type": {"type": "string"},
-        "notes": {"type": "array", "items": {"type": "string"}},
-        "untrusted": {"const": True},
-    },
-    "required": ["status", "data", "media_type", "notes", "untrusted"],
-    "additionalProperties": False,
-}
-
 
 async def call(
     outbound: Outbound, connection: Opened, pin: Pin, arguments: Mapping[str, Json], *, key: str, seconds: float

@@ -261,11 +261,18 @@ def _described(schema: Schema, owner: dict[str, Any]) -> Schema:
 
 
 def _check_path(path: str, parameters: list[dict[str, Any]]) -> None:
+    if _leads_away(path) or re.search(r"[?#\\\s\x00-\x1f]", re.sub(r"\{[^{}]*\}", "", path)):
+        raise Unreadable("its path has . or .. as a part, or a ?, #, \\ or space: calls would go elsewhere than it says")
     holes = set(re.findall(r"\{([^{}]*)\}", path))
     given = {one["name"] for one in parameters if one["in"] == "path"}
     if holes != given:
         odd = ", ".join(sorted(holes ^ given))
         raise Unreadable(f"the path and its parameters differ in {shown(odd, 200)}")
+
+
+def _leads_away(path: str) -> bool:
+    """Whether a part of it is one that clients and servers take for the folder itself, or the one above."""
+    return any(part.replace("%2e", ".").replace("%2E", ".") in (".", "..") for part in path.split("/"))
 
 
 def _fitted(definition: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from server.http.remote_shapes import RemoteHealth
 from server.http.shapes import Shape
 
 
@@ -44,13 +45,23 @@ class ConnectionDetail(Shape):
     updated_at: str | None = None
     used_by: list[str] | None = Field(default=None, description="workflows that name it")
     events: list[dict[str, Any]] | None = Field(default=None, description="who did what to it, newest first")
+    remote: RemoteHealth | None = Field(default=None, description="of one with tools: how it does")
     sign_in: ConnectionLink | None = Field(default=None, description="of one just made that a person must sign in to")
+
+
+class LocalServer(Shape):
+    """An MCP server of the operator's file: its tools are used under its name, as those of a connection."""
+
+    name: str
+    kind: Literal["mcp"]
+    remote: RemoteHealth | None = None
 
 
 class ConnectionPage(Shape):
     connections: list[ConnectionDetail]
     total: int
     next_cursor: str | None = None
+    local: list[LocalServer] = Field(description="what the operator's file adds")
 
 
 class ConnectionKind(Shape):
