@@ -19,6 +19,7 @@ from graphs.definition import Json
 from graphs.keeping import keep, said_so_far
 from graphs.memories import Selection
 from graphs.models import SCRIPTED, vendors
+from graphs.redaction import blotted
 from graphs.runs import FINISHED
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
@@ -149,7 +150,7 @@ async def _check_model(actor: Actor, model: str | None) -> None:
 
 
 async def _content(said: Said) -> tuple[str, list[dict[str, Json]]]:
-    text = plain(said.text).strip()
+    text = blotted(plain(said.text).strip())
     if len(text) > MAX_TEXT:
         raise Invalid(f"the message has {len(text):,} characters; at most {MAX_TEXT:,} are taken. Attach what is long as a file")
     parts = await files.parts(said.attachments)
