@@ -149,7 +149,7 @@ class Follower:
             if error is None or step in self._tools or await node_runs.find(self.actor.tenant, self.run_id, step):
                 continue
             self._tools[step] = "failed"
-            told = {"call": at, "name": call["name"], "state": "failed", "arguments": call.get("arguments") or {}}
+            told: dict[str, Any] = {"call": at, "name": call["name"], "state": "failed", "arguments": call.get("arguments") or {}}
             await self.tell("tool", {**told, "error": error}, seq)
 
     async def _called(self, position: str, event: Event) -> None:

@@ -37,7 +37,7 @@ from server.http.shapes import TaskDetail
 from server.speaking import given
 from server.views import task_view
 from store.chats import Chat, Message
-from store.errors import Conflict, Invalid
+from store.errors import Conflict, Invalid, NotFound
 
 PATH = "/api/v1/chats"
 SHOWN = 2_000  # characters of a tool's arguments, and of what it answers
@@ -126,8 +126,12 @@ async def told(
 
 def stream(caller: Caller, turn: Turn, *, after: int = 0) -> Response:
     async def events() -> AsyncIterator[ServerSentEvent]:
-        async for name, data, seq in told(caller, turn.chat, turn.answer, turn.run_id, after=after):
-            yield ServerSentEvent(encode(data).decode(), event=name, id=None if seq is None else str(seq), sep="\n")
+        try:
+            async for name, data, seq in told(caller, turn.chat, turn.answer, turn.run_id, after=after):
+                yield ServerSentEvent(encode(data).decode(), event=name, id=None if seq is None else str(seq), sep="\n")
+        except NotFound:
+            gone = {"chat": turn.chat, "answer": turn.answer, "state": "deleted"}
+            yield ServerSentEvent(encode(gone).decode(), event="end", sep="\n")
 
     return EventSourceResponse(events(), sep="\n")
 
