@@ -181,7 +181,7 @@ class Follower:
             asked = calls[number - 1]
         tool = str(asked.get("name", ""))
         arguments: dict[str, Any] = asked.get("arguments") or {}
-        change = await previews.preview(self.actor.tenant, tool, arguments)
+        change = await previews.preview(self.actor.tenant, tool, arguments, run_id=self.run_id)
         call = f"call_{turn}_{number}"
         if change:
             await self.tell("diff", {"call": call, "tool": tool, "diff": change})
