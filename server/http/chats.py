@@ -10,7 +10,7 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from graphs import chatting, conversations, following, runs
+from graphs import chatting, closing, conversations, following, runs
 from graphs.chatting import Said, Turn
 from graphs.definition import Json
 from graphs.documents import is_object
@@ -188,7 +188,7 @@ async def change(call: Call[Change, Query]) -> Json:
 
 
 async def delete(call: Call[None, Query]) -> Json:
-    await chatting.delete(call.caller.runtime, call.caller.actor, call.path["chat"])
+    await closing.delete(call.caller.runtime, call.caller.actor, call.path["chat"])
     return {"deleted": True}
 
 
@@ -205,7 +205,7 @@ async def events(call: Call[None, Query]) -> Json | Response:
 
 
 async def stop(call: Call[None, Query]) -> Json:
-    return message_view(await chatting.stop(call.caller.runtime, call.caller.actor, call.path["chat"]))
+    return message_view(await closing.stop(call.caller.runtime, call.caller.actor, call.path["chat"]))
 
 
 async def approve(call: Call[Approve, Query]) -> Json:

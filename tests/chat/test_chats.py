@@ -189,6 +189,15 @@ async def test_who_wants_to_be_asked_no_more_says_so_and_the_model_cannot(house:
             assert (refused.status_code, "cannot be allowed" in refused.text) == (422, True)
 
 
+async def test_a_model_is_named_by_its_alias_as_everywhere(house: House, url: str) -> None:
+    name = script({"text": "By another name."})
+    async with http(url, house.keys["owner"]) as client:
+        assert (await client.put(f"/api/v1/models/{name}", json={"alias": "fast"})).status_code == 200
+        assert (await say(client, "Hi", model="@fast")).text == "By another name."
+        refused = await client.post("/api/v1/chat", json={"message": "Hi", "model": "@slow"})
+        assert (refused.status_code, "there are @fast" in refused.text) == (422, True)
+
+
 async def test_a_viewer_is_offered_no_tool_that_changes_anything(house: House, url: str) -> None:
     model = script(call("create_workflow", definition=HELLO), {"text": "I cannot."})
     async with http(url, house.keys["viewer"]) as client:

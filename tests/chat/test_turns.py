@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx2
 import pytest
 
-from graphs import chatting, conversations, following, runs
+from graphs import chatting, closing, conversations, following, runs
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
 from graphs.runtime import Runtime
@@ -192,5 +192,5 @@ async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_i
             if news.name == "approval":
                 break
     async with process(database, evaluator, models=settings) as second:
-        stopped = await chatting.stop(second, actor, turn.chat)
+        stopped = await closing.stop(second, actor, turn.chat)
     assert (stopped.state, stopped.text) == ("stopped", "I publish it now.")
