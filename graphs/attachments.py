@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from graphs.definition import Json
+from graphs.redaction import blotted
 from memory import reading
 from store.errors import Invalid
 
@@ -93,7 +94,7 @@ def _unpacked(raw: bytes) -> int:
 
 
 def _text(name: str, text: str) -> Part:
-    clean = plain(text)
+    clean = blotted(plain(text))
     part: Part = {"type": "file", "name": name, "text": clean[:MAX_TEXT]}
     return {**part, "left_out": len(clean) - MAX_TEXT} if len(clean) > MAX_TEXT else part
 

@@ -1,10 +1,9 @@
-"""Talking with the assistant: say something, edit, stop, allow, delete. A turn is a run of the shipped workflow `chat`, as the person."""
+"""Talking with the assistant: say something, edit, allow or refuse. A turn is a run of the shipped workflow `chat`, as the person."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,18 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphs import attachments as files
-from graphs import conversations, memories, runs, shipped, steering, tasks
+from graphs import conversations, runs, shipped, tasks
 from graphs.attachments import plain
-from graphs.conversations import KEEPING, NO_MESSAGE, NOT_FOUND, only_people, shown
+from graphs.conversations import NO_MESSAGE, NOT_FOUND, only_people, shown
 from graphs.definition import Json
-from graphs.keeping import keep, said_so_far
-from graphs.memories import Selection
+from graphs.keeping import keep
 from graphs.models import SCRIPTED, vendors
-from graphs.runs import FINISHED
+from graphs.redaction import blotted
 from graphs.runtime import Actor, Runtime
-from graphs.turns import spoken
 from store import chats, models
-from store.chats import MAX_MESSAGES, Message, NewMessage
+from store.chats import MAX_MESSAGES, NewMessage
 from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
 from store.ids import is_id, new_id
 from store.postgres import Session
@@ -34,7 +31,6 @@ ASSISTANT = "assistant"  # its node that works with tools
 MAX_TEXT = 100_000  # characters of a message
 MAX_TITLE = 80
 MAX_TURNS = 4  # under way at a time in one chat, on branches of it
-STOPPING = 10.0  # seconds that a stop waits for the run to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +145,7 @@ async def _check_model(actor: Actor, model: str | None) -> None:
 
 
 async def _content(said: Said) -> tuple[str, list[dict[str, Json]]]:
-    text = plain(said.text).strip()
+    text = blotted(plain(said.text).strip())
     if len(text) > MAX_TEXT:
         raise Invalid(f"the message has {len(text):,} characters; at most {MAX_TEXT:,} are taken. Attach what is long as a file")
     parts = await files.parts(said.attachments)
@@ -258,31 +254,7 @@ def definition(actor: Actor, tools: frozenset[str], auto_approve: Sequence[str],
     return document
 
 
-# -- stopping, approving, deleting ----------------------------------------------------------------------------------------------------
-
-
-async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
-    """Cancels the turn under way and keeps what was said. Raises Conflict where there is none."""
-    found = await conversations.own(actor, chat)
-    writing = await chats.message(actor.tenant, actor.user_id, chat, found.head) if found.head else None
-    if writing is None or writing.run_id is None or shown(writing).state != "writing":
-        raise Conflict("nothing is being written in this chat just now")
-    with suppress(Conflict):  # it has come to its end meanwhile
-        await steering.control(runtime, actor, writing.run_id, "cancel")
-    deadline = time.monotonic() + STOPPING
-    while time.monotonic() < deadline:
-        run = await runs.wait(runtime, actor, writing.run_id, seconds=1.0)
-        now = await chats.message(actor.tenant, actor.user_id, chat, writing.id)
-        if run.state in FINISHED:
-            deadline = min(deadline, time.monotonic() + KEEPING)
-            if now is None or now.state != "writing":
-                break
-        await asyncio.sleep(0.05)
-    else:  # whoever began the turn is gone
-        text = await said_so_far(actor, writing.run_id)
-        content = spoken(text) if text else []
-        await chats.settle(actor.tenant, actor.user_id, chat, writing.id, state="stopped", text=text, content=content)
-    return await conversations.message(runtime, actor, chat, writing.id)
+# -- approving ----------------------------------------------------------------------------------------------------------------------
 
 
 async def approve(runtime: Runtime, actor: Actor, chat: str, task_id: str, *, approved: bool, comment: str | None = None) -> Task:
@@ -291,16 +263,3 @@ async def approve(runtime: Runtime, actor: Actor, chat: str, task_id: str, *, ap
     if task.run_id not in {one.run_id for one in (await conversations.get(runtime, actor, chat)).messages}:
         raise NotFound(f"this chat has asked nothing under {task_id!r}")
     return await tasks.answer(runtime, actor, task_id, {"approved": approved}, comment)
-
-
-async def delete(runtime: Runtime, actor: Actor, chat: str) -> None:
-    """With all its messages, with what was remembered of it, and with its runs and what repeats them: no word of it stays."""
-    only_people(actor)
-    await conversations.own(actor, chat)
-    with suppress(Conflict):
-        await stop(runtime, actor, chat)
-    await memories.forget(memories.access(runtime, actor), Selection(source=f"chat {chat}"), reason="a chat was deleted")
-    async with actor.tenant.transaction() as transaction:
-        await chats.drop_runs(transaction, actor.user_id, chat)
-        if not await chats.delete(transaction, actor.user_id, chat):
-            raise NotFound(NOT_FOUND.format(chat))

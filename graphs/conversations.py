@@ -7,18 +7,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from statistics import median
 
 from graphs import lending, memories, shipped
 from graphs.documents import is_object
-from graphs.memories import Wanted
+from graphs.memories import Access, Wanted
+from graphs.memories.embedding import embed
 from graphs.pinning import nearest
 from graphs.runtime import Actor, Runtime
+from memory.embedding import EmbeddingFailed
 from store import chats, pages
 from store.chats import Chat, Message
 from store.errors import Denied, Invalid, NotFound
 from store.pages import Page
 from store.runs import Run
 
+NOTHING = (
+    "The weather is mild today.", "Water boils at a hundred degrees.", "He closed the door and left.", "The book has many pages.",
+    "They play music in the evening.",
+)  # fmt: skip
+NEARER = 0.2  # of the way from there to the same words; with the built-in embedder other words for the same have 0.3 and more
 KEEPING = 2.0  # seconds until what was said is kept by whoever heard it, once the run has ended
 MISSED = 60.0  # seconds after which a turn whose run never began counts as failed
 FREED = lending.ASKED - {"answer_task"}  # tools about which one may be asked no more: questions to people are theirs to answer
@@ -108,10 +116,25 @@ async def _recalled(runtime: Runtime, actor: Actor, search: str, known: set[str]
         return []
     access = memories.access(runtime, actor)
     found = await memories.recall(access, Wanted(query=search[:2000], scope="user", kinds=["conversation"], k=20))
-    sessions = [str(hit.memory.series) for hit in found.recalled.hits if str(hit.memory.series).startswith("chat:")]
+    hits = [hit.memory for hit in found.recalled.hits if str(hit.memory.series).startswith("chat:")]
+    near = await _near(access, search[:2000], [hit.body[:1000] for hit in hits])
+    sessions = [str(hit.series) for hit, close in zip(hits, near, strict=True) if close]
     ids = [id for id in dict.fromkeys(session.removeprefix("chat:") for session in sessions) if id not in known]
     rows = await chats.page(actor.tenant, actor.user_id, among=ids, archived=archived, limit=100) if ids else []
     return sorted(rows, key=lambda one: ids.index(one.id))[:room]
+
+
+async def _near(access: Access, question: str, texts: Sequence[str]) -> list[bool]:
+    """Which texts are about what is asked. Recall finds the best there is, however bad; how alike texts are that have nothing to do with
+    one another depends on the embedder, so it is measured against sentences about nothing."""
+    try:
+        [asked] = await embed(access, [question], query=True)
+        vectors = await embed(access, [*NOTHING, *texts])
+    except EmbeddingFailed:
+        return [False] * len(texts)
+    alike = [sum(a * b for a, b in zip(asked, vector, strict=True)) for vector in vectors]
+    usual = median(alike[: len(NOTHING)])
+    return [one > usual + NEARER * (1 - usual) for one in alike[len(NOTHING) :]]
 
 
 async def change(

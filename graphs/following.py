@@ -67,6 +67,7 @@ class Follower:
         self._tools: dict[str, str] = {}  # the state in which each call was told
         self._followed: set[str] = set()
         self._seq = 0
+        self._resumed = False
         self._turn = 0  # of the model, the last that was heard of
 
     async def tell(self, name: str, data: dict[str, Any], seq: int | None = None) -> None:
@@ -75,7 +76,7 @@ class Follower:
 
     async def main(self, after: int) -> None:
         try:
-            self._seq = after
+            self._seq, self._resumed = after, after > 0
             async for item in watching.along(self.runtime, self.actor, self.run_id, after=after):
                 if isinstance(item, Shown):
                     if TURN.fullmatch(item.position) and item.position not in self._texts:
@@ -131,7 +132,8 @@ class Follower:
         self._whole.add(position)
         if isinstance(whole, str) and whole and whole != heard:
             self._texts[position] = whole
-            rest = {"delta": whole[len(heard) :]} if whole.startswith(heard) else {"text": whole}
+            unheard = whole.startswith(heard) and (heard or not self._resumed)  # who comes back may have heard some of it live
+            rest = {"delta": whole[len(heard) :]} if unheard else {"text": whole}
             await self.tell("text", {"part": part, **rest}, seq)
 
     async def _refused(self, position: str, number: str | None, seq: int) -> None:
@@ -181,7 +183,7 @@ class Follower:
             asked = calls[number - 1]
         tool = str(asked.get("name", ""))
         arguments: dict[str, Any] = asked.get("arguments") or {}
-        change = await previews.preview(self.actor.tenant, tool, arguments)
+        change = await previews.preview(self.actor.tenant, tool, arguments, run_id=self.run_id)
         call = f"call_{turn}_{number}"
         if change:
             await self.tell("diff", {"call": call, "tool": tool, "diff": change})

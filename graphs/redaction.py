@@ -24,6 +24,13 @@ LOOKS_SECRET = re.compile(
 )
 """What vendors' keys look like: for refusing them where they do not belong, and never for trusting that there is none."""
 
+PASTED = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)|\bweft_live_[0-9a-f]{12}_[0-9A-Za-z]{20,}"
+    rf"|(?<=://)[^\s:/@]+:[^\s/@]+(?=@)|{LOOKS_SECRET.pattern}",
+    re.DOTALL,
+)
+"""What people paste by mistake: whole private keys, keys of Weft, passwords in addresses, and the above."""
+
 EDGE = 6  # characters of a secret's beginning that are blotted out where a text was cut
 
 _living: WeakSet[Redactor] = WeakSet()
@@ -120,6 +127,11 @@ def forms(value: str) -> set[str]:
 def _lower_escapes(url: str) -> str:
     head, *rest = url.split("%")
     return head + "".join("%" + part[:2].lower() + part[2:] for part in rest)
+
+
+def blotted(text: str) -> str:
+    """Words of a person without what looks like a key. "Basic authentication" is none: a token has digits."""
+    return PASTED.sub(lambda found: found[0] if found[0].replace(" ", "").isalpha() else HIDDEN, text)
 
 
 def without_secrets(text: str) -> str:

@@ -12,7 +12,7 @@ from graphs.memories import Access
 from graphs.nodetype import Context, Failure
 from memory.items import tokens
 from memory.summarizing import Length
-from store import chats
+from store import chats, runs
 from store.chats import Message
 
 MESSAGES = 40  # messages that go to the model as they were said,
@@ -22,11 +22,14 @@ IMAGES = 4  # the last ones
 SHOWN = 60_000  # characters of an attached file that the model is shown at once
 QUERY = 2_000  # characters of what memory is asked
 GONE = "this chat, or this message of it, is there no more"
+NO_TURN = "only a turn of a chat reads and writes its messages, and others may read this run; use recall and remember"
 
 
 async def conversation(context: Context, chat_id: str, message_id: str) -> dict[str, Json]:
-    """What the assistant is asked and what was said before: only in a chat of whoever started the run. Raises Failure."""
+    """What the assistant is asked and what was said before: only in a chat of whoever started the run, and only in a run that is as private
+    as it. Raises Failure."""
     access = await context.memories()
+    await _only_in_private(access)
     path = await chats.path(access.tenant, _person(access), chat_id, message_id)
     if not path or path[-1].role != "user":
         raise Failure("not_found", GONE)
@@ -46,6 +49,13 @@ def _person(access: Access) -> str:
     if access.principal.user_id is None:
         raise Failure("not_found", GONE)
     return access.principal.user_id
+
+
+async def _only_in_private(access: Access) -> None:
+    """Only a turn of a chat, and what repeats one, is a run that nobody but its user may know of."""
+    run = await runs.get(access.tenant, access.run_id) if access.run_id else None
+    if run is None or run.private_to is None or run.private_to != access.principal.user_id:
+        raise Failure("denied", NO_TURN)
 
 
 def _window(earlier: Sequence[Message]) -> list[Message]:
@@ -100,7 +110,9 @@ def spoken(text: str) -> list[dict[str, Any]]:
 
 
 async def answer(access: Access, chat_id: str, message_id: str, text: str) -> bool:
-    """Puts the answer where it belongs, once. False where it was there already. Raises Failure when the chat is gone."""
+    """Puts the answer where it belongs, once. False where it was there already. Raises Failure when the chat is gone, and in a run that is
+    no turn of one."""
+    await _only_in_private(access)
     user_id, said = _person(access), plain(text)
     if await chats.settle(access.tenant, user_id, chat_id, message_id, state="done", text=said, content=spoken(said)):
         return True

@@ -5,7 +5,7 @@
 -- in a chat is left out where others may read the run.
 WITH there AS (
     SELECT m.id FROM weft.memories m WHERE m.org_id = %(org_id)s::uuid AND m.id = ANY(%(ids)s::uuid[])
-      AND (NOT %(recalled)s::boolean OR coalesce(m.series, '') !~ '^chat:[0-9a-f]{8}-' OR EXISTS (
+      AND (NOT %(recalled)s::boolean OR (coalesce(m.series, '') !~ '^chat:[0-9a-f]{8}-' AND coalesce(m.source, '') !~ '^chat [0-9a-f]{8}-') OR EXISTS (
         SELECT FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(run_id)s::uuid AND r.private_to IS NOT NULL))
     ORDER BY m.id FOR KEY SHARE),
   noted AS (

@@ -380,7 +380,7 @@ class StepContext:
         config: Any = node["config"]
         if node["type"] != "house_tool" or self._drive.player:  # a replay shows what was shown
             return ""
-        return await previews.preview(self._drive.tenant, config["tool"], config.get("arguments") or {})
+        return await previews.preview(self._drive.tenant, config["tool"], config.get("arguments") or {}, run_id=self._drive.run_id)
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}

@@ -226,7 +226,7 @@ class Terminal:
                 pass
 
     def _write(self, data: dict[str, Any]) -> None:
-        if self._part and data["part"] != self._part:
+        if self._part and (data["part"] != self._part or "text" in data):  # another part, or this one from its beginning
             typer.echo("\n")
         self._part = data["part"]
         typer.echo(data.get("delta") or data.get("text") or "", nl=False)

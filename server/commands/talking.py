@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from graphs import chatting, conversations
+from graphs import chatting, closing, conversations
 from graphs.chatting import Said, Turn
 from server.auth import Caller
 from server.http.chats import chat_view, conversation_view, told, under_way
@@ -103,7 +103,7 @@ class Here:
         await chatting.approve(self._caller.runtime, self._caller.actor, chat, task_id, approved=approved)
 
     async def stop(self, chat: str) -> None:
-        await chatting.stop(self._caller.runtime, self._caller.actor, chat)
+        await closing.stop(self._caller.runtime, self._caller.actor, chat)
 
     async def chats(self, search: str | None = None) -> list[dict[str, Any]]:
         page = await conversations.page(self._caller.runtime, self._caller.actor, search=search)

@@ -10,7 +10,7 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from graphs import chatting, conversations, following, runs
+from graphs import chatting, closing, conversations, following, runs
 from graphs.chatting import Said, Turn
 from graphs.definition import Json
 from graphs.documents import is_object
@@ -37,7 +37,7 @@ from server.http.shapes.tasks import TaskDetail
 from server.speaking import given
 from server.views.tasks import task_view
 from store.chats import Chat, Message
-from store.errors import Conflict, Invalid
+from store.errors import Conflict, Invalid, NotFound
 
 PATH = "/api/v1/chats"
 SHOWN = 2_000  # characters of a tool's arguments, and of what it answers
@@ -126,8 +126,12 @@ async def told(
 
 def stream(caller: Caller, turn: Turn, *, after: int = 0) -> Response:
     async def events() -> AsyncIterator[ServerSentEvent]:
-        async for name, data, seq in told(caller, turn.chat, turn.answer, turn.run_id, after=after):
-            yield ServerSentEvent(encode(data).decode(), event=name, id=None if seq is None else str(seq), sep="\n")
+        try:
+            async for name, data, seq in told(caller, turn.chat, turn.answer, turn.run_id, after=after):
+                yield ServerSentEvent(encode(data).decode(), event=name, id=None if seq is None else str(seq), sep="\n")
+        except NotFound:
+            gone = {"chat": turn.chat, "answer": turn.answer, "state": "deleted"}
+            yield ServerSentEvent(encode(gone).decode(), event="end", sep="\n")
 
     return EventSourceResponse(events(), sep="\n")
 
@@ -184,7 +188,7 @@ async def change(call: Call[Change, Query]) -> Json:
 
 
 async def delete(call: Call[None, Query]) -> Json:
-    await chatting.delete(call.caller.runtime, call.caller.actor, call.path["chat"])
+    await closing.delete(call.caller.runtime, call.caller.actor, call.path["chat"])
     return {"deleted": True}
 
 
@@ -201,7 +205,7 @@ async def events(call: Call[None, Query]) -> Json | Response:
 
 
 async def stop(call: Call[None, Query]) -> Json:
-    return message_view(await chatting.stop(call.caller.runtime, call.caller.actor, call.path["chat"]))
+    return message_view(await closing.stop(call.caller.runtime, call.caller.actor, call.path["chat"]))
 
 
 async def approve(call: Call[Approve, Query]) -> Json:

@@ -31,7 +31,11 @@ class Heard:
 
     @property
     def text(self) -> str:
-        return "".join(data.get("delta", "") for data in self.all("text"))
+        """As a reader has it at the end: `delta` goes on, `text` takes the place of the part told so far. Who comes late hears it whole."""
+        parts: dict[str, str] = {}
+        for data in self.all("text"):
+            parts[data["part"]] = data["text"] if "text" in data else parts.get(data["part"], "") + data["delta"]
+        return "".join(parts.values())
 
     def tools(self, state: str = "succeeded") -> list[str]:
         return [data["name"] for data in self.all("tool") if data["state"] == state]

@@ -150,6 +150,19 @@ async def test_a_patch_that_does_not_hold_is_refused_by_replay_and_one_that_does
     [asked] = [one for one in heard.all("approval") if one["state"] == "open"]
     assert asked["tool"] == "edit_workflow", "trying asks nobody, changing does"
     assert "+      name: '{{ input.names[0] }}'" in heard.one("diff")["diff"]
+    assert heard.one("diff")["diff"].startswith(f"(tried: run {failed.id}, replayed with this very patch, succeeds)")
     assert (await authoring.get(house.runtime, house.actor(), "greeter")).draft["nodes"][0]["config"]["values"][
         "name"
     ] == "{{ input.names[0] }}"
+
+
+async def test_a_patch_that_was_not_replayed_is_offered_with_these_words(house: House, url: str, model: ModelServer) -> None:
+    await house.publish(FAILING)
+    failed = await house.run("greeter", {"names": ["Ada"]})
+    edit = ("edit_workflow", {"workflow": "greeter", "base_revision": 1, "patch": MENDED})
+    model.turns.extend(turns(("get_run", {"run_id": failed.id, "view": "trace"}), edit, end="Then not."))
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, f"fix run {failed.id}", allow=False)
+    [asked] = [one for one in heard.all("approval") if one["state"] == "open"]
+    for shown in (heard.one("diff")["diff"], asked["description"]):
+        assert f"(NOT tried: run {failed.id} failed" in shown

@@ -107,6 +107,25 @@ async def test_nobody_else_sees_or_answers_what_the_assistant_asks(house: House,
     assert heard.tools() == []
 
 
+async def test_no_other_workflow_reads_a_chat_or_answers_in_the_name_of_the_assistant(house: House, url: str) -> None:
+    ids = {"chat": "{{ input.chat }}", "message": "{{ input.message }}"}
+    nodes = [{"id": "reads", "type": "chat_history", "config": ids}]
+    forges = [{"id": "forges", "type": "chat_answer", "config": {**ids, "text": "Send me your key"}}]
+    await house.publish({"name": "reads", "nodes": nodes, "output": "{{ nodes.reads }}"})
+    await house.publish({"name": "forges", "nodes": forges})
+    await house.create(HELLO)
+    asks = script(call("publish_workflow", workflow="hello-world", revision=1), {"text": "Then not."})
+    async with http(url, house.keys["builder"]) as client:
+        said = {"workflow": "chat", "input": {"message": f"My salary is {SALARY}", "model": asks}, "wait_seconds": 20}
+        turn = (await client.post("/api/v1/runs", json=said)).json()["input"]
+        for name, message in (("reads", turn["message"]), ("forges", turn["answer"])):
+            given = {"workflow": name, "input": {"chat": turn["chat"], "message": message}, "wait_seconds": 20}
+            ended = (await client.post("/api/v1/runs", json=given)).json()
+            assert (ended["state"], ended["error"]["code"]) == ("failed", "denied"), ended
+        chat = (await client.get(f"/api/v1/chats/{turn['chat']}")).json()
+        assert (chat["messages"][1]["state"], chat["messages"][1]["text"]) == ("writing", "")
+
+
 async def test_with_a_chat_go_its_words_and_files_and_what_its_runs_recorded(house: House, url: str, admin_url: str) -> None:
     said: dict[str, Any] = {
         "model": script({"text": "It says payroll 99."}),

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx2
 import pytest
 
-from graphs import chatting, conversations, following, runs
+from graphs import chatting, closing, conversations, following, runs
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
 from graphs.runtime import Runtime
@@ -81,6 +81,22 @@ async def test_tokens_stream_and_a_stop_keeps_what_was_said(house: House, url: s
     asked = model.asked[-1]["messages"]
     assert asked[-2]["content"].startswith("Once upon a time")
     assert asked[-2]["content"].endswith("(stopped by the person)")
+
+
+async def test_who_follows_a_chat_that_is_deleted_hears_its_end(house: House, url: str, model: ModelServer) -> None:
+    held = threading.Event()
+    model.turns.append(Turn(text=LONG, held=held))
+    heard = Heard()
+    async with http(url, house.keys["viewer"]) as client, http(url, house.keys["viewer"]) as phone:
+        said = {"message": "Tell me a story"}
+        async with client.stream("POST", "/api/v1/chat", json=said, headers=STREAM) as stream, reading(stream, heard):
+            await until_said(heard, "Once upon a time")
+            chat = heard.one("chat")["chat"]
+            assert (await phone.delete(f"/api/v1/chats/{chat}")).status_code == 200
+        held.set()
+        assert heard.one("end")["state"] in ("stopped", "deleted")
+        assert (await phone.get(f"/api/v1/chats/{chat}")).status_code == 404
+        assert (await phone.get(f"/api/v1/runs/{heard.one('chat')['run_id']}")).status_code == 404
 
 
 async def test_while_an_answer_is_written_no_other_message_goes_behind_it(house: House, url: str, model: ModelServer) -> None:
@@ -176,5 +192,5 @@ async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_i
             if news.name == "approval":
                 break
     async with process(database, evaluator, models=settings) as second:
-        stopped = await chatting.stop(second, actor, turn.chat)
+        stopped = await closing.stop(second, actor, turn.chat)
     assert (stopped.state, stopped.text) == ("stopped", "I publish it now.")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from graphs import authoring, runs, signals, steering, tasks
 from graphs.models import ModelSettings
 from graphs.outbound import Outbound, Policy
+from graphs.pinning import pinned
 from memory import spaces
 from memory.embedding import built_in
 from store import chats
@@ -208,8 +209,13 @@ class Life:
         return await self._start(self.name), beside
 
     async def _start(self, name: str) -> Run:
-        talk = await self._talked() if self.scenario.talks else {}
-        return await runs.start(self.runtime, self.actor, workflow=name, input={"tag": self.tag, **talk})
+        if not self.scenario.talks:
+            return await runs.start(self.runtime, self.actor, workflow=name, input={"tag": self.tag})
+        turn = {"tag": self.tag, **await self._talked()}
+        found = (await pinned(self.actor.tenant, name, None)).body
+        return await runs.start_definition(
+            self.runtime, self.actor, definition=found, input=turn, mode="production", mocks=None, name=name, private=True
+        )
 
     async def _talked(self) -> dict[str, str]:
         """A chat of the person with a message and the answer that is to be written."""
