@@ -60,7 +60,7 @@ SELECT m.mark, count(*)::int AS calls, count(*) FILTER (WHERE m.outcome <> 'ok')
        count(*) FILTER (WHERE coalesce(m.cost, m.reserved_cost) IS NULL)::int AS unpriced,
        coalesce(sum(m.input_tokens), 0)::bigint AS input_tokens, coalesce(sum(m.output_tokens), 0)::bigint AS output_tokens,
        coalesce(sum(m.cached_tokens), 0)::bigint AS cached_tokens,
-       CASE WHEN bool_or(coalesce(m.cost, m.reserved_cost) IS NOT NULL) THEN sum(coalesce(m.cost, m.reserved_cost))::float8 END AS cost_usd
+       CASE WHEN sum(coalesce(m.cost, m.reserved_cost)) > 0 OR bool_and(coalesce(m.cost, m.reserved_cost) IS NOT NULL) THEN sum(coalesce(m.cost, m.reserved_cost))::float8 END AS cost_usd
 FROM marked m GROUP BY m.mark
 ORDER BY CASE WHEN %(by)s::text = 'day' THEN m.mark END DESC NULLS LAST, sum(coalesce(m.cost, m.reserved_cost, 0)) DESC, m.mark LIMIT %(limit)s::int;
 

@@ -159,10 +159,11 @@ class Bill:
 
     async def failed(self, outcome: str) -> None:
         """No answer. A vendor that refused has counted nothing. Of one that broke off nobody knows what it has: it counts as the input and
-        what was heard, or as all that was set aside when nothing was."""
+        what was heard, or as all that was set aside when nothing was, unless what came was no answer at all."""
         if not self._pieces and outcome not in COUNTED:
             return await self._settle(Usage(), outcome, estimated=False)
-        said = max(self._said, self._characters // BYTES) if self._pieces else self._granted
+        nothing = 0 if outcome == "model_bad_answer" else self._granted  # what is no answer of a model has no tokens either
+        said = max(self._said, self._characters // BYTES) if self._pieces else nothing
         await self._settle(Usage(input_tokens=self._input, output_tokens=min(said, self._granted)), outcome, estimated=True)
 
     async def _settle(self, usage: Usage, outcome: str, *, estimated: bool) -> None:
