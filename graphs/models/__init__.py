@@ -184,7 +184,9 @@ class Models:
             try:
                 return await self._complete(await self._route(full, choices, call), call, shape, till, timeout)
             except Failure as failure:
-                instead = failure.code in INSTEAD and (self._caller.last or (failure.retry_after or 0.0) > WAITED)
+                long = (failure.retry_after or 0.0) > WAITED
+                instead = failure.code in INSTEAD and (long or self._caller.last)
+                instead = instead or (long and failure.code == "rate_limited")  # our own gate holds the calls back that long
                 if not instead and not (first and failure.code in UNUSABLE):
                     raise
                 first = first or failure

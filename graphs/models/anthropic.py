@@ -113,7 +113,11 @@ def _tools(call: Call) -> dict[str, Any]:
         tools.append({"name": ANSWER, "description": "Gives the answer.", "input_schema": call.schema})
     if call.tools:
         tools[-1]["cache_control"] = CACHED
-    return {"tools": tools} if tools else {}
+    if tools:
+        return {"tools": tools}
+    called = dict.fromkeys(asked.name for message in call.messages for asked in message.calls)  # the API wants to know what was called
+    past = [{"name": name, "description": "Not to be called any more.", "input_schema": {"type": "object"}} for name in called]
+    return {"tools": past, "tool_choice": {"type": "none"}} if past else {}
 
 
 def _messages(call: Call, *more: Message) -> list[BaseMessage]:

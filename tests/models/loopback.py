@@ -60,6 +60,7 @@ class Turn:
     thoughts: tuple[dict[str, Any], ...] = ()
     held: threading.Event | None = None  # a stream waits for it before its last `rest` pieces
     rest: int = 1
+    pause: float = 0.0  # seconds before each piece
     mark: str = ""  # in the ids of its calls
     size: int = 4  # characters of a piece of arguments
 
@@ -288,6 +289,7 @@ def _anthropic_event(kind: str, **part: Any) -> str:
 def _stream(turn: Turn, pieces: list[str], error: str) -> Response:
     async def told() -> AsyncIterator[bytes]:
         for number, piece in enumerate(pieces):
+            await asyncio.sleep(turn.pause)
             if turn.held and number == len(pieces) - turn.rest:
                 await asyncio.to_thread(turn.held.wait, 20)
             if number == turn.said and turn.cut:
