@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from graphs.definition import Closed, Json
 from graphs.models import SCRIPTED, Caller, Message, Models, vendors
-from graphs.models._known import PRICED, SHIPPED, Model, known
+from graphs.models._known import PRICED, SHIPPED, VERIFIED, Model, known
 from graphs.models.scripted import check_turns
 from graphs.nodetype import Failure
 from graphs.outbound.transport import check_url
@@ -99,6 +99,13 @@ class Shown:
     name: str
     listed: Listed | None
     known: Model
+
+    @property
+    def unverified(self) -> bool:
+        """Whether its price is as shipped, and nobody has compared that with the vendor's list."""
+        own = self.listed is not None and self.listed.input_price is not None
+        paid = self.known.price is not None and (self.known.price.input or self.known.price.output)
+        return bool(paid) and not own and self.name not in VERIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +274,13 @@ async def usage(
     return await spending.usage(
         actor.tenant, by=by, since=start, until=until, model=model, run_id=run_id, workflow=workflow, agent=agent, user=user, limit=limit
     )
+
+
+async def unverified(runtime: Runtime, actor: Actor, since: datetime) -> list[str]:
+    """Models asked since then whose cost goes by a shipped price that nobody has verified."""
+    asked = await spending.usage(actor.tenant, by="model", since=since, limit=1000)
+    shown = {model.name for model in (await registry(runtime, actor)).models if model.unverified}
+    return sorted(str(used.mark) for used in asked if used.mark in shown and used.cost_usd)
 
 
 async def calls(actor: Actor, *, run_id: str | None = None, limit: int = 50, cursor: str | None = None) -> tuple[list[CallRow], str | None]:
