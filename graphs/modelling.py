@@ -30,6 +30,7 @@ PERIODS = ("day", "month", "total")
 MARKS = ("day", "model", "vendor", "user", "workflow", "agent", "run", "outcome")
 ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 SPAN = timedelta(days=30)
+PRICES = ("input_price", "output_price", "cached_price", "written_price")
 MOST = 1_000_000.0  # USD
 
 BudgetKind = Literal["organization", "user", "agent", "workflow"]
@@ -169,9 +170,12 @@ async def put(runtime: Runtime, actor: Actor, name: str, form: ModelForm) -> Sho
 
 
 async def change(runtime: Runtime, actor: Actor, name: str, changes: dict[str, Json]) -> Shown:
-    """Replaces only what is given; None takes it back to what is shipped. Raises as `put`."""
+    """Replaces only what is given; None takes it back to what is shipped. Of a shipped price one part can be corrected. Raises as `put`."""
     before = (await models.known(actor.tenant)).models.get(name) or Listed(name=name)
     fields = {field: getattr(before, field) for field in ModelForm.model_fields}
+    price = known(name, before, elsewhere=_moved(before)).price
+    if price is not None and before.input_price is None and any(changes.get(field) is not None for field in PRICES):
+        fields |= dict(zip(PRICES, (price.input, price.output, price.cached, price.written), strict=True))
     shipped = SHIPPED.get(name)
     kind = changes.get("kind") or before.kind or (shipped.kind if shipped else None)
     return await put(runtime, actor, name, formed({**fields, "kind": kind, **changes}))
@@ -221,7 +225,7 @@ async def test(runtime: Runtime, actor: Actor, name: str) -> str:
     try:
         answer = await asked.complete(name, [Message(role="user", text="Answer with the word: ok")], max_tokens=256, timeout=30)
     except Failure as failure:
-        raise Invalid(f"{failure.message[:1].upper()}{failure.message[1:]}.") from None
+        raise Invalid(f"{failure.message}.") from None
     return f"{answer.model} answered, {answer.usage.input_tokens} tokens in and {answer.usage.output_tokens} out"
 
 

@@ -162,3 +162,12 @@ async def test_a_connection_that_a_model_uses_is_not_removed_without_a_word(hous
     with pytest.raises(Conflict, match="used by openai:mine"):
         await connecting.remove(house.runtime, actor, "oai")
     assert await connecting.remove(house.runtime, actor, "oai", force=True) == ["openai:mine"]
+
+
+async def test_one_part_of_a_shipped_price_can_be_corrected(house: House) -> None:
+    from graphs import modelling
+
+    shown = await modelling.change(house.runtime, house.actor("owner"), "openai:gpt-5-mini", {"input_price": 0.3})
+    assert shown.known.price
+    assert (shown.known.price.input, shown.known.price.output, shown.known.price.cached) == (0.3, 2.0, 0.025)
+    assert not shown.unverified
