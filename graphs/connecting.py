@@ -184,7 +184,7 @@ async def page(runtime: Runtime, actor: Actor, *, kind: str | None = None, limit
 
 
 async def used_by(actor: Actor, name: str) -> list[str]:
-    """Names of the workflows that name it in their draft or active version."""
+    """Names of the workflows that name it in their draft or active version, and of the models that are asked by it."""
     return await connections.used_by(actor.tenant, name)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from graphs.definition import Closed, Json
 from graphs.models import SCRIPTED, Caller, Message, Models, vendors
-from graphs.models._known import PRICED, SHIPPED, Model, known
+from graphs.models._known import PRICED, SHIPPED, VERIFIED, Model, known
 from graphs.models.scripted import check_turns
 from graphs.nodetype import Failure
 from graphs.outbound.transport import check_url
@@ -30,6 +30,7 @@ PERIODS = ("day", "month", "total")
 MARKS = ("day", "model", "vendor", "user", "workflow", "agent", "run", "outcome")
 ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 SPAN = timedelta(days=30)
+PRICES = ("input_price", "output_price", "cached_price", "written_price")
 MOST = 1_000_000.0  # USD
 
 BudgetKind = Literal["organization", "user", "agent", "workflow"]
@@ -100,6 +101,13 @@ class Shown:
     listed: Listed | None
     known: Model
 
+    @property
+    def unverified(self) -> bool:
+        """Whether its price is as shipped, and nobody has compared that with the vendor's list."""
+        own = self.listed is not None and self.listed.input_price is not None
+        paid = self.known.price is not None and (self.known.price.input or self.known.price.output)
+        return bool(paid) and not own and self.name not in VERIFIED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
@@ -162,9 +170,12 @@ async def put(runtime: Runtime, actor: Actor, name: str, form: ModelForm) -> Sho
 
 
 async def change(runtime: Runtime, actor: Actor, name: str, changes: dict[str, Json]) -> Shown:
-    """Replaces only what is given; None takes it back to what is shipped. Raises as `put`."""
+    """Replaces only what is given; None takes it back to what is shipped. Of a shipped price one part can be corrected. Raises as `put`."""
     before = (await models.known(actor.tenant)).models.get(name) or Listed(name=name)
     fields = {field: getattr(before, field) for field in ModelForm.model_fields}
+    price = known(name, before, elsewhere=_moved(before)).price
+    if price is not None and before.input_price is None and any(changes.get(field) is not None for field in PRICES):
+        fields |= dict(zip(PRICES, (price.input, price.output, price.cached, price.written), strict=True))
     shipped = SHIPPED.get(name)
     kind = changes.get("kind") or before.kind or (shipped.kind if shipped else None)
     return await put(runtime, actor, name, formed({**fields, "kind": kind, **changes}))
@@ -214,7 +225,7 @@ async def test(runtime: Runtime, actor: Actor, name: str) -> str:
     try:
         answer = await asked.complete(name, [Message(role="user", text="Answer with the word: ok")], max_tokens=256, timeout=30)
     except Failure as failure:
-        raise Invalid(f"{failure.message[:1].upper()}{failure.message[1:]}.") from None
+        raise Invalid(f"{failure.message}.") from None
     return f"{answer.model} answered, {answer.usage.input_tokens} tokens in and {answer.usage.output_tokens} out"
 
 
@@ -267,6 +278,13 @@ async def usage(
     return await spending.usage(
         actor.tenant, by=by, since=start, until=until, model=model, run_id=run_id, workflow=workflow, agent=agent, user=user, limit=limit
     )
+
+
+async def unverified(runtime: Runtime, actor: Actor, since: datetime) -> list[str]:
+    """Models asked since then whose cost goes by a shipped price that nobody has verified."""
+    asked = await spending.usage(actor.tenant, by="model", since=since, limit=1000)
+    shown = {model.name for model in (await registry(runtime, actor)).models if model.unverified}
+    return sorted(str(used.mark) for used in asked if used.mark in shown and used.cost_usd)
 
 
 async def calls(actor: Actor, *, run_id: str | None = None, limit: int = 50, cursor: str | None = None) -> tuple[list[CallRow], str | None]:

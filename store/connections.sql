@@ -62,13 +62,16 @@ WHERE c.org_id = %(org_id)s AND c.id = %(connection_id)s AND c.deleted_at IS NUL
 RETURNING c.secrets_set;
 
 -- name: used_by
--- Workflows whose draft or active version names it in any `connection` field.
+-- Workflows whose draft or active version names it in any `connection` field, and models that are asked by it.
+SELECT u.name FROM (
 SELECT DISTINCT w.name FROM weft.workflows w
 LEFT JOIN weft.versions v ON v.org_id = w.org_id AND v.workflow_id = w.id AND v.number = w.active_version
 JOIN weft.definitions d ON d.org_id = w.org_id AND d.digest IN (w.draft, v.digest)
 WHERE w.org_id = %(org_id)s AND w.deleted_at IS NULL AND strpos(d.body::text, to_json(%(name)s::text)::text) > 0
   AND jsonb_path_exists(d.body::jsonb, '$.**.connection ? (@ == $name)', jsonb_build_object('name', %(name)s::text))
-ORDER BY w.name LIMIT %(limit)s;
+UNION ALL
+SELECT m.name FROM weft.models m WHERE m.org_id = %(org_id)s AND m.connection = %(name)s::text) u
+ORDER BY u.name LIMIT %(limit)s;
 
 -- name: tell
 INSERT INTO weft.connection_events (org_id, connection_id, act, user_id, via, data)

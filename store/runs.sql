@@ -51,7 +51,9 @@ SELECT r.id::text, r.name AS workflow, r.version, r.mode, r.state, r.request,
            FROM weft.waits w LEFT JOIN weft.tasks t ON t.org_id = w.org_id AND t.run_id = w.run_id AND t.position = w.position
            WHERE w.org_id = r.org_id AND w.run_id = r.id AND w.state = 'open'), '[]'::json) AS waiting_for,
        (SELECT json_build_object('calls', count(*), 'input_tokens', sum(c.input_tokens), 'output_tokens', sum(c.output_tokens),
-                 'cost_usd', round(sum(coalesce(c.cost, c.reserved_cost)), 6))
+                 'cost_usd', CASE WHEN sum(coalesce(c.cost, c.reserved_cost)) > 0 OR bool_and(coalesce(c.cost, c.reserved_cost) IS NOT NULL)
+                                  THEN round(sum(coalesce(c.cost, c.reserved_cost)), 6) END,
+                 'unpriced', count(*) FILTER (WHERE coalesce(c.cost, c.reserved_cost) IS NULL))
         FROM weft.model_calls c WHERE c.org_id = r.org_id AND c.run_id = r.id HAVING count(*) > 0) AS spent
 FROM weft.runs r WHERE r.org_id = %(org_id)s::uuid AND r.id = %(id)s::uuid;
 

@@ -66,7 +66,7 @@ SELECT m.mark, count(*)::int AS calls, count(*) FILTER (WHERE m.outcome <> 'ok')
        count(*) FILTER (WHERE coalesce(m.cost, m.reserved_cost) IS NULL)::int AS unpriced,
        coalesce(sum(m.input_tokens), 0)::bigint AS input_tokens, coalesce(sum(m.output_tokens), 0)::bigint AS output_tokens,
        coalesce(sum(m.cached_tokens), 0)::bigint AS cached_tokens,
-       CASE WHEN bool_or(coalesce(m.cost, m.reserved_cost) IS NOT NULL) THEN sum(coalesce(m.cost, m.reserved_cost))::float8 END AS cost_usd
+       CASE WHEN sum(coalesce(m.cost, m.reserved_cost)) > 0 OR bool_and(coalesce(m.cost, m.reserved_cost) IS NOT NULL) THEN sum(coalesce(m.cost, m.reserved_cost))::float8 END AS cost_usd
 FROM marked m GROUP BY m.mark
 ORDER BY CASE WHEN %(by)s::text = 'day' THEN m.mark END DESC NULLS LAST, sum(coalesce(m.cost, m.reserved_cost, 0)) DESC, m.mark LIMIT %(limit)s::int;
 
@@ -92,9 +92,23 @@ LEFT JOIN weft.purses p ON p.org_id = b.org_id AND p.key = concat_ws(' ', b.kind
 WHERE b.org_id = %(org_id)s::uuid ORDER BY b.kind, b.subject, b.period;
 
 -- name: set_budget
-INSERT INTO weft.budgets (org_id, kind, subject, period, usd, tokens)
-VALUES (%(org_id)s::uuid, %(kind)s::text, %(subject)s::text, %(period)s::text, %(usd)s::numeric, %(tokens)s::bigint)
-ON CONFLICT (org_id, kind, subject, period) DO UPDATE SET usd = excluded.usd, tokens = excluded.tokens, updated_at = now();
+-- A new one begins with what was spent of its period before it was made; calls under way that do not draw on it count as what they hold.
+WITH made AS (
+    INSERT INTO weft.budgets AS b (org_id, kind, subject, period, usd, tokens)
+    VALUES (%(org_id)s::uuid, %(kind)s::text, %(subject)s::text, %(period)s::text, %(usd)s::numeric, %(tokens)s::bigint)
+    ON CONFLICT (org_id, kind, subject, period) DO UPDATE SET usd = excluded.usd, tokens = excluded.tokens, updated_at = now()
+    RETURNING b.kind, b.subject, b.period, b.usd, b.tokens, weft.period_since(b.period) AS since, xmax = 0 AS new),
+  keyed AS (SELECT m.*, concat_ws(' ', m.kind, m.period, m.since, m.subject) AS key FROM made m WHERE m.new)
+INSERT INTO weft.purses (org_id, key, kind, subject, period, since, usd_limit, token_limit, usd, tokens)
+SELECT %(org_id)s::uuid, k.key, k.kind, k.subject, k.period, k.since, k.usd, k.tokens, coalesce(sum(coalesce(c.cost, c.reserved_cost)), 0),
+       coalesce(sum(c.input_tokens + c.output_tokens), 0)::bigint
+FROM keyed k LEFT JOIN weft.model_calls c ON c.org_id = %(org_id)s::uuid AND c.at >= k.since::timestamp AT TIME ZONE 'UTC'
+  AND CASE k.kind WHEN 'organization' THEN true WHEN 'user' THEN c.user_id::text = k.subject WHEN 'workflow' THEN c.workflow = k.subject
+      ELSE k.subject IN (c.agent, split_part(c.agent, '@', 1)) END
+  AND NOT (c.state = 'reserved' AND k.key = ANY(c.purses))
+GROUP BY k.key, k.kind, k.subject, k.period, k.since, k.usd, k.tokens
+ON CONFLICT (org_id, key) DO UPDATE SET usd = excluded.usd, tokens = excluded.tokens, usd_limit = excluded.usd_limit,
+  token_limit = excluded.token_limit, used_at = clock_timestamp();
 
 -- name: remove_budget
 DELETE FROM weft.budgets b WHERE b.org_id = %(org_id)s::uuid AND b.kind = %(kind)s::text AND b.subject = %(subject)s::text AND b.period = %(period)s::text;

@@ -64,6 +64,7 @@ __all__ = [
 
 NOBODY = Caller()
 BUSY = 30.0  # seconds to wait for calls under way that hold the rest of a budget
+WAITED = 60.0  # seconds; whoever asks us to wait longer is not waited for when another model can answer
 UNUSABLE = frozenset(
     {"model_missing", "model_auth", "model_not_found", "model_quota", "model_no_images", "model_no_tools", "connection_missing"}
 )
@@ -183,7 +184,10 @@ class Models:
             try:
                 return await self._complete(await self._route(full, choices, call), call, shape, till, timeout)
             except Failure as failure:
-                if not (failure.code in INSTEAD and self._caller.last) and not (first and failure.code in UNUSABLE):
+                long = (failure.retry_after or 0.0) > WAITED
+                instead = failure.code in INSTEAD and (long or self._caller.last)
+                instead = instead or (long and failure.code == "rate_limited")  # our own gate holds the calls back that long
+                if not instead and not (first and failure.code in UNUSABLE):
                     raise
                 first = first or failure
                 on_void()
@@ -238,7 +242,7 @@ class Models:
         try:
             return await route.vendor.ask(sent, route.endpoint, self._outbound), bill
         except caught() as error:
-            shown = _hidden(failure(route.full, route.vendor, error), route.endpoint)
+            shown = _hidden(failure(route, call, error), route.endpoint)
             if bill:
                 await bill.failed(shown.code)
             raise shown from None
@@ -288,7 +292,8 @@ class Models:
         kind = getattr(vendor, "CONNECTION", full.partition(":")[0])
         opened = await self._connections.open(self._tenant, listed.connection, kind=kind, user_id=self._caller.user_id, redactor=redactor)
         key, base = opened.secret("api_key"), opened.settings.get("base_url")
-        return Endpoint(base_url=base, key=SecretStr(key) if key else None, trusted=False, settings=opened.settings)
+        secret = SecretStr(key) if key else None
+        return Endpoint(base_url=base, key=secret, trusted=False, settings=opened.settings, connection=listed.connection)
 
     async def _load(self, name: str, vendor: Vendor) -> None:
         """The SDKs take seconds to import and 100 MB: only when first asked, and beside the event loop."""

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from graphs.models import _thinking
+from graphs.models import _arguments, _thinking
+from graphs.models._failures import caught
 from graphs.models._messages import Call, Message, ToolSpec, Usage, Wish
 from graphs.nodetype import Failure
 
@@ -48,6 +49,7 @@ async def _streamed(model: BaseChatModel, call: Call, messages: list[BaseMessage
     from langchain_core.messages.ai import add_ai_message_chunks
 
     pieces: list[AIMessageChunk] = []
+    ended = False
     ears = _Ears(call, answer)
     stream = cast(Any, model.astream(messages, **bound))
     try:
@@ -56,9 +58,13 @@ async def _streamed(model: BaseChatModel, call: Call, messages: list[BaseMessage
                 waiting.reschedule(None)
                 pieces.append(piece)
                 ears.hear(piece)
+                ended = ended or bool(_ending(piece))
     except TimeoutError:
         raise Failure("model_timeout", f"no word of an answer within {call.first:g} s", retryable=True) from None
-    if not pieces or not any(_ending(piece) for piece in pieces):
+    except caught():
+        if not ended:  # what breaks after the end takes nothing from the answer
+            raise
+    if not ended:
         raise Failure("model_cut", "the stream broke before its answer was complete", retryable=True)
     return add_ai_message_chunks(pieces[0], *pieces[1:])
 
@@ -71,11 +77,11 @@ class _Ears:
         self._answering: set[object] = set()  # places of calls of the tool `answer`
 
     def hear(self, piece: AIMessageChunk) -> None:
-        text, calls = str(piece.text), piece.tool_call_chunks
-        arguments = "".join(part.get("args") or "" for part in calls)
-        self._answering |= {part.get("index") for part in calls if self._answer and part.get("name") == self._answer}
-        told = "".join(part.get("args") or "" for part in calls if part.get("index") in self._answering) if self._answer else text
-        if self._call.heard is not None and (whole := text + arguments + _thinking.words(piece)):
+        text, arguments = str(piece.text), [(part.get("index"), part.get("args") or "") for part in piece.tool_call_chunks]
+        arguments += _arguments.pieces(piece)
+        self._answering |= {part.get("index") for part in piece.tool_call_chunks if self._answer and part.get("name") == self._answer}
+        told = "".join(said for index, said in arguments if index in self._answering) if self._answer else text
+        if self._call.heard is not None and (whole := text + "".join(said for _, said in arguments) + _thinking.words(piece)):
             self._call.heard(whole)
         if self._call.on_text is not None and told:
             self._call.on_text(told)
@@ -96,7 +102,7 @@ def _calls(message: AIMessage) -> tuple[Wish, ...]:
     """As the vendor wrote them. LangChain's own reading of a streamed call would mend what was cut off, and never say so."""
     streamed = cast("list[dict[str, Any]]", getattr(message, "tool_call_chunks", []))
     if streamed:
-        return tuple(_wish(part, part.get("args") or "{}") for part in streamed)
+        return tuple(_wish(part, (part.get("args") or "") + _arguments.of(message, part.get("index")) or "{}") for part in streamed)
     whole = [_wish(cast(Any, part), json.dumps(part["args"])) for part in message.tool_calls]
     return (*whole, *(_wish(cast(Any, part), part["args"] or "") for part in message.invalid_tool_calls))
 

@@ -211,6 +211,7 @@ class Endpoint:
     key: SecretStr | None = None
     trusted: bool = True
     settings: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    connection: str | None = None  # which says all that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

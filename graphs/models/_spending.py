@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -16,8 +17,8 @@ from graphs.models._routes import SCRIPTED, Route
 from graphs.models._thinking import BUDGETS
 from graphs.nodetype import Failure
 from graphs.redaction import Redactor
-from store import spending
-from store.errors import Unavailable, WeftError
+from store import identities, spending
+from store.errors import NotFound, Unavailable, WeftError
 from store.postgres import Tenant
 from store.spending import Reserved
 
@@ -31,6 +32,7 @@ LEAST = 256  # tokens of an answer that is worth beginning
 SLACK = 64  # tokens by which an answer may seem longer than it is
 LATE = 60.0  # seconds after its time-out that a call counts as lost
 PAUSES = (0.05, 1.0)  # seconds between two looks whether a budget has room again
+SPEED = 500.0  # tokens in a second, of a fast model
 COUNTED = frozenset({"model_timeout", "model_cut", "model_bad_answer", "model_too_large", "budget_exceeded", "cancelled"})
 """Endings after which the vendor may have counted something, although nothing was heard."""
 TIMES, BESIDE = 20, 100_000  # a count above so many times what was set aside, and so many tokens beside it, is none of this call
@@ -93,9 +95,17 @@ class Till:
                 bounds = (found.output if found.purses else None, most)
                 return Bill(self._tenant, found.id, tokens, found.output, bounds, route, self._settling)
             if found.verdict != "busy" or time.monotonic() > end:
-                raise refusal(found, route)
+                raise refusal(found, route, await self._name(found))
             await spending.expire(self._tenant)  # what it waits for may be calls of a process that died
             await asyncio.sleep(random.uniform(*PAUSES))  # noqa: S311 spreading load is not cryptography
+
+    async def _name(self, found: Reserved) -> str | None:
+        """Of the user whose budget it is."""
+        if found.kind != "user" or found.subject is None:
+            return found.subject
+        with suppress(NotFound):
+            return (await identities.get_user(self._tenant, found.subject)).name
+        return found.subject
 
 
 class Bill:
@@ -159,10 +169,11 @@ class Bill:
 
     async def failed(self, outcome: str) -> None:
         """No answer. A vendor that refused has counted nothing. Of one that broke off nobody knows what it has: it counts as the input and
-        what was heard, or as all that was set aside when nothing was."""
+        what was heard, or, when nothing was, as what a fast model says in that time; what is no answer of a model has no tokens."""
         if not self._pieces and outcome not in COUNTED:
             return await self._settle(Usage(), outcome, estimated=False)
-        said = max(self._said, self._characters // BYTES) if self._pieces else self._granted
+        nothing = 0 if outcome == "model_bad_answer" else round(SPEED * (time.monotonic() - self._began))
+        said = max(self._said, self._characters // BYTES) if self._pieces else nothing
         await self._settle(Usage(input_tokens=self._input, output_tokens=min(said, self._granted)), outcome, estimated=True)
 
     async def _settle(self, usage: Usage, outcome: str, *, estimated: bool) -> None:
@@ -226,9 +237,9 @@ def longest(route: Route, call: Call) -> int:
     return min(wanted, ceiling) if ceiling else wanted
 
 
-def refusal(found: Reserved, route: Route) -> Failure:
+def refusal(found: Reserved, route: Route, subject: str | None) -> Failure:
     """Says which budget, its limit, and what is spent of it."""
-    whose, full = _whose(found), route.full
+    whose, full = _whose(found, subject), route.full
     if found.verdict == "unpriced":
         price = "--kind embedding --input-price …" if route.embeds else "--input-price … --output-price …"
         message = f"{whose} counts money, and nobody knows the price of {full}; set one: weft models set {full} {price}"
@@ -246,7 +257,7 @@ def refusal(found: Reserved, route: Route) -> Failure:
     return Failure("budget_exceeded", message, details=details, retryable=found.verdict == "busy")
 
 
-def _whose(found: Reserved) -> str:
+def _whose(found: Reserved, subject: str | None) -> str:
     of = {"day": "of the day ", "month": "of the month ", "total": ""}.get(found.period or "", "")
     match found.kind:
         case "organization":
@@ -256,4 +267,4 @@ def _whose(found: Reserved) -> str:
         case "limit":
             return f"the limit {str(found.subject).partition(' ')[2] or found.subject} of the run"
         case _:
-            return f"the budget {of}of {found.kind} {found.subject}"
+            return f"the budget {of}of {found.kind} {subject}"

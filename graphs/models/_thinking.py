@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from graphs.definition import Json
+from graphs.models import _arguments
 from graphs.models._messages import Message
 
 if TYPE_CHECKING:  # slow to import
@@ -118,15 +119,19 @@ def _fields(given: object) -> list[dict[str, Any]]:
 
 @cache
 def reasoned(base: Any) -> Any:
-    """The class of LangChain, with the fields of thoughts heard and sent."""
+    """The class of LangChain, with the fields of thoughts heard and sent, and long arguments read by us."""
 
     class Reasoned(base):
         def _convert_chunk_to_generation_chunk(self, chunk: dict[str, Any], *more: Any) -> Any:
             plain: Any = super()
+            choices: list[dict[str, Any]] = chunk.get("choices") or [{}]
+            delta: dict[str, Any] = choices[0].get("delta") or {}
+            arguments = _arguments.take(delta.get("tool_calls") or ())
             made = plain._convert_chunk_to_generation_chunk(chunk, *more)
-            choices: Any = chunk.get("choices") or [{}]
-            if made is not None and (found := _fields(choices[0].get("delta"))):
+            if made is not None and (found := _fields(delta)):
                 made.message.additional_kwargs[KEPT] = found
+            if made is not None and arguments:
+                made.message.additional_kwargs[_arguments.KEPT] = arguments
             return made
 
         def _create_chat_result(self, response: Any, *more: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field, SecretStr
 
-from graphs.models import _langchain, _thinking
+from graphs.models import _arguments, _langchain, _thinking
 from graphs.models._langchain import Heard
 from graphs.models._messages import Call, Endpoint, Message, Reply
 from graphs.models._settings import ModelSettings
@@ -113,7 +113,11 @@ def _tools(call: Call) -> dict[str, Any]:
         tools.append({"name": ANSWER, "description": "Gives the answer.", "input_schema": call.schema})
     if call.tools:
         tools[-1]["cache_control"] = CACHED
-    return {"tools": tools} if tools else {}
+    if tools:
+        return {"tools": tools}
+    called = dict.fromkeys(asked.name for message in call.messages for asked in message.calls)  # the API wants to know what was called
+    past = [{"name": name, "description": "Not to be called any more.", "input_schema": {"type": "object"}} for name in called]
+    return {"tools": past, "tool_choice": {"type": "none"}} if past else {}
 
 
 def _messages(call: Call, *more: Message) -> list[BaseMessage]:
@@ -157,14 +161,23 @@ def _model(call: Call, endpoint: Endpoint, outbound: Outbound, **more: Any) -> B
 def _guarded() -> Any:
     import anthropic
     from langchain_anthropic import ChatAnthropic
+    from langchain_core.messages import AIMessageChunk
 
     class Guarded(ChatAnthropic):
-        """ChatAnthropic takes no HTTP client from outside, so the property that makes its SDK client is ours."""
+        """ChatAnthropic takes no HTTP client from outside, so the property that makes its SDK client is ours; and long arguments of calls
+        are read by us."""
 
         http_async_client: Any = Field(exclude=True)
 
         @cached_property
         def _async_client(self) -> anthropic.AsyncClient:
             return anthropic.AsyncClient(**self._client_params, http_client=self.http_async_client)
+
+        def _make_message_chunk_from_anthropic_event(self, event: Any, *, block_start_event: Any = None, **more: Any) -> Any:
+            if event.type == "content_block_delta" and event.delta.type == "input_json_delta":
+                kept = [{"of": event.index, "said": event.delta.partial_json}]
+                return AIMessageChunk(content="", additional_kwargs={_arguments.KEPT: kept}), block_start_event
+            plain: Any = super()
+            return plain._make_message_chunk_from_anthropic_event(event, block_start_event=block_start_event, **more)
 
     return Guarded

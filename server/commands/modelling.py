@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from graphs.runtime import Actor, Runtime
 
 
+CORRECT = "To correct one: weft models set openai:gpt-5-mini --input-price 0.25 --output-price 2 (USD for a million tokens)."
+
+
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[tuple[Runtime, Actor]]:
     start_logging("warning", settings.secrets())
@@ -41,6 +44,10 @@ async def show(settings: Settings, *, everything: bool) -> None:
             typer.echo(_line(model))
     if not everything:
         typer.echo(f"`weft models list --all` also shows what is shipped, with prices of {view['priced']}.", err=True)
+    if any(model.get("unverified") and (everything or model["listed"]) for model in view["models"]):
+        typer.echo(
+            f"Prices that are not verified are as noted on {view['priced']}: compare them with the vendor's list. {CORRECT}", err=True
+        )
 
 
 async def put(settings: Settings, name: str, changes: dict[str, Json]) -> None:
@@ -71,8 +78,10 @@ async def test(settings: Settings, name: str) -> None:
 
 
 async def usage(settings: Settings, by: str, days: int, filters: dict[str, Any], *, as_json: bool) -> None:
-    async with _opened(settings) as (_, actor):
-        found = await modelling.usage(actor, by=by, since=datetime.now(UTC) - timedelta(days=days), **filters)
+    since = datetime.now(UTC) - timedelta(days=days)
+    async with _opened(settings) as (runtime, actor):
+        found = await modelling.usage(actor, by=by, since=since, **filters)
+        unverified = await modelling.unverified(runtime, actor, since)
     if as_json:
         typer.echo(json.dumps([used_view(used, by) for used in found]))
         return
@@ -87,6 +96,8 @@ async def usage(settings: Settings, by: str, days: int, filters: dict[str, Any],
         typer.echo(f"{used.mark or '(none)':40}  {used.calls} calls{failed}  {tokens}  {cost}")
     if not found:
         typer.echo("No model was asked in that time.", err=True)
+    if unverified:
+        typer.echo(f"The cost of {', '.join(unverified)} goes by shipped prices that nobody has verified. {CORRECT}", err=True)
 
 
 async def calls(settings: Settings, run_id: str | None, limit: int) -> None:
@@ -134,7 +145,8 @@ def script(text: str) -> Json:
 
 def _line(model: dict[str, Any]) -> str:
     price = f"${model['input_price']:g} in, ${model['output_price']:g} out" if "input_price" in model else "price unknown"
-    parts = [f"{model['name']:36}", f"{price:24}"]
+    price += " (not verified)" if model.get("unverified") else ""
+    parts = [f"{model['name']:36}", f"{price:39}"]
     parts += [f"@{model['alias']}"] if "alias" in model else []
     parts += [f"connection {model['connection']}"] if "connection" in model else []
     parts += [model["base_url"]] if "base_url" in model else []

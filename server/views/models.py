@@ -39,6 +39,7 @@ def model_view(shown: Shown) -> View:
         "output_price": price and price.output,
         "cached_price": price and price.cached,
         "written_price": price and price.written,
+        "unverified": shown.unverified or None,
         "turns": len(listed.script) if listed and listed.script is not None else None,
     }
     return filled(view)

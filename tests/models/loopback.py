@@ -58,8 +58,11 @@ class Turn:
     stopped: bool = False
     broken: str = ""
     thoughts: tuple[dict[str, Any], ...] = ()
-    held: threading.Event | None = None  # a stream waits for it before its last piece
+    held: threading.Event | None = None  # a stream waits for it before its last `rest` pieces
+    rest: int = 1
+    pause: float = 0.0  # seconds before each piece
     mark: str = ""  # in the ids of its calls
+    size: int = 4  # characters of a piece of arguments
 
 
 @dataclass(slots=True, kw_only=True)
@@ -189,7 +192,7 @@ def _openai_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
     for index, call in enumerate(_functions(turn)):
         whole = call["function"]["arguments"]
         said.append(event({"tool_calls": [{**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}]}))
-        said += [event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for piece in _pieces(whole)]
+        said += [event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for piece in _pieces(whole, turn.size)]
     said.append(event({}, _finish(turn)))
     if asked.get("stream_options", {}).get("include_usage"):
         said.append(_openai_event({"model": asked["model"], "choices": [], "usage": _openai_usage(turn)}))
@@ -200,8 +203,8 @@ def _openai_event(part: dict[str, Any]) -> str:
     return "data: " + json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, **part}) + "\n\n"
 
 
-def _pieces(text: str) -> list[str]:
-    return [text[start : start + 4] for start in range(0, len(text), 4)]
+def _pieces(text: str, size: int = 4) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def _anthropic(turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
@@ -259,7 +262,7 @@ def _anthropic_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
         text = block["type"] == "text"
         empty: dict[str, Any] = {**block, "text": ""} if text else {**block, "input": {}}
         said.append(_anthropic_event("content_block_start", index=index, content_block=empty))
-        for piece in _pieces(block["text"] if text else _written(block["input"])):
+        for piece in _pieces(block["text"] if text else _written(block["input"]), 4 if text else turn.size):
             delta = {"type": "text_delta", "text": piece} if text else {"type": "input_json_delta", "partial_json": piece}
             said.append(_anthropic_event("content_block_delta", index=index, delta=delta))
         said.append(_anthropic_event("content_block_stop", index=index))
@@ -286,7 +289,8 @@ def _anthropic_event(kind: str, **part: Any) -> str:
 def _stream(turn: Turn, pieces: list[str], error: str) -> Response:
     async def told() -> AsyncIterator[bytes]:
         for number, piece in enumerate(pieces):
-            if turn.held and number == len(pieces) - 1:
+            await asyncio.sleep(turn.pause)
+            if turn.held and number == len(pieces) - turn.rest:
                 await asyncio.to_thread(turn.held.wait, 20)
             if number == turn.said and turn.cut:
                 raise ConnectionResetError

@@ -45,7 +45,7 @@ async def test_a_step_is_on_the_books_of_its_run(house: House, loopback: ModelSe
     assert sorted((row.attempt, row.outcome) for row in rows if row.position != "more") == [(1, "model_unavailable"), (1, "ok"), (2, "ok")]
     assert {(row.user_name, row.workflow) for row in rows} == {("Olga", "flow")}
     assert [row.agent for row in rows if row.position == "more"] == ["clerk"]
-    assert run_view(run)["spent"] == {"calls": 4, "input_tokens": 33, "output_tokens": 21, "cost_usd": 0.075}
+    assert run_view(run)["spent"] == {"calls": 4, "input_tokens": 33, "output_tokens": 21, "cost_usd": 0.075, "unpriced": 0}
     assert run.output["usage"]["cost_usd"] == pytest.approx(0.025)
 
 

@@ -286,7 +286,7 @@ async def test_every_kind_of_budget_and_limit_holds(tenant: Tenant, owner: str, 
     await registry.put(tenant, TINY)
     caller = Caller(user_id=owner, workflow="flow", run_id="0190f7a0-0000-7000-8000-000000000001")
     for kind, subject, said in (
-        ("user", owner, f"the budget of the day of user {owner}"),
+        ("user", owner, "the budget of the day of user Olga"),
         ("agent", "clerk", "the budget of the day of agent clerk"),
         ("workflow", "flow", "the budget of the day of workflow flow"),
     ):
@@ -371,3 +371,26 @@ async def test_32_agents_on_one_budget_never_pass_it(tenant: Tenant, database: D
     assert spent_usd == pytest.approx(answered * 0.1)
     assert limit - 0.15 < spent_usd <= limit + agents * 0.04
     assert math.isclose(sum(row.cost_usd or 0.0 for row in await rows(tenant)), spent_usd, abs_tol=1e-6)
+
+
+async def test_a_budget_begins_with_what_was_spent_of_its_period_before(tenant: Tenant, owner: str, loopback: ModelServer) -> None:
+    await registry.put(tenant, TINY)
+    caller = Caller(user_id=owner, workflow="refunds")
+    async with asking(tenant, loopback.openai(), caller) as models:
+        await models.complete(None, HELLO, agent="clerk@2")
+        subjects = {"organization": "", "user": owner, "workflow": "refunds", "agent": "clerk"}
+        for kind, subject in subjects.items():
+            for period in ("day", "month", "total"):
+                await spending.set_budget(tenant, kind=kind, subject=subject, period=period, usd=10.0, tokens=None)
+        await spending.set_budget(tenant, kind="workflow", subject="others", period="day", usd=10.0, tokens=None)
+        told = {(budget.kind, budget.subject): (round(budget.usd, 9), budget.tokens) for budget in await spending.budgets(tenant)}
+        assert told == {**dict.fromkeys(subjects.items(), (0.025, 18)), ("workflow", "others"): (0.0, 0)}
+        await spending.set_budget(tenant, kind="user", subject=owner, period="day", usd=0.03, tokens=None)  # only another amount
+        failure = await refused(models.complete(None, HELLO))
+    assert failure.message.startswith("the budget of the day of user Olga does not pay for a call to openai:tiny any more: spent $0.025 of")
+    await spending.remove_budget(tenant, kind="user", subject=owner, period="day")
+    async with asking(tenant, loopback.openai(), caller) as models:
+        await models.complete(None, HELLO)  # while there is no such budget
+    await spending.set_budget(tenant, kind="user", subject=owner, period="day", usd=1.0, tokens=None)
+    (mine,) = [budget for budget in await spending.budgets(tenant) if (budget.kind, budget.period) == ("user", "day")]
+    assert (round(mine.usd, 9), mine.tokens, mine.tokens_reserved) == (0.05, 36, 0)

@@ -104,7 +104,7 @@ async def test_a_model_that_falls_silent_is_given_up_too(loopback: ModelServer) 
         async with asking(settings) as models:
             await models.complete(None, HELLO)
         held = threading.Event()
-        loopback.turns.append(Turn(text="Some words.", held=held))
+        loopback.turns.append(Turn(text="Some words.", held=held, rest=4))
         failure = await failing(settings, on_text=ignored, first_timeout=20, timeout=0.5)
         held.set()
         assert (failure.code, failure.retryable) == ("model_timeout", True)
@@ -142,3 +142,12 @@ async def test_with_tools_and_a_schema_only_the_json_of_the_answer_is_streamed_b
     async with asking(loopback.anthropic()) as models:
         answer = await models.complete(None, HELLO, tools=[LOOK, NOW], output_schema=KIND, on_text=told.append)
     assert (len(answer.calls), told) == (2, [])
+
+
+async def test_long_arguments_cost_time_in_proportion_to_their_length(loopback: ModelServer) -> None:
+    long = "[" * 400_000
+    for settings in both(loopback):
+        loopback.turns.append(Turn(text="", calls=(("look_up", {"text": long}),), size=100_000))
+        async with asyncio.timeout(20), asking(settings) as models:
+            (call,) = (await models.complete(None, HELLO, tools=[LOOK], on_text=ignored)).calls
+        assert call.arguments == {"text": long}

@@ -95,7 +95,12 @@ async def test_budgets_are_set_seen_and_removed(house: House, url: str) -> None:
         await asked(house)
         found = await fits(client, await client.get(f"{PATH}/budgets"), "listBudgets")
         [budget] = found["budgets"]
-        assert (budget["token_limit"], budget["tokens"], budget["usd_limit"], budget["usd"]) == (5000, 1100, 2.0, 0.0)
+        assert (budget["token_limit"], budget["tokens"], budget["usd_limit"], budget["usd"]) == (
+            5000,
+            2200,
+            2.0,
+            0.0,
+        )  # of which one was asked before it was set
         name = (await client.put(f"{PATH}/budgets", json={"kind": "user", "subject": "Owner", "period": "day", "usd": 1})).json()
         assert [budget["subject"] for budget in name["budgets"]] == ["", "Owner"]
         for wrong in (
@@ -135,3 +140,34 @@ def test_a_script_of_the_command_line_is_json_or_a_file(tmp_path: Any) -> None:
     for wrong in (f"@{tmp_path}/none.json", "{"):
         with pytest.raises(Invalid):
             commands.script(wrong)
+
+
+async def test_a_price_that_nobody_verified_is_marked_until_one_is_set(house: House, url: str) -> None:
+    async with http(url, house.keys["owner"]) as client:
+        before = {model["name"]: model for model in (await client.get(PATH)).json()["models"]}
+        assert before["openai:gpt-5-mini"]["unverified"] is True
+        assert "unverified" not in before["scripted"]
+        assert (await client.put(f"{PATH}/openai:gpt-5-mini", json={"input_price": 0.25, "output_price": 2})).status_code == 200
+        after = {model["name"]: model for model in (await client.get(PATH)).json()["models"]}
+        assert "unverified" not in after["openai:gpt-5-mini"]
+
+
+async def test_a_connection_that_a_model_uses_is_not_removed_without_a_word(house: House) -> None:
+    from graphs import connecting, modelling
+    from store.errors import Conflict
+
+    actor = house.actor("owner")
+    await connecting.create(house.runtime, actor, name="oai", kind="openai", settings={})
+    await modelling.change(house.runtime, actor, "openai:mine", {"connection": "oai"})
+    with pytest.raises(Conflict, match="used by openai:mine"):
+        await connecting.remove(house.runtime, actor, "oai")
+    assert await connecting.remove(house.runtime, actor, "oai", force=True) == ["openai:mine"]
+
+
+async def test_one_part_of_a_shipped_price_can_be_corrected(house: House) -> None:
+    from graphs import modelling
+
+    shown = await modelling.change(house.runtime, house.actor("owner"), "openai:gpt-5-mini", {"input_price": 0.3})
+    assert shown.known.price
+    assert (shown.known.price.input, shown.known.price.output, shown.known.price.cached) == (0.3, 2.0, 0.025)
+    assert not shown.unverified

@@ -29,6 +29,7 @@ class ModelDetail(Shape):
     output_price: float | None = None
     cached_price: float | None = None
     written_price: float | None = None
+    unverified: bool | None = Field(default=None, description="true: its price is as shipped, and nobody has compared it with the vendor's")
     turns: int | None = Field(default=None, description="of the script of a scripted model")
 
 

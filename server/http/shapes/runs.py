@@ -32,12 +32,13 @@ class RunPage(Shape):
 
 
 class Spent(Shape):
-    """What the steps of a run have used of models; cost_usd is null when no price is known."""
+    """What the steps of a run have used of models; cost_usd is null when no price is known, and leaves out the `unpriced` calls."""
 
     calls: int
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    unpriced: int
 
 
 class RunDetail(RunLine):
