@@ -31,8 +31,10 @@ from tests.faults import workers
 from tests.faults.furnishing import furnished
 from tests.faults.ledger import Arrival, Ledger
 from tests.faults.scenarios import Scenario
+from tests.models.loopback import KEY, ModelServer
 
 SECONDS = 30.0  # for the whole life of a run
+TOLD = 20  # deaths between two lines about how far it is
 GIVEN = json.dumps({"status": 200, "ok": True, "headers": {}, "body": {}})  # what a person says that a call has answered
 DOUBT = re.compile(r"(~[0-9]+)?#ambiguous$")  # behind the position of the step that a question is about
 FAMILY = b"""WITH RECURSIVE family AS (
@@ -120,12 +122,12 @@ class Lane:
     house: House
     url: str
     book: Ledger
-    model_url: str
-    model_key: str
+    models: ModelServer | None = None
     lives: int = 0
 
     def orders(self, **more: Any) -> workers.Orders:
-        return workers.Orders(url=self.url, locked=True, lease=15.0, model_url=self.model_url, model_key=self.model_key, **more)
+        model_url = self.models.url if self.models else ""
+        return workers.Orders(url=self.url, locked=True, lease=15.0, model_url=model_url, model_key=KEY, **more)
 
     async def publish(self, name: str, scenario: Scenario) -> None:
         """The definitions of a scenario, checked and published."""
@@ -320,8 +322,13 @@ def _trap(doomed: BaseProcess, at: int) -> Any:
     return arrived
 
 
-async def matrix(lane: Lane, name: str, scenario: Scenario, lived: type[Life] = Life, step: int = 1) -> Tally:
-    """Every death of one scenario, or each `step`-th."""
+Tell = Callable[[str], None]
+
+
+async def matrix(
+    lane: Lane, name: str, scenario: Scenario, tell: Tell, *, lived: type[Life] = Life, step: int = 1, first: int = 0
+) -> Tally:
+    """Every death of one scenario, or each `step`-th from the `first` on. `tell` hears how far it is."""
     await lane.publish(name, scenario)
     await spaces.register(lane.house.actor.tenant, built_in())  # or the first life alone has a commit for it
     calm = lived(lane, name, scenario)
@@ -332,7 +339,10 @@ async def matrix(lane: Lane, name: str, scenario: Scenario, lived: type[Life] = 
     calls = sum(seen.tag == calm.tag for seen in lane.book.arrivals)
     tally = Tally(boundaries=commits)
     fates = [Fate(at=at, when=when) for at in range(1, commits + 1) for when in ("before", "after")]
-    for fate in [*fates, *(Fate(at=at, when="calling") for at in range(1, calls + 1))][::step]:
+    fates = [*(Fate(at=at, when="calling") for at in range(1, calls + 1)), *fates][first::step]
+    for number, fate in enumerate(fates):
+        if number and number % TOLD == 0:
+            tell(f"{name}: {number} of {len(fates)} deaths, {len(tally.lost) + len(tally.silent) + len(tally.wrong)} faults")
         life = lived(lane, name, scenario)
         try:
             found = await life.disturbed(fate)

@@ -151,7 +151,7 @@ def _openai_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
     for index, call in enumerate(_functions(turn)):
         whole = call["function"]["arguments"]
         said.append(event({"tool_calls": [{**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}]}))
-        said += [event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for piece in _pieces(whole)]
+        said += [event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for piece in _portions(whole)]
     said.append(event({}, _finish(turn)))
     if asked.get("stream_options", {}).get("include_usage"):
         said.append(_openai_event({"model": asked["model"], "choices": [], "usage": _openai_usage(turn)}))
@@ -162,8 +162,13 @@ def _openai_event(part: dict[str, Any]) -> str:
     return "data: " + json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, **part}) + "\n\n"
 
 
-def _pieces(text: str) -> list[str]:
-    return [text[start : start + 4] for start in range(0, len(text), 4)]
+def _pieces(text: str, size: int = 4) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _portions(arguments: str) -> list[str]:
+    """64 at most: the SDKs take a tenth of a millisecond for each, and longer for long ones."""
+    return _pieces(arguments, max(4, len(arguments) // 64))
 
 
 def _anthropic(turn: Turn, asked: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +223,7 @@ def _anthropic_pieces(turn: Turn, asked: dict[str, Any]) -> list[str]:
         text = block["type"] == "text"
         empty: dict[str, Any] = {**block, "text": ""} if text else {**block, "input": {}}
         said.append(_anthropic_event("content_block_start", index=index, content_block=empty))
-        for piece in _pieces(block["text"] if text else _written(block["input"])):
+        for piece in _pieces(block["text"]) if text else _portions(_written(block["input"])):
             delta = {"type": "text_delta", "text": piece} if text else {"type": "input_json_delta", "partial_json": piece}
             said.append(_anthropic_event("content_block_delta", index=index, delta=delta))
         said.append(_anthropic_event("content_block_stop", index=index))
