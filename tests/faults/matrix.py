@@ -33,7 +33,7 @@ from tests.faults.ledger import Arrival, Ledger
 from tests.faults.scenarios import Scenario
 from tests.models.loopback import KEY, ModelServer
 
-SECONDS = 30.0  # for the whole life of a run
+SECONDS = 120.0  # for the whole life of a run, on a busy machine
 TOLD = 20  # deaths between two lines about how far it is
 GIVEN = json.dumps({"status": 200, "ok": True, "headers": {}, "body": {}})  # what a person says that a call has answered
 DOUBT = re.compile(r"(~[0-9]+)?#ambiguous$")  # behind the position of the step that a question is about
@@ -87,6 +87,10 @@ class Tally:
     real: int = 0
     arrived: int = 0  # of the ambiguous ones, those whose call had taken effect
     wrong: list[str] = field(default_factory=list[str])
+
+    @property
+    def faults(self) -> list[str]:
+        return [*self.lost, *self.silent, *self.wrong]
 
     def add(self, other: Tally) -> None:
         self.kills += other.kills
@@ -340,21 +344,30 @@ async def matrix(
     tally = Tally(boundaries=commits)
     fates = [Fate(at=at, when=when) for at in range(1, commits + 1) for when in ("before", "after")]
     fates = [*(Fate(at=at, when="calling") for at in range(1, calls + 1)), *fates][first::step]
-    for number, fate in enumerate(fates):
-        if number and number % TOLD == 0:
-            tell(f"{name}: {number} of {len(fates)} deaths, {len(tally.lost) + len(tally.silent) + len(tally.wrong)} faults")
-        life = lived(lane, name, scenario)
-        try:
-            found = await life.disturbed(fate)
-        except TimeoutError:
-            tally.lost.append(f"{name} {fate}: not done within {SECONDS} s")
-            continue
-        if life.died:
-            tally.kills[fate.when] += 1
-            await _judge(tally, life, fate, wanted, once)
-            tally.wrong += life.faults()
-            if found != ending:
-                tally.wrong.append(f"{name} {fate}: {_difference(found, ending)}")
+    for number, fate in enumerate(fates, 1):
+        one = await _death(lived(lane, name, scenario), fate, ending, wanted, once)
+        for line in one.faults:
+            tell(f"  {line}")
+        tally.add(one)
+        if number % TOLD == 0:
+            tell(f"{name}: {number} of {len(fates)} deaths, {len(tally.faults)} faults")
+    return tally
+
+
+async def _death(life: Life, fate: Fate, ending: Ending, wanted: Counter[str], once: set[str]) -> Tally:
+    """What one life has come to."""
+    tally = Tally()
+    try:
+        found = await life.disturbed(fate)
+    except TimeoutError:
+        tally.lost.append(f"{life.name} {fate}: not done within {SECONDS:.0f} s")
+        return tally
+    if life.died:
+        tally.kills[fate.when] += 1
+        await _judge(tally, life, fate, wanted, once)
+        tally.wrong += life.faults()
+        if found != ending:
+            tally.wrong.append(f"{life.name} {fate}: {_difference(found, ending)}")
     return tally
 
 

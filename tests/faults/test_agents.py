@@ -84,7 +84,7 @@ def show(tally: Tally, seconds: float, calls: int, tell: Tell) -> None:
         f"{tally.reported} doubts reported of {tally.real} real, "
         f"{len(tally.wrong)} other faults (model calls paid twice among them); {seconds:.0f} s"
     )
-    for line in (*tally.lost, *tally.silent, *tally.wrong):
+    for line in tally.faults:
         tell(f"  {line}")
 
 

@@ -106,5 +106,5 @@ def show(found: dict[str, Tally], total: Tally, seconds: float, tell: Tell) -> N
         tell(f"{name:24}" + "".join(f"{figure:11}" for figure in figures))
     kills = total.kills
     tell(f"{kills['before']} before a commit, {kills['after']} after one, {kills['calling']} during a call; {seconds:.0f} s")
-    for line in (*total.lost, *total.silent, *total.wrong):
+    for line in total.faults:
         tell(f"  {line}")
