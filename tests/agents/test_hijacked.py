@@ -143,6 +143,6 @@ async def test_nothing_happens_that_nobody_approved_of(working: House, book: Led
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 async def test_nothing_happens_that_nobody_approved_of_in_many_histories(working: House, book: Ledger, tell: Callable[[str], None]) -> None:
     await hijack(working, book, 500, tell)

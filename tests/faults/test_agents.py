@@ -98,7 +98,7 @@ async def test_an_agent_survives_some_kills(server: Server, evaluator: Evaluator
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 async def test_an_agent_with_twenty_calls_survives_a_kill_at_every_boundary(
     server: Server, evaluator: Evaluator, tmp_path: Path, tell: Tell
 ) -> None:

@@ -24,7 +24,7 @@ from tests.faults.scenarios import BY_TYPE, ELSEWHERE, SCENARIOS, types_in
 from tests.models.loopback import ModelServer, model_server
 from tests.remote.toolserver import TEXT, ToolServer, tool_server
 
-pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900), pytest.mark.promise("P1")]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(3600), pytest.mark.promise("P1")]
 ROOT = Path(__file__).parents[2]
 LANES = 3  # lives side by side; each has moments in which it only waits
 
@@ -51,7 +51,7 @@ async def lanes(server: Server, evaluator: Evaluator, file: Path, count: int = L
         models = stack.enter_context(model_server())
         tools = stack.enter_context(tool_server())
         tools.ledger = book.port
-        tools.tools["put"] = {"name": "put", "inputSchema": TEXT}
+        tools.tools.update({name: {"name": name, "inputSchema": TEXT} for name in ("put", "post")})
         yield [await stack.enter_async_context(lane(server, evaluator, book, models, tools)) for _ in range(count)]
 
 
