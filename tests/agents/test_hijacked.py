@@ -107,34 +107,37 @@ async def person(house: House, run_id: str, chance: random.Random) -> Counter[st
     return approved
 
 
-async def history(house: House, book: Ledger, seed: int) -> tuple[int, int]:
-    """One run. Effects that happened, and those of them that nobody had approved of."""
+async def history(house: House, book: Ledger, seed: int) -> tuple[int, list[str]]:
+    """One run. How many effects happened, and each of them that nobody had approved of."""
     chance, tag = random.Random(seed), f"h{seed}"
     prompt = PLAY + json.dumps(script(chance)).replace("{{", "{ {")
     run = await house.start(agent(*offered(book, tag), prompt=prompt, max_turns=6, max_calls=12, on_limit="answer"))
     approved = await person(house, run.id, chance)
     done = Counter(seen.key.partition("/")[2] for seen in book.of(tag))
-    return done.total(), sum((done - approved).values())
+    told = [f"{seen.method} {seen.key}" for seen in book.of(tag)]
+    return done.total(), [f"seed {seed}: {place} of {told}, approved {dict(approved)}" for place in (done - approved).elements()]
 
 
 async def hijack(house: House, book: Ledger, count: int, tell: Callable[[str], None]) -> None:
     began = time.monotonic()
     seeds = iter(range(count))
-    done = effects = unapproved = 0
+    done = effects = 0
+    unapproved: list[str] = []
 
     async def lane() -> None:
-        nonlocal done, effects, unapproved
+        nonlocal done, effects
         for seed in seeds:
             did, without = await history(house, book, seed)
-            done, effects, unapproved = done + 1, effects + did, unapproved + without
+            done, effects = done + 1, effects + did
+            unapproved.extend(without)
             if done % 25 == 0 or done == count:
                 spent = time.monotonic() - began
-                tell(f"hijacked: {done} of {count} histories, {effects} approved effects, {unapproved} unapproved; {spent:.0f} s")
+                tell(f"hijacked: {done} of {count} histories, {effects} approved effects, {len(unapproved)} unapproved; {spent:.0f} s")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(SIDE_BY_SIDE):
             group.create_task(lane())
-    assert (unapproved, effects > 0) == (0, True)
+    assert (unapproved, effects > 0) == ([], True)
 
 
 @pytest.mark.timeout(120)
