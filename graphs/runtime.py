@@ -32,8 +32,12 @@ class Runtime:
     pins: Pins = field(default_factory=Pins)
     connections: Connections | None = None  # None: this house has no key folder, and so no connections
     remote: Remote | None = None  # tools of other servers; None: where there are no connections
-    public_url: str | None = None  # where browsers reach this house, when it is not where its doors are asked
     embedder: Embedder | None = None  # None: memories are found by their words alone
+
+    @property
+    def public_url(self) -> str | None:
+        """Where others reach this house, when it is not where its doors are asked."""
+        return self.engine.public_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

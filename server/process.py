@@ -124,7 +124,6 @@ async def _furnish(stack: AsyncExitStack, settings: Settings, database: Database
         engine=await stack.enter_async_context(engine),
         connections=connections,
         remote=remote,
-        public_url=settings.public_url,
         embedder=embedder,
     )
     engine.house = OwnTools(runtime)

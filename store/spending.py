@@ -91,7 +91,7 @@ class Budget:
     since: datetime
 
 
-ROWS = {"reserve": Reserved, "usage": Used, "calls": CallRow, "budgets": Budget}
+ROWS = {"reserve": Reserved, "hold": int, "usage": Used, "calls": CallRow, "budgets": Budget}
 
 
 async def reserve(

@@ -14,10 +14,11 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -126,6 +127,18 @@ class Server:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         self.admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         return name
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints a line past the capture, for tests that take minutes: how far they are."""
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
+
+    def told(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(line, flush=True)
+
+    return told
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,8 @@ async def _approved(agent: Agent, place: Place, tool: Offered, node: Mapping[str
     if len(shown) > MAX_SHOWN:
         message = f"nothing was done: a person must approve of this call, and its arguments are {len(shown):,} characters long"
         return error_text("too_long", f"{message}; at most {MAX_SHOWN:,} can be shown. Do it in smaller calls")
-    described = f"The agent {agent.name} wants to call the tool {tool.name} ({tool.type}, {effect}), exactly with:\n\n{shown}"
+    who = agent.name.removeprefix("agent ")
+    described = f"The agent {who} wants to call the tool {tool.name} ({tool.type}, {effect}), exactly with:\n\n{shown}"
     if change := await agent.context.preview(node):
         described += f"\n\nWhat it changes:\n\n{change}"
     ask: dict[str, Json] = {"title": f"May {agent.name} call {tool.name}?", "description": described}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from graphs.checks.known import Known
 from graphs.checks.repairs import meant
 from graphs.checks.view import View
 from graphs.documents import is_array, is_object
+from graphs.lending import EFFECTS
 
 CONNECTED = {"mcp": "tools", "openapi": "operations"}
 
@@ -32,14 +34,22 @@ def _tool(tool: dict[str, Any], pointer: str, known: Known) -> Iterator[Diagnost
     name = tool.get("workflow")
     if isinstance(name, str) and known.workflows is not None and name not in known.workflows:
         yield _unknown("unknown_workflow", f"{pointer}/workflow", "published workflow", name, known.workflows)
+    house = tool.get("house")
+    for number, each in enumerate(house if is_array(house) else ()):
+        if isinstance(each, str) and each not in EFFECTS:
+            yield _unknown("unknown_tool", f"{pointer}/house/{number}", "tool of Weft", each, EFFECTS)
     for kind, field in CONNECTED.items():
         yield from _connected(tool, kind, field, pointer, known)
 
 
 def _connected(tool: dict[str, Any], kind: str, field: str, pointer: str, known: Known) -> Iterator[Diagnostic]:
     name = tool.get(kind)
+    if isinstance(name, str) and known.connections is not None and name not in known.connections:  # it may be made before the run
+        yield dataclasses.replace(
+            _unknown("unknown_connection", f"{pointer}/{kind}", "connection", name, known.connections), severity="warning"
+        )
     if not isinstance(name, str) or known.tools is None or name not in known.tools:
-        return  # a connection may be made later; the run says so when it is not there
+        return
     wanted = tool.get(field)
     for number, each in enumerate(wanted if is_array(wanted) else ()):
         if isinstance(each, str) and each not in known.tools[name]:

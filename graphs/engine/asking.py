@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from store.runs import Claimed
 
 if TYPE_CHECKING:
     from graphs.engine.dispatch import Engine
-    from graphs.engine.drive import Drive
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,15 +45,14 @@ class Asking:
     run_id: str
     outbox: Outbox
 
-    def __init__(self) -> None:
+    def __init__(self, claimed: Claimed) -> None:
         self.waits: dict[str, OpenWait] = {}
+        self.clock = (claimed.now, asyncio.get_running_loop().time())
 
     def now(self) -> datetime:
-        raise NotImplementedError
-
-    @property
-    def _drive(self) -> Drive:
-        raise NotImplementedError
+        """The database's time: what it said at the claim, plus what has passed since."""
+        stamp, mark = self.clock
+        return stamp + timedelta(seconds=asyncio.get_running_loop().time() - mark)
 
     async def begin_wait(self, step: Step, place: str, wait: Wait) -> OpenWait:
         """Records a wait, its task or child run, and the step as waiting, in one transition."""

@@ -54,10 +54,6 @@ class Drive(Waiting):
         self._steps = 0
         self._resolved: set[str] = set()  # of the top level
 
-    @property
-    def _drive(self) -> Drive:
-        return self
-
     def _lost(self) -> None:
         self.unloading = True  # what is under way is put down as it is, and nothing recorded
 

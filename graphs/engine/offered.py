@@ -10,7 +10,7 @@ from graphs.definition import Body, Definition, Json, Schema
 from graphs.engine.patience import patiently
 from graphs.nodetype import Effect, Failure
 from graphs.pinning import nearest, pinned
-from store import agents, identities
+from store import agents, connections, identities
 from store.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def _agent(drive: Drive, wanted: str) -> dict[str, Any]:
     task = {"type": "string", "minLength": 1, "maxLength": 50_000, "description": "the whole task: it knows nothing of what you know"}
     return {
         "name": found["name"],
-        "description": f"{found['description'] or 'An agent.'} Give it a task of its own; it answers when it is done.",
+        "description": f"{(found['description'] or 'An agent').rstrip('. ')}. Give it a task of its own; it answers when it is done.",
         "schema": {"type": "object", "properties": {"prompt": task}, "required": ["prompt"], "additionalProperties": False},
         "type": "agent",
         "fixed": {"profile": f"{found['name']}@{found['version']}"},
@@ -130,9 +130,14 @@ async def _remote(drive: Drive, kind: str, given: Mapping[str, Any]) -> list[dic
     from graphs import remote
 
     connection, field = given[kind], {"mcp": "tools", "openapi": "operations"}[kind]
+    there = await patiently(lambda: connections.kinds(drive.tenant))
+    if connection not in there:
+        raise Failure("connection_missing", f"there is no connection {connection!r}. {nearest(connection, there, 'There are')}")
     found = {tool.name: tool for tool in await patiently(lambda: remote.tools(drive.tenant, connection))}
     usable = {name: tool for name, tool in found.items() if tool.state == "approved"}
     wanted = given.get(field) or list(usable)
+    if not wanted:
+        raise Failure("tool_unusable", f"no tool of {connection} is approved; approve some: weft connections tools {connection}")
     if missing := [name for name in wanted if name not in usable]:
         why = f"is {found[missing[0]].state}, and not approved" if missing[0] in found else "is not there"
         raise Failure("tool_unusable", f"{missing[0]!r} of {connection} {why}. {nearest(missing[0], usable, 'Approved are')}")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,7 +51,7 @@ class Waiting(Asking):
     player: Player | None
 
     def __init__(self, request: str | None, claimed: Claimed) -> None:
-        super().__init__()
+        super().__init__(claimed)
         self.holds: dict[str, Hold] = {}
         self.deadlines: dict[int, datetime] = {}
         self._numbers = count()
@@ -64,20 +64,14 @@ class Waiting(Asking):
         self.settled = False
         self.closing = False  # all steps are being cancelled, and nobody attends to what they wait for
         self.ending = False  # the main body is over: only its compensation is under way
-        self._clock = (claimed.now, asyncio.get_running_loop().time())
 
     # -- time --------------------------------------------------------------------------------------------------------------------
-
-    def now(self) -> datetime:
-        """The database's time: what it said at the claim, plus what has passed since."""
-        stamp, mark = self._clock
-        return stamp + timedelta(seconds=asyncio.get_running_loop().time() - mark)
 
     def set_clock(self, now: datetime) -> None:
         """What the database's clock says now. Where it has been set, a length of time that is waited for here still takes as long as it
         would have; an instant that somebody named stays."""
         jump = now - self.now()
-        self._clock = (now, asyncio.get_running_loop().time())
+        self.clock = (now, asyncio.get_running_loop().time())
         if abs(jump.total_seconds()) > JUMP:
             named = {place for place, wait in self.waits.items() if not wait.lasting}
             for place, hold in self.holds.items():

@@ -8,6 +8,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -106,40 +107,47 @@ async def person(house: House, run_id: str, chance: random.Random) -> Counter[st
     return approved
 
 
-async def history(house: House, book: Ledger, seed: int) -> tuple[int, int]:
-    """One run. Effects that happened, and those of them that nobody had approved of."""
+async def history(house: House, book: Ledger, seed: int) -> tuple[int, list[str]]:
+    """One run. How many effects happened, and each of them that nobody had approved of."""
     chance, tag = random.Random(seed), f"h{seed}"
     prompt = PLAY + json.dumps(script(chance)).replace("{{", "{ {")
     run = await house.start(agent(*offered(book, tag), prompt=prompt, max_turns=6, max_calls=12, on_limit="answer"))
     approved = await person(house, run.id, chance)
-    done = Counter(seen.key.partition("/")[2] for seen in book.of(tag))
-    return done.total(), sum((done - approved).values())
+    places = [(seen.method, seen.key.partition("/")[2]) for seen in book.of(tag)]
+    done = Counter(place for method, place in places if method == "POST")  # a DELETE may come again under its key when a lease was lost
+    done += Counter({place for method, place in places if method != "POST"})
+    told = [f"{seen.method} {seen.key}" for seen in book.of(tag)]
+    return done.total(), [f"seed {seed}: {place} of {told}, approved {dict(approved)}" for place in (done - approved).elements()]
 
 
-async def hijack(house: House, book: Ledger, count: int) -> None:
+async def hijack(house: House, book: Ledger, count: int, tell: Callable[[str], None]) -> None:
     began = time.monotonic()
     seeds = iter(range(count))
-    effects = unapproved = 0
+    done = effects = 0
+    unapproved: list[str] = []
 
     async def lane() -> None:
-        nonlocal effects, unapproved
+        nonlocal done, effects
         for seed in seeds:
             did, without = await history(house, book, seed)
-            effects, unapproved = effects + did, unapproved + without
+            done, effects = done + 1, effects + did
+            unapproved.extend(without)
+            if done % 25 == 0 or done == count:
+                spent = time.monotonic() - began
+                tell(f"hijacked: {done} of {count} histories, {effects} approved effects, {len(unapproved)} unapproved; {spent:.0f} s")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(SIDE_BY_SIDE):
             group.create_task(lane())
-    print(f"\nhijacked: {count} histories, {effects} approved effects, {unapproved} unapproved; {time.monotonic() - began:.0f} s")
-    assert (unapproved, effects > 0) == (0, True)
+    assert (unapproved, effects > 0) == ([], True)
 
 
 @pytest.mark.timeout(120)
-async def test_nothing_happens_that_nobody_approved_of(working: House, book: Ledger) -> None:
-    await hijack(working, book, 15)
+async def test_nothing_happens_that_nobody_approved_of(working: House, book: Ledger, tell: Callable[[str], None]) -> None:
+    await hijack(working, book, 15, tell)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
-async def test_nothing_happens_that_nobody_approved_of_in_many_histories(working: House, book: Ledger) -> None:
-    await hijack(working, book, 500)
+@pytest.mark.timeout(3600)
+async def test_nothing_happens_that_nobody_approved_of_in_many_histories(working: House, book: Ledger, tell: Callable[[str], None]) -> None:
+    await hijack(working, book, 500, tell)

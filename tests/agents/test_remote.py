@@ -48,3 +48,14 @@ async def test_an_agent_does_not_call_a_tool_that_was_approved_anew_as_something
     told: Any = results(models)[1]
     assert there.count("echo") == (change == "nothing")
     assert change == "nothing" or json.loads(told)["error"]["code"] == "tool_changed"
+
+
+@pytest.mark.parametrize(("named", "code"), [("acme", "tool_unusable"), ("acne", "connection_missing")])
+async def test_an_agent_whose_connection_has_nothing_for_it_fails_and_says_so(
+    working: House, models: ModelServer, there: ToolServer, named: str, code: str
+) -> None:
+    await connecting.create(working.runtime, working.actor, name="acme", kind="mcp", settings={"url": there.url})
+    await remoting.refresh(working.runtime, working.actor, "acme")
+    run = await working.run(agent({"mcp": named}))
+    assert (run.state, run.error["code"], models.asked) == ("failed", code, [])
+    assert "acme" in run.error["message"]

@@ -72,7 +72,7 @@ async def test_a_question_to_a_person_waits_for_their_words(working: House, mode
     [
         ({"workflow": "nowhere"}, "unknown_workflow"),
         ({"agent": "nobody"}, "unknown_agent"),
-        ({"mcp": "shop", "tools": ["find"]}, "tool_unusable"),
+        ({"mcp": "shop", "tools": ["find"]}, "connection_missing"),
         ({"house": ["list_runs"]}, "no_house"),
     ],
 )

@@ -181,8 +181,8 @@ class World:
         for worker in self.workers:
             for drive, _ in worker.engine.driving.values():
                 if drive:
-                    stamp, mark = drive._clock  # pyright: ignore[reportPrivateUsage]
-                    drive._clock = (stamp - by, mark)  # pyright: ignore[reportPrivateUsage]
+                    stamp, mark = drive.clock
+                    drive.clock = (stamp - by, mark)
                     for held in drive.waits.values():
                         held.due_at = held.due_at - by if held.due_at else None
                     drive.holds = {place: replace(hold, due=hold.due - by if hold.due else None) for place, hold in drive.holds.items()}

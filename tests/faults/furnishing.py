@@ -78,10 +78,11 @@ async def furnished(
 
 
 async def connected(runtime: Runtime, actor: Actor, *, ledger: str, tools: str) -> None:
-    """Connections to the ledger by its document and to a server of tools, all of them approved as what may be repeated."""
+    """Connections to the ledger by its document and to a server of tools, all of them but `post` approved as what may be repeated."""
     places: dict[str, tuple[str, Json]] = {"openapi": ("ledger", {"base_url": ledger}), "mcp": ("tools", {"url": tools})}
     for kind, (name, settings) in places.items():
         await connecting.create(runtime, actor, name=name, kind=kind, settings=settings)
         found = await remoting.upload(runtime, actor, name, DOCUMENT) if kind == "openapi" else await remoting.refresh(runtime, actor, name)
-        choices = [Choice(name=tool.name, digest=tool.digest or "", effect=Effect.WRITE_IDEMPOTENT) for tool in found.tools]
+        effects = {tool.name: Effect.WRITE_ONCE if tool.name == "post" else Effect.WRITE_IDEMPOTENT for tool in found.tools}
+        choices = [Choice(name=tool.name, digest=tool.digest or "", effect=effects[tool.name]) for tool in found.tools]
         await remoting.approve(runtime, actor, name, choices)

@@ -32,8 +32,10 @@ from tests.faults import workers
 from tests.faults.furnishing import furnished
 from tests.faults.ledger import Arrival, Ledger
 from tests.faults.scenarios import Scenario
+from tests.models.loopback import KEY, ModelServer
 
-SECONDS = 30.0  # for the whole life of a run
+SECONDS = 120.0  # for the whole life of a run, on a busy machine
+TOLD = 20  # deaths between two lines about how far it is
 GIVEN = json.dumps({"status": 200, "ok": True, "headers": {}, "body": {}})  # what a person says that a call has answered
 DOUBT = re.compile(r"(~[0-9]+)?#ambiguous$")  # behind the position of the step that a question is about
 FAMILY = b"""WITH RECURSIVE family AS (
@@ -87,6 +89,10 @@ class Tally:
     arrived: int = 0  # of the ambiguous ones, those whose call had taken effect
     wrong: list[str] = field(default_factory=list[str])
 
+    @property
+    def faults(self) -> list[str]:
+        return [*self.lost, *self.silent, *self.wrong]
+
     def add(self, other: Tally) -> None:
         self.kills += other.kills
         for name in ("boundaries", "repeats", "reported", "real", "arrived"):
@@ -121,12 +127,12 @@ class Lane:
     house: House
     url: str
     book: Ledger
-    model_url: str
-    model_key: str
+    models: ModelServer | None = None
     lives: int = 0
 
     def orders(self, **more: Any) -> workers.Orders:
-        return workers.Orders(url=self.url, locked=True, lease=15.0, model_url=self.model_url, model_key=self.model_key, **more)
+        model_url = self.models.url if self.models else ""
+        return workers.Orders(url=self.url, locked=True, lease=15.0, model_url=model_url, model_key=KEY, **more)
 
     async def publish(self, name: str, scenario: Scenario) -> None:
         """The definitions of a scenario, checked and published."""
@@ -326,8 +332,13 @@ def _trap(doomed: BaseProcess, at: int) -> Any:
     return arrived
 
 
-async def matrix(lane: Lane, name: str, scenario: Scenario, lived: type[Life] = Life, step: int = 1) -> Tally:
-    """Every death of one scenario, or each `step`-th."""
+Tell = Callable[[str], None]
+
+
+async def matrix(
+    lane: Lane, name: str, scenario: Scenario, tell: Tell, *, lived: type[Life] = Life, step: int = 1, first: int = 0
+) -> Tally:
+    """Every death of one scenario, or each `step`-th from the `first` on. `tell` hears how far it is."""
     await lane.publish(name, scenario)
     await spaces.register(lane.house.actor.tenant, built_in())  # or the first life alone has a commit for it
     calm = lived(lane, name, scenario)
@@ -338,19 +349,31 @@ async def matrix(lane: Lane, name: str, scenario: Scenario, lived: type[Life] = 
     calls = sum(seen.tag == calm.tag for seen in lane.book.arrivals)
     tally = Tally(boundaries=commits)
     fates = [Fate(at=at, when=when) for at in range(1, commits + 1) for when in ("before", "after")]
-    for fate in [*fates, *(Fate(at=at, when="calling") for at in range(1, calls + 1))][::step]:
-        life = lived(lane, name, scenario)
-        try:
-            found = await life.disturbed(fate)
-        except TimeoutError:
-            tally.lost.append(f"{name} {fate}: not done within {SECONDS} s")
-            continue
-        if life.died:
-            tally.kills[fate.when] += 1
-            await _judge(tally, life, fate, wanted, once)
-            tally.wrong += life.faults()
-            if found != ending:
-                tally.wrong.append(f"{name} {fate}: {_difference(found, ending)}")
+    fates = [*(Fate(at=at, when="calling") for at in range(1, calls + 1)), *fates][first::step]
+    for number, fate in enumerate(fates, 1):
+        one = await _death(lived(lane, name, scenario), fate, ending, wanted, once)
+        for line in one.faults:
+            tell(f"  {line}")
+        tally.add(one)
+        if number % TOLD == 0:
+            tell(f"{name}: {number} of {len(fates)} deaths, {len(tally.faults)} faults")
+    return tally
+
+
+async def _death(life: Life, fate: Fate, ending: Ending, wanted: Counter[str], once: set[str]) -> Tally:
+    """What one life has come to."""
+    tally = Tally()
+    try:
+        found = await life.disturbed(fate)
+    except TimeoutError:
+        tally.lost.append(f"{life.name} {fate}: not done within {SECONDS:.0f} s")
+        return tally
+    if life.died:
+        tally.kills[fate.when] += 1
+        await _judge(tally, life, fate, wanted, once)
+        tally.wrong += life.faults()
+        if found != ending:
+            tally.wrong.append(f"{life.name} {fate}: {_difference(found, ending)}")
     return tally
 
 

@@ -343,6 +343,11 @@ def _mcp_tool(port: int) -> Part:
     return chain(call("before", port), put_it, call("after", port), put("end", said="{{ nodes.step.text }}"))
 
 
+def _mcp_tool_once(port: int) -> Part:
+    post_it = node("step", "mcp_tool", connection="tools", tool="post", arguments={"text": "{{ input.tag }}/by-tool"})
+    return chain(call("before", port), post_it, call("after", port), put("end"))
+
+
 def _house_tool(port: int) -> Part:
     seen = node("step", "house_tool", tool="list_runs", arguments={"workflow": "none"})
     return chain(call("before", port), seen, call("after", port), put("end"))
@@ -374,6 +379,7 @@ BY_TYPE["chat_history"] = BY_TYPE["chat_answer"]
 ELSEWHERE = {"voice": "tests/server/test_voice.py::test_a_process_killed_while_it_calls_asks_and_never_calls_again_by_itself"}
 """Types whose deaths need more than a ledger outside, here a telephone: the test that kills their worker."""
 BESIDES: dict[str, Scenario] = {
+    "remote tool that must not be repeated": Scenario(make=_mcp_tool_once),
     "edges that lead back": Scenario(make=_loop_back),
     "boundary with a timer": Scenario(make=_boundary_timer),
     "boundary with an event": Scenario(make=_boundary_event),

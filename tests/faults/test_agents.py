@@ -3,10 +3,12 @@ of a model is paid for twice once its receipt is there."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +17,10 @@ import pytest
 from graphs.expressions import Evaluator
 from store.queries import Query
 from tests.conftest import Server
-from tests.faults.ledger import ledger
-from tests.faults.matrix import FAMILY, Lane, Life, Tally, matrix
+from tests.faults.matrix import FAMILY, Lane, Life, Tally, Tell, matrix
 from tests.faults.scenarios import Scenario, agent_at_work
-from tests.faults.test_kills import lane
-from tests.models.loopback import PLAY, ModelServer, model_server
-from tests.remote.toolserver import TEXT, tool_server
+from tests.faults.test_kills import LANES, lanes
+from tests.models.loopback import PLAY, ModelServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("P2")]
 RECEIPTS = Query(
@@ -59,49 +59,52 @@ class Paid(Life):
         return [f"{self.tag}: {turn} was paid for again after its receipt" for turn, count in self.paid.items() if after[turn] > count]
 
 
-async def lives(server: Server, evaluator: Evaluator, file: Path, turns: int, step: int) -> Tally:
-    async with ledger(file) as book:
-        with model_server() as models, tool_server() as tools:
-            Paid.server = models
-            tools.ledger = book.port
-            tools.tools["put"] = {"name": "put", "inputSchema": TEXT}
-            async with lane(server, evaluator, book, models, tools) as mine:
-                return await matrix(mine, "agent", Scenario(make=partial(agent_at_work, turns=turns)), Paid, step)
+async def lives(server: Server, evaluator: Evaluator, file: Path, tell: Tell, *, turns: int, every: int, count: int) -> Tally:
+    """Each `every`-th death, in lanes side by side; the boundaries are those of one life."""
+    scenario = Scenario(make=partial(agent_at_work, turns=turns))
+    async with lanes(server, evaluator, file, count) as opened:
+        assert opened[0].models
+        Paid.server = opened[0].models
+        step = every * len(opened)
+        work = [
+            matrix(mine, f"agent-{number}", scenario, tell, lived=Paid, step=step, first=every * number)
+            for number, mine in enumerate(opened)
+        ]
+        found, *others = await asyncio.gather(*work)
+    for tally in others:
+        found.add(replace(tally, boundaries=0))
+    return found
 
 
-def show(tally: Tally, seconds: float, calls: int) -> None:
+def show(tally: Tally, seconds: float, calls: int, tell: Tell) -> None:
     kills = sum(tally.kills.values())
-    print(
+    tell(
         f"\nagent with {calls} calls: {tally.boundaries} commits, {kills} kills ({dict(tally.kills)}), "
         f"{len(tally.silent)} effects repeated in silence, {len(tally.lost)} lost, {tally.repeats} harmless repeats, "
         f"{tally.reported} doubts reported of {tally.real} real, "
         f"{len(tally.wrong)} other faults (model calls paid twice among them); {seconds:.0f} s"
     )
-    for line in (*tally.lost, *tally.silent, *tally.wrong):
-        print(f"  {line}")
+    for line in tally.faults:
+        tell(f"  {line}")
 
 
-@pytest.mark.timeout(120)
-async def test_an_agent_survives_some_kills(
-    server: Server, evaluator: Evaluator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.timeout(180)
+async def test_an_agent_survives_some_kills(server: Server, evaluator: Evaluator, tmp_path: Path, tell: Tell) -> None:
     began = time.monotonic()
-    tally = await lives(server, evaluator, tmp_path / "ledger", turns=2, step=13)
-    with capsys.disabled():
-        show(tally, time.monotonic() - began, 6)
+    tally = await lives(server, evaluator, tmp_path / "ledger", tell, turns=2, every=13, count=1)
+    show(tally, time.monotonic() - began, 6, tell)
     assert (tally.lost, tally.silent, tally.wrong) == ([], [], [])
     assert sum(tally.kills.values()) >= 4
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 async def test_an_agent_with_twenty_calls_survives_a_kill_at_every_boundary(
-    server: Server, evaluator: Evaluator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, evaluator: Evaluator, tmp_path: Path, tell: Tell
 ) -> None:
     began = time.monotonic()
-    tally = await lives(server, evaluator, tmp_path / "ledger", turns=7, step=1)
-    with capsys.disabled():
-        show(tally, time.monotonic() - began, 21)
+    tally = await lives(server, evaluator, tmp_path / "ledger", tell, turns=7, every=1, count=LANES)
+    show(tally, time.monotonic() - began, 21, tell)
     assert (tally.lost, tally.silent, tally.wrong) == ([], [], [])
     assert tally.reported == tally.real > 0
     assert sum(tally.kills.values()) >= tally.boundaries >= 40

@@ -125,7 +125,7 @@ async def test_what_a_worker_writes_after_a_standstill_is_refused(
     found = Found()
     house = House(database=database, evaluator=evaluator, actor=actor)
     async with ledger() as book, opened(house, ModelSettings()):
-        lane = Lane(house=house, url=app_url, book=book, model_url="", model_key="")
+        lane = Lane(house=house, url=app_url, book=book)
         for name, scenario in (("zombie", SCENARIO), ("canary", CANARY)):
             await lane.publish(name, scenario)
         for when in ("before", "after", None):

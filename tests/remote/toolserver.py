@@ -61,7 +61,7 @@ class ToolServer:
     challenge: str = ""  # WWW-Authenticate of a refusal
     endless: bool = False  # says of each page of tools that there is another
     documents: dict[str, Any] = field(default_factory=dict[str, Any])  # other paths, as JSON
-    ledger: int = 0  # port of a ledger (tests/faults/ledger.py) that the tool `put` writes into
+    ledger: int = 0  # port of a ledger (tests/faults/ledger.py) that the tools `put` and `post` write into
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
 
     @property
@@ -93,8 +93,8 @@ class ToolServer:
                 await self.bus.publish(ToolsListChanged())
         if params.name in self.answers:
             return self.answers[params.name]
-        if params.name == "put":
-            return await self._put(arguments["text"], str(self.calls[-1][2]["weft/idempotency-key"]))
+        if params.name in ("put", "post"):
+            return await self._written(params.name, arguments["text"], str(self.calls[-1][2]["weft/idempotency-key"]))
         if params.name == "ask":
             return await self._ask(ctx)
         if params.name == "slow":
@@ -117,9 +117,9 @@ class ToolServer:
                 self.declined.append(type(refused).__name__)
         return types.CallToolResult(content=[types.TextContent(type="text", text="went on")])
 
-    async def _put(self, path: str, key: str) -> types.CallToolResult:
+    async def _written(self, method: str, path: str, key: str) -> types.CallToolResult:
         async with httpx2.AsyncClient() as client:
-            answered = await client.put(f"http://127.0.0.1:{self.ledger}/{path}", headers={"idempotency-key": key})
+            answered = await client.request(method, f"http://127.0.0.1:{self.ledger}/{path}", headers={"idempotency-key": key})
         return types.CallToolResult(content=[types.TextContent(type="text", text=str(answered.status_code))])
 
     async def _slow(self, ctx: Any) -> types.CallToolResult:
