@@ -30,7 +30,8 @@ Version = int | Literal["active", "draft"] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What a replay showed. `digest` is that of the replay, `recorded` that of the run; `more`: divergences beyond those listed."""
+    """What a replay showed. `digest` is that of the replay, `recorded` that of the run; `more`: divergences beyond those listed;
+    `simulated`: positions of steps of which nothing was recorded, so that what they came to was made up; `failed`: of those that failed."""
 
     run: Run
     of: str
@@ -41,6 +42,8 @@ class Replay:
     divergence: Divergence | None
     further: tuple[Divergence, ...]
     more: int
+    simulated: tuple[str, ...] = ()
+    failed: frozenset[str] = frozenset()
 
 
 async def recording_of(runtime: Runtime, actor: Actor, run_id: str) -> Recording:
@@ -59,12 +62,15 @@ async def replay(
     *,
     on_divergence: Policy = "stop",
     mocks: dict[str, Json] | None = None,
+    answers: dict[str, Json] | None = None,
     live: str | None = None,
 ) -> Replay:
-    """Runs a finished run again from what it has left behind, on its own definition or the one given. Raises NotFound, Conflict, and
-    Invalid for a definition with errors. `live`: a position whose call may be made when it asks for something else and only reads."""
+    """Runs a finished run again from what it has left behind, on its own definition or the one given. `answers`: outputs by node id for
+    steps of which nothing is recorded. `live`: a position whose call may be made when it asks for something else and only reads. Raises
+    NotFound, Conflict, and Invalid for a definition with errors."""
     recording = await recording_of(runtime, actor, run_id)
-    order: dict[str, Json] = {"of": recording.head.id, "on_divergence": on_divergence, "live": live}
+    order: dict[str, Json] = {"of": recording.head.id, "on_divergence": on_divergence, "live": live, "answers": answers}
+    runs.check_mocks(recording.definition if definition is None else definition, answers or {})
     return await _replay(runtime, actor, recording, order, definition, mocks)
 
 
@@ -137,6 +143,8 @@ def _report(run: Run, then: Cassette, now: Cassette) -> Replay:
         divergence=found[0] if found else None,
         further=tuple(found[1 : LISTED + 1]),
         more=max(len(found) - LISTED - 1, 0),
+        failed=frozenset(position for position, entries in now.by_position.items() if entries[-1].tried.state == "failed"),
+        simulated=tuple(dict.fromkeys(now.recording.simulated)),
     )
 
 
@@ -154,6 +162,8 @@ def report_of(found: Replay) -> dict[str, Any]:
         shown["first_divergence"] = divergence_of(found.divergence)
         shown["further"] = [{"position": one.position, "what": one.what, "message": one.message} for one in found.further]
         shown["more"] = found.more
+    if found.simulated:
+        shown["simulated"] = [*found.simulated]
     return shown
 
 
