@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from graphs import authoring, runs
+from graphs.changes import changed
 from graphs.checks import check
 from graphs.comparing import Comparison, Divergence
 from graphs.definition import Definition, Json
@@ -31,7 +33,8 @@ Version = int | Literal["active", "draft"] | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
     """What a replay showed. `digest` is that of the replay, `recorded` that of the run; `more`: divergences beyond those listed;
-    `simulated`: positions of steps of which nothing was recorded, so that what they came to was made up; `failed`: of those that failed."""
+    `simulated`: positions of steps of which nothing was recorded, so that what they came to was made up; `states`: what each came to in the
+    replay at last; `changed`: ids of nodes that are not the same in both definitions."""
 
     run: Run
     of: str
@@ -43,7 +46,8 @@ class Replay:
     further: tuple[Divergence, ...]
     more: int
     simulated: tuple[str, ...] = ()
-    failed: frozenset[str] = frozenset()
+    states: Mapping[str, str] = field(default_factory=dict[str, str])
+    changed: frozenset[str] = frozenset()
 
 
 async def recording_of(runtime: Runtime, actor: Actor, run_id: str) -> Recording:
@@ -143,7 +147,8 @@ def _report(run: Run, then: Cassette, now: Cassette) -> Replay:
         divergence=found[0] if found else None,
         further=tuple(found[1 : LISTED + 1]),
         more=max(len(found) - LISTED - 1, 0),
-        failed=frozenset(position for position, entries in now.by_position.items() if entries[-1].tried.state == "failed"),
+        states={position: entries[-1].tried.state for position, entries in now.by_position.items()},
+        changed=changed(then, now),
         simulated=tuple(dict.fromkeys(now.recording.simulated)),
     )
 

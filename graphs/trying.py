@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphs import authoring, patches, replaying
-from graphs.changes import pointer_of
+from graphs.changes import nodes_of, pointer_of
 from graphs.checks import check
 from graphs.comparing import Divergence
 from graphs.definition import Json
@@ -81,7 +83,7 @@ async def tried(runtime: Runtime, actor: Actor, recording: Recording, order: Ord
         return replace(made, reason=wrong.message)
     position = _failing(recording)
     made = replace(made, replay=found, divergence=found.divergence, simulated=found.simulated, sampled=position in found.simulated)
-    if reason := _objection(found, document, position) or await _needless(runtime, actor, recording, order, found):
+    if reason := _objection(found, recording, document) or await _needless(runtime, actor, recording, order, found):
         return replace(made, reason=reason)
     return replace(made, ok=True, reason=_seen(found, position), **await rebased(runtime, actor, before, workflow, order.patch))
 
@@ -106,8 +108,9 @@ def _failing(recording: Recording) -> str | None:
 # -- what speaks against it ------------------------------------------------------------------------------------------------------
 
 
-def _objection(found: Replay, document: Json, position: str | None) -> str | None:
+def _objection(found: Replay, recording: Recording, document: Json) -> str | None:
     """Why a replay does not speak for a patch; None when it does."""
+    position = _failing(recording)
     if found.run.state != "succeeded":
         error: dict[str, Any] = found.run.error or {"message": f"it has {found.run.state}, as it did"}
         where = error.get("position")
@@ -121,11 +124,32 @@ def _objection(found: Replay, document: Json, position: str | None) -> str | Non
     pointer = pointer_of(document, _node(position))
     if pointer is None or value_at(document, pointer + "/disabled"):
         return f"{position} is not done any more: a failing step is mended, and not left out"
-    if position in found.failed and _told(found, position) & {"config", "type", "error"}:
+    if _still_fails(found, position) and _told(found, position) & {"config", "type", "error"}:
         return f"{position} still fails, in another way"
+    if value_at(document, pointer + "/on_error") == "continue" and (silenced := _silenced(found, recording, document, position)):
+        return f"the failing step still fails, and {silenced} goes on with nothing in place of what it comes to"
     if first.position and not first.cause:
         return f"something else happens at {first.position}, which the patch does not change: {first.message}"
     return None
+
+
+def _silenced(found: Replay, recording: Recording, document: Json, position: str) -> str | None:
+    """Who uses the output of a step whose failure is passed over as if there were one: a step as it was, or the result of the run."""
+    if not _still_fails(found, position):
+        return None
+    uses = re.compile(rf"\bnodes(?:\.{_node(position)}\b|\[\\?['\"]{_node(position)}\\?['\"]\])")
+    ran = {_node(at) for at, state in found.states.items() if state != "skipped"} - found.changed
+    for pointer, id in nodes_of(document):
+        if id in ran and uses.search(json.dumps(value_at(document, pointer))):
+            return id
+    output = value_at(document, "/output")
+    same = patches.same(output, value_at(recording.definition, "/output"))
+    return "the result of the run" if same and uses.search(json.dumps(output)) else None
+
+
+def _still_fails(found: Replay, position: str) -> bool:
+    """Whether the step, wherever it stands by now, fails in the replay too."""
+    return any(state == "failed" and _node(at) == _node(position) for at, state in found.states.items())
 
 
 async def _needless(runtime: Runtime, actor: Actor, recording: Recording, order: Order, found: Replay) -> str | None:
@@ -144,7 +168,7 @@ async def _needless(runtime: Runtime, actor: Actor, recording: Recording, order:
 async def _holds(runtime: Runtime, actor: Actor, recording: Recording, order: Order) -> bool:
     try:
         document = authoring.patched(recording.definition, order.patch)
-        return _objection(await _replayed(runtime, actor, recording, document, order), document, _failing(recording)) is None
+        return _objection(await _replayed(runtime, actor, recording, document, order), recording, document) is None
     except (Invalid, Conflict):
         return False
 
@@ -169,9 +193,9 @@ def _seen(found: Replay, position: str | None) -> str:
     """What the replay shows, and what it cannot."""
     first = found.divergence
     words = ["the run, replayed on the patched definition, succeeds"]
-    if position in found.failed:
+    if position and _still_fails(found, position):
         words.append(f"{position} fails as it did, and the run goes on")
-    elif position and "missing" in _told(found, position):
+    elif position and not any(_node(at) == _node(position) and state != "skipped" for at, state in found.states.items()):
         words.append(f"{position} is not reached any more for this input")
     if found.simulated:
         names = ", ".join(found.simulated[:LISTED]) + (", …" if len(found.simulated) > LISTED else "")

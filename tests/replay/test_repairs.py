@@ -98,6 +98,10 @@ WRONG: dict[str, tuple[Patch, str]] = {
         [op("add", "/nodes/-", put("sure")), op("replace", "/edges/1/to", "sure"), op("add", "/edges/-", {"from": "sure", "to": "total"})],
         "the failing step still fails",
     ),
+    "a failure passed over, with nothing for what follows": (
+        [op("add", "/nodes/2/on_error", "continue")],
+        "the failing step still fails, and told goes on with nothing",
+    ),
     "a failure passed over, which fails what follows": (
         [op("add", "/nodes/2/on_error", "continue"), op("replace", "/nodes/3/config/values/said", "{{ nodes.total.sum + 1 }}")],
         "fails at told",
