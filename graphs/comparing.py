@@ -14,7 +14,7 @@ from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.engine.cassette import Cassette, Entry, asked, digest
 from graphs.engine.configs import rendered
-from graphs.engine.playing import DIVERGED
+from graphs.engine.pacing import DIVERGED
 from graphs.outcomes import Happened, Key, happened, result
 from graphs.positions import Place, locate
 from store import jsontext
@@ -40,7 +40,7 @@ TOLD: Mapping[What, str] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
     """Where two runs part. `attempt` counts from 1; `pointer` is the place of the node in the definition that was replayed on, None where
-    it has none; `patch` makes what was got of what was expected."""
+    it has none; `patch` makes what was got of what was expected. `cause`: the node is another one now."""
 
     position: str
     attempt: int
@@ -50,19 +50,14 @@ class Divergence:
     expected: Json
     got: Json
     patch: tuple[dict[str, Any], ...]
+    cause: bool = False
 
     @property
     def message(self) -> str:
         return f"{self.position} {TOLD[self.what]}" if self.position else TOLD[self.what]
 
 
-@dataclass(frozen=True, slots=True)
-class Parted:
-    """A divergence with its place in time. `cause`: at a step that is another one now."""
-
-    rank: Rank
-    divergence: Divergence
-    cause: bool
+Parted = tuple[Rank, Divergence]  # with its place in time
 
 
 class Comparison:
@@ -79,10 +74,10 @@ class Comparison:
         """All of them, the first cause first. What both definitions have in common parts only because of what they have not: steps that are
         others now come before those that are as they were. Among them the recording's time decides."""
         found = [*self._of_steps(), *self._cut_off()]
-        if not any(one.cause for one in found):
-            found = [self._lifted(one) for one in found]
-        found.sort(key=lambda one: (not one.cause, one.rank, one.divergence.position))
-        listed = [one.divergence for one in found]
+        if not any(one.cause for _, one in found):
+            found = [self._lifted(*one) for one in found]
+        found.sort(key=lambda item: (not item[1].cause, item[0], item[1].position))
+        listed = [one for _, one in found]
         then, now = result(self._then), result(self._now)
         if digest(then) != digest(now) and not (self._stopped and listed):
             listed.append(self._made("result", "", 1, then, now))
@@ -114,7 +109,7 @@ class Comparison:
 
     def _parted(self, what: What, key: Key, rank: Rank, before: Happened | None, after: Happened | None) -> Parted:
         expected, got = self._shown(what, before, self._then), self._shown(what, after, self._now)
-        return Parted(rank, self._made(what, *key, expected, got), self._is_changed(key[0]))
+        return rank, self._made(what, *key, expected, got)
 
     def _one_sided(self, what: What, key: Key, before: Happened | None, after: Happened | None) -> Parted:
         """What came to something in only one of them. In the other it was under way and was cut off; or was not begun, which is told at the
@@ -132,15 +127,13 @@ class Comparison:
         return self._decided(place.parent, rank, key[0], {"missing": "did not run", "extra": "ran"}[what])
 
     def _decided(self, group: Place, rank: Rank, position: str, otherwise: str) -> Parted:
-        made = self._made("branch", group.position, 1, f"{position}: as recorded", f"{position} {otherwise}")
-        return Parted(rank, made, self._is_changed(group.position))
+        return rank, self._made("branch", group.position, 1, f"{position}: as recorded", f"{position} {otherwise}")
 
-    def _lifted(self, one: Parted) -> Parted:
+    def _lifted(self, rank: Rank, one: Divergence) -> Parted:
         """No step that is another one now has parted by itself: what did so inside of a group that is another one now, did so for that."""
-        position = one.divergence.position
-        place = self._place(position)
+        place = self._place(one.position)
         group = next((group for group in place.around() if self._is_changed(group.position)), None) if place else None
-        return self._decided(group, one.rank, position, TOLD[one.divergence.what]) if group else one
+        return self._decided(group, rank, one.position, TOLD[one.what]) if group else (rank, one)
 
     def _is_changed(self, position: str) -> bool:
         return self._id(position) in self._changed
@@ -161,6 +154,7 @@ class Comparison:
             expected=shortened(expected),
             got=shortened(got),
             patch=_patch(expected, got),
+            cause=self._is_changed(position),
         )
 
     def _place(self, position: str) -> Place | None:

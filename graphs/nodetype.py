@@ -320,6 +320,10 @@ class Context(Protocol):
         """Calls one of Weft's own tools with the rights that whoever started the run has now. Raises Failure with the tool's own words."""
         ...
 
+    async def permit(self, key: str, node: Mapping[str, Json]) -> None:
+        """Before anybody is asked about a step: raises Failure where what this run has done before does not permit it."""
+        ...
+
     async def preview(self, node: Mapping[str, Json]) -> str:
         """What running this node would change, for a person who is asked about it; "" where its config says it all."""
         ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from graphs import authoring, runs
+from graphs.changes import changed
 from graphs.checks import check
 from graphs.comparing import Comparison, Divergence
 from graphs.definition import Definition, Json
@@ -30,7 +32,9 @@ Version = int | Literal["active", "draft"] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What a replay showed. `digest` is that of the replay, `recorded` that of the run; `more`: divergences beyond those listed."""
+    """What a replay showed. `digest` is that of the replay, `recorded` that of the run; `more`: divergences beyond those listed;
+    `simulated`: positions of steps of which nothing was recorded, so that what they came to was made up; `states`: what each came to in the
+    replay at last; `changed`: ids of nodes that are not the same in both definitions."""
 
     run: Run
     of: str
@@ -41,6 +45,9 @@ class Replay:
     divergence: Divergence | None
     further: tuple[Divergence, ...]
     more: int
+    simulated: tuple[str, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict[str, str])
+    changed: frozenset[str] = frozenset()
 
 
 async def recording_of(runtime: Runtime, actor: Actor, run_id: str) -> Recording:
@@ -59,12 +66,15 @@ async def replay(
     *,
     on_divergence: Policy = "stop",
     mocks: dict[str, Json] | None = None,
+    answers: dict[str, Json] | None = None,
     live: str | None = None,
 ) -> Replay:
-    """Runs a finished run again from what it has left behind, on its own definition or the one given. Raises NotFound, Conflict, and
-    Invalid for a definition with errors. `live`: a position whose call may be made when it asks for something else and only reads."""
+    """Runs a finished run again from what it has left behind, on its own definition or the one given. `answers`: outputs by node id for
+    steps of which nothing is recorded. `live`: a position whose call may be made when it asks for something else and only reads. Raises
+    NotFound, Conflict, and Invalid for a definition with errors."""
     recording = await recording_of(runtime, actor, run_id)
-    order: dict[str, Json] = {"of": recording.head.id, "on_divergence": on_divergence, "live": live}
+    order: dict[str, Json] = {"of": recording.head.id, "on_divergence": on_divergence, "live": live, "answers": answers}
+    runs.check_mocks(recording.definition if definition is None else definition, answers or {})
     return await _replay(runtime, actor, recording, order, definition, mocks)
 
 
@@ -137,6 +147,9 @@ def _report(run: Run, then: Cassette, now: Cassette) -> Replay:
         divergence=found[0] if found else None,
         further=tuple(found[1 : LISTED + 1]),
         more=max(len(found) - LISTED - 1, 0),
+        states={position: entries[-1].tried.state for position, entries in now.by_position.items()},
+        changed=changed(then, now),
+        simulated=tuple(dict.fromkeys(now.recording.simulated)),
     )
 
 
@@ -154,6 +167,8 @@ def report_of(found: Replay) -> dict[str, Any]:
         shown["first_divergence"] = divergence_of(found.divergence)
         shown["further"] = [{"position": one.position, "what": one.what, "message": one.message} for one in found.further]
         shown["more"] = found.more
+    if found.simulated:
+        shown["simulated"] = [*found.simulated]
     return shown
 
 

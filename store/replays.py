@@ -10,6 +10,7 @@ from store.postgres import Session
 from store.queries import load
 
 SQL = load(__file__)
+SIMULATED = "simulated: nothing is recorded for this step"  # what a replay tells of a step whose outcome it made up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,4 +45,4 @@ async def weight(session: Session, run_id: str) -> Weight:
 
 
 async def marks(session: Session, run_id: str) -> list[Mark]:
-    return await session.all(SQL.marks, Mark, run_id=run_id)
+    return await session.all(SQL.marks, Mark, run_id=run_id, simulated=SIMULATED)

@@ -19,11 +19,12 @@ SELECT count(*)::int AS attempts, coalesce(sum(coalesce(length(n.input::text), 0
 FROM weft.node_runs n WHERE n.org_id = %(org_id)s::uuid AND n.run_id = %(run_id)s::uuid;
 
 -- name: marks
--- What the events of a run say that its steps do not: with what it began, which boundaries fired when, what people did to it, and whether
--- words of it were forgotten. `after`: steps that had ended before.
+-- What the events of a run say that its steps do not: with what it began, which boundaries fired when, what people did to it, whether
+-- words of it were forgotten, and what a replay made up. `after`: steps that had ended before.
 SELECT m.type, m.position, m.message, m.data, m.after::int AS after
 FROM (SELECT e.type, e.position, e.message, e.data,
              count(*) FILTER (WHERE e.type IN ('step.succeeded', 'step.failed', 'step.retrying', 'step.cancelled')) OVER (ORDER BY e.seq) AS after
       FROM weft.events e WHERE e.org_id = %(org_id)s::uuid AND e.run_id = %(run_id)s::uuid) AS m
 WHERE m.type IN ('run.started', 'boundary.fired', 'run.skip_requested', 'run.redacted')
+   OR (m.type = 'step.progress' AND m.message = %(simulated)s::text)
 ORDER BY m.after;

@@ -16,7 +16,7 @@ from graphs.catalogue import node_types
 from graphs.definition import Json
 from graphs.engine.configs import explain, fitted
 from graphs.inputs import problems
-from graphs.nodetype import BodyFailed
+from graphs.nodetype import BodyFailed, Failure
 from store.errors import Invalid
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ async def _run(agent: Agent, place: Place, tool: Offered, arguments: dict[str, J
         return error_text("bad_arguments", f"nothing was done: {explain(error)}")
     except (TypeError, RecursionError) as error:
         return error_text("bad_arguments", f"nothing was done: {error!s:.300}")
+    try:
+        await agent.context.permit(place.key, node)
+    except Failure as refused:
+        return error_text(refused.code, refused.message)
     first = asks_first(tool, agent.config.approve, config)
     if first and (refused := await _approved(agent, place, tool, node, str(effect_of(tool, config)))):
         return refused

@@ -107,6 +107,7 @@ class Recording:
     tried: tuple[Tried, ...]
     waits: tuple[Waited, ...] = ()
     fired: tuple[Fired, ...] = ()
+    simulated: tuple[str, ...] = ()  # of a replay: where it made up what a step came to
 
 
 @dataclass(frozen=True, slots=True)

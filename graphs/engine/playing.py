@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from graphs.definition import Boundary, Json
 from graphs.documents import is_object
@@ -14,23 +14,19 @@ from graphs.engine import endings
 from graphs.engine.boundaries import Watch
 from graphs.engine.cassette import CLOCK, Cassette, Entry, asked, digest, reaches, reads_clock
 from graphs.engine.configs import DECIDED
-from graphs.engine.record import Record, RunCancelled, RunFailed, RunTimedOut, StepFailed, error_of
-from graphs.nodetype import Failure, Resolution, Stopped, Wait
-from graphs.quiet import settle_down
+from graphs.engine.pacing import DIVERGED, Pace, Policy, code_of
+from graphs.engine.record import Record, RunFailed, error_of
+from graphs.nodetype import Failure, Resolution, Wait
 from graphs.samples import sample
+from store.replays import SIMULATED
 
 if TYPE_CHECKING:
-    from graphs.engine.body import BodyRun
     from graphs.engine.drive import Drive
     from graphs.engine.step import Step
 
-Policy = Literal["stop", "simulate"]
 REPLAY = "#replay"
 """The key among the mocks of a test run under which the order for its replay stands: no node can have it as its id."""
-Turn = tuple[float, float]  # when it settled; of several at once, which is older
-LAST: Turn = (float("inf"), 0.0)
 LOOKED_UP = (DECIDED + "profile", DECIDED + "tools")
-DIVERGED = "diverged"  # code of a step that asked something else, and of the run that stopped for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +34,15 @@ class Answer:
     value: Json
 
 
-class Player:
-    """One per replay. Steps hold until it is their turn; when nothing else moves, the one that settled first in the recording goes on."""
+class Player(Pace):
+    """One per replay."""
 
-    def __init__(self, drive: Drive, cassette: Cassette, policy: Policy, *, live: str | None = None) -> None:
-        self.drive, self.cassette, self.policy = drive, cassette, policy
+    def __init__(
+        self, drive: Drive, cassette: Cassette, policy: Policy, *, live: str | None = None, answers: Mapping[str, Json] | None = None
+    ) -> None:
+        super().__init__(drive, cassette, policy)
         self.live = live  # the position whose call may be made, when it only reads
-        self.diverged = False
-        self._turns: dict[str, Turn] = {}
+        self._answers: Mapping[str, Json] = answers or {}  # by node: where nothing is recorded, and only there
         self._mocks: Mapping[str, Json] = _mocks(drive.loaded.mocks)
         head = cassette.recording.head
         self._then: Mapping[str, Json] = _mocks(head.mocks)
@@ -76,9 +73,6 @@ class Player:
     def _clocked(self, step: Step) -> bool:
         then = self.cassette.node(step.position)
         return then is not None and reads_clock(step.plan) and then.node == step.plan.node
-
-    def _entry(self, step: Step) -> Entry | None:
-        return self.cassette.entry(step.position, step.context.attempt)
 
     # -- one step ----------------------------------------------------------------------------------------------------------------
 
@@ -114,7 +108,7 @@ class Player:
 
     def _told(self, step: Step, entry: Entry) -> bool:
         """Whether the outcome of something computed is taken as recorded: a person gave it, it looked at the clock, or its time ran out."""
-        return entry.tried.given or self._clocked(step) or _code(entry.tried.error) == "timeout"
+        return entry.tried.given or self._clocked(step) or code_of(entry.tried.error) == "timeout"
 
     async def _held(self, step: Step, record: Record, entry: Entry | None, answer: Answer | None) -> Answer:
         call = self._answered(step, entry, answer)
@@ -131,123 +125,11 @@ class Player:
         if answer:
             return answer.value
         assert entry is not None  # noqa: S101 the caller has looked
+        if entry.tried.unended:
+            return self._simulated(step)
         if entry.tried.error is not None:
             raise self._failure(step, entry)
         return entry.tried.output
-
-    def _failure(self, step: Step, entry: Entry) -> Failure:
-        """As it was; whether another attempt may follow the recorded ones is what the earlier ones say."""
-        error: dict[str, Any] = entry.tried.error
-        earlier = (self.cassette.entry(step.position, number) for number in range(1, entry.number + 1))
-        again = any(one and one.tried.state == "retrying" for one in earlier)
-        return Failure(error["code"], error["message"], retryable=again, details=error.get("details"))
-
-    # -- turns -------------------------------------------------------------------------------------------------------------------
-
-    async def paced(self, step: Step, tried: Coroutine[Any, Any, Json]) -> Json:
-        """An attempt, ended when it is its turn."""
-        try:
-            if step.plan.bodies and not step.hurried:
-                await self._begin(step, self._entry(step))
-        except BaseException:
-            tried.close()
-            raise
-        try:
-            value = await tried
-        except (Failure, Stopped) as ended:
-            if isinstance(ended, Failure) or step.plan.kind.ends:
-                await self._turn(step, self._entry(step))
-            raise
-        await self._turn(step, self._entry(step))
-        return value
-
-    async def _begin(self, step: Step, entry: Entry | None) -> None:
-        """A group of which the recording has nothing, or nothing inside before it was cancelled, had not begun when it was cut off."""
-        place = f"{step.position}#begin"
-        if entry is None:
-            self._turns[place] = LAST
-        if entry is None or (entry.tried.unended and step.position not in self.cassette.groups):
-            await self.drive.hold(place, None, step)
-
-    async def spread(self, step: Step, ended: StepFailed | Stopped) -> None:
-        """A failure is heard of beside the step when it was: not before what has settled there all the same; and where another one was
-        heard of instead, only if that does not come. What stops the run is heard of everywhere."""
-        entry = self._entry(step)
-        if entry is None or step.hurried or (isinstance(ended, Stopped) and not step.plan.kind.ends):
-            return
-        if isinstance(ended, Stopped):
-            head = self.cassette.recording.head
-            other = (ended.state, ended.output) != (head.state, head.output)
-            last = max(tried.seq for tried in self.cassette.recording.tried)
-        else:
-            spoke, last = self.cassette.spoke(entry), self.cassette.heard(entry)
-            other = spoke is not None and spoke != ended.error.get("position")
-        if other or last > entry.tried.seq:
-            step.bodies.clear()
-            self._turns[place := f"{step.position}#spread"] = LAST if other else (last + 0.5, entry.tried.seq)
-            await self.drive.hold(place, None, step)
-
-    async def arrived(self, step: Step, key: str, body: BodyRun) -> None:
-        """A body of a race is done: the one that won goes on when all that settled beside it has, others only if it never does."""
-        entry = self._entry(step)
-        given: dict[str, Json] = (entry.tried.input if entry else None) or {}
-        winner = given.get(DECIDED + "winner")
-        if entry is None or step.hurried:
-            return
-        step.bodies.discard(body)
-        last = self.cassette.last_inside(entry)
-        self._turns[place := f"{step.position}#arrived:{key}"] = (last + 0.5, last) if key == winner else LAST
-        await self.drive.hold(place, None, step)
-
-    async def timed(self, step: Step, call: Coroutine[Any, Any, Json]) -> Json:
-        """The call of a group or a waiting step; where its time ran out in the recording, it does so in its turn."""
-        entry = self._entry(step)
-        error = entry.tried.error if entry else None
-        if not (entry and error and error["code"] == "timeout" and error.get("position") == step.position):
-            return await call
-        main, end = asyncio.create_task(call), asyncio.create_task(self.alarm(step, f"{step.position}#timeout", entry.tried.seq))
-        try:
-            await asyncio.wait([main, end], return_when=asyncio.FIRST_COMPLETED)
-            if main.done():
-                return main.result()
-            raise self._failure(step, entry)
-        finally:
-            await settle_down([main, end])
-            step.acting = 0
-
-    async def alarm(self, step: Step, place: str, turn: float | None) -> None:
-        """Something beside a step that comes at its turn, or never."""
-        if turn is not None:
-            self._turns[place] = (turn, turn)
-        await self.drive.hold(place, None, step, passive=True)
-
-    async def _turn(self, step: Step, entry: Entry | None) -> None:
-        """Returns when everything that settled before has settled, or nothing else moves."""
-        if step.hurried or step.turned == step.context.attempt:
-            return
-        step.turned = step.context.attempt
-        step.bodies.clear()
-        place = f"{step.position}#turn"
-        if entry is None:
-            self._turns[place] = LAST
-        elif not entry.tried.unended:
-            self._turns[place] = (entry.tried.seq, entry.tried.seq)
-        else:
-            self._turns.pop(place, None)  # it was cancelled: by what, the others know
-        await self.drive.hold(place, None, step)
-
-    def go_on(self) -> None:
-        """Nothing moves: whose turn it is goes on. Raises what ends the run where nobody's is."""
-        held = [(self._turns[place], place) for place, hold in self.drive.holds.items() if place in self._turns and not hold.future.done()]
-        if held:
-            self.drive.release(min(held)[1])
-            return
-        head = self.cassette.recording.head
-        if not self.diverged and head.state == "cancelled":
-            raise RunCancelled
-        if not self.diverged and _code(head.error) == "run_timeout":
-            raise RunTimedOut
-        raise RunFailed(DIVERGED, "the replay stops here: what would follow depends on a step for which nothing is recorded")
 
     # -- boundaries and waits ----------------------------------------------------------------------------------------------------
 
@@ -281,9 +163,15 @@ class Player:
         if known is None:
             self.diverged = True
             if self.policy == "simulate":
-                return Resolution(state="resolved", payload={"answer": sample(wait.task.form) if wait.task else None, "by": None})
+                return self._resolved(step, wait)
         await self.drive.hold(place, None, step)
+        if self.policy == "simulate":
+            return self._resolved(step, wait)
         raise RunFailed(DIVERGED, "a wait for which nothing is recorded")
+
+    def _resolved(self, step: Step, wait: Wait) -> Resolution:
+        self._tell(step)
+        return Resolution(state="resolved", payload={"answer": sample(wait.task.form) if wait.task else None, "by": None})
 
     # -- what is not in the recording --------------------------------------------------------------------------------------------
 
@@ -294,15 +182,24 @@ class Player:
             step.live = True
             return None
         if self.policy == "simulate":
-            pinned = "pin" in step.plan.node.model_fields_set
-            value = step.plan.node.pin if pinned else sample(step.plan.kind.output(config))
-            return await self._held(step, record, None, Answer(value))
+            return await self._held(step, record, None, Answer(self._simulated(step)))
         message = "nothing is recorded for this call" if entry is None else "the recording has another call here"
         record.state, record.error = "failed", error_of(Failure(DIVERGED, message), step.position)
         await step.write(record, ("step.failed", f"{step.plan.id}: {message}"), finished=True)
         with suppress(Failure):
             await self.drive.hold(f"{step.position}#never", None, step)
         raise RunFailed(DIVERGED, message)
+
+    def _simulated(self, step: Step) -> Json:
+        """What a step came to of which nothing is recorded: what somebody gave for it, its pin, or something that fits."""
+        self._tell(step)
+        if step.plan.id in self._answers and step.plan.inner is None:
+            return self._answers[step.plan.id]
+        pinned = "pin" in step.plan.node.model_fields_set
+        return step.plan.node.pin if pinned else sample(step.plan.kind.output(step.config))
+
+    def _tell(self, step: Step) -> None:
+        self.drive.outbox.tell(("step.progress", SIMULATED), position=step.position)
 
 
 def _mocks(given: Any) -> Mapping[str, Json]:
@@ -321,7 +218,3 @@ def _shown(ask: dict[str, Json], digest: str, entry: Entry | None) -> Json:
     then: dict[str, Json] = entry.tried.input if entry and is_object(entry.tried.input) else {}
     words = str(then.get("description", ""))
     return {**ask, "description": words} if words.endswith(digest) else ask
-
-
-def _code(error: Any) -> str | None:
-    return error.get("code") if is_object(error) else None

@@ -34,9 +34,8 @@ FORMAT = 1
 async def begin(drive: Drive, order: dict[str, Any]) -> Player:
     """The player of a replay: of the run the order names, or of the recording it brings along."""
     recording = await patiently(lambda: _of(drive.tenant, order))
-    return Player(
-        drive, cassette(recording, plan(Definition.model_validate(recording.definition))), order["on_divergence"], live=order.get("live")
-    )
+    played = cassette(recording, plan(Definition.model_validate(recording.definition)))
+    return Player(drive, played, order["on_divergence"], live=order.get("live"), answers=order.get("answers"))
 
 
 async def _of(tenant: Tenant, order: dict[str, Any]) -> Recording:
@@ -66,6 +65,7 @@ async def read(tenant: Tenant, run_id: str) -> Recording:
         tried=tuple(_tried(row, loaded, marks) for row in rows),
         waits=tuple(Waited(place=w.position, kind=w.kind, state=w.state, payload=w.payload) for w in await waits.of_run(tenant, run_id)),
         fired=tuple(Fired(position=m.position or "", message=m.message, after=m.after) for m in marks if m.type == "boundary.fired"),
+        simulated=tuple(m.position or "" for m in marks if m.type == "step.progress"),
     )
 
 

@@ -34,6 +34,7 @@ class FixOrder(Body):
         default=None, min_length=1, description="JSON Patch of the run's definition; without it the model is asked"
     )
     live_reads: bool = Field(default=False, description="the failing call may be made for real when it is another one now and only reads")
+    mocks: dict[str, Any] | None = Field(default=None, description="with patch: node id -> output, for steps of which nothing is recorded")
     model: str | None = Field(default=None, max_length=200, description="vendor:name; without it the default")
 
 
@@ -60,7 +61,7 @@ async def cassette(call: Call[None, CassetteQuery]) -> Response:
 async def fix(call: Call[FixOrder, Query]) -> Json:
     caller, body, run_id = call.caller, call.body, call.path["run_id"]
     if body.patch is not None:
-        found = await fixing.propose(caller.runtime, caller.actor, run_id, body.patch, live_reads=body.live_reads)
+        found = await fixing.propose(caller.runtime, caller.actor, run_id, body.patch, live_reads=body.live_reads, mocks=body.mocks)
     else:
         found = await fixing.ask(caller.runtime, caller.actor, run_id, model=body.model, live_reads=body.live_reads)
     return fixing.proposal_of(found)

@@ -75,8 +75,10 @@ async def _replayed(caller: Caller, run_id: str, definition: Any, workflow: str 
     found = await replaying.replay(caller.runtime, caller.actor, run_id, on, mocks=mocks)
     body = {"tested": True, **replaying.report_of(found)}
     follow = f'get_run(run_id="{found.run.id}", view="trace")'
-    if found.equal:
+    if found.equal and found.run.state == "succeeded":
         return answer(body, next=f'publish_workflow(workflow="{workflow}")' if workflow else follow)
+    if found.equal:
+        return answer(body, next=follow)
     return answer({**body, "hint": "expected is what the recording has, got what happened now; look at pointer"}, next=follow)
 
 

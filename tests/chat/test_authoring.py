@@ -3,13 +3,14 @@ patch that does not hold is refused by replay."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from graphs import authoring, runs
+from graphs import authoring, replaying, runs
 from graphs.documents import parse
 from graphs.expressions import Evaluator
 from graphs.runtime import Runtime
@@ -166,3 +167,63 @@ async def test_a_patch_that_was_not_replayed_is_offered_with_these_words(house: 
     [asked] = [one for one in heard.all("approval") if one["state"] == "open"]
     for shown in (heard.one("diff")["diff"], asked["description"]):
         assert f"(NOT tried: run {failed.id} failed" in shown
+
+
+OTHER = [*MENDED, {"op": "add", "path": "/description", "value": "Greets."}]
+
+
+async def test_after_fix_run_only_the_patch_that_it_verified_is_offered_and_applied(house: House, url: str, model: ModelServer) -> None:
+    await house.publish(FAILING)
+    failed = await house.run("greeter", {"names": ["Ada"]})
+    wrong = [{"op": "replace", "path": "/nodes/0/config/values/name", "value": "{{ input.names[2] }}"}]
+
+    def edit(patch: Any, revision: int = 1, workflow: str = "greeter") -> tuple[str, dict[str, Any]]:
+        return "edit_workflow", {"workflow": workflow, "base_revision": revision, "patch": patch}
+
+    saved = await authoring.get(house.runtime, house.actor(), "greeter")
+    model.turns.extend(
+        turns(
+            ("fix_run", {"run_id": failed.id, "patch": wrong}),
+            edit(wrong),  # not ok
+            ("fix_run", {"run_id": failed.id, "patch": MENDED}),
+            edit(OTHER),  # more than what was tried
+            edit(OTHER, workflow=saved.id),  # by its other name
+            edit(MENDED, 2),  # for another revision
+            edit(MENDED),
+            edit([OTHER[-1]], 2),  # one more
+            end="It takes the first name now.",
+        )
+    )
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, f"fix run {failed.id}", allow=True)
+        [asked] = [one for one in heard.all("approval") if one["state"] == "open"]
+        assert "names[0]" in heard.one("diff")["diff"], "the person sees the verified patch, and no other one"
+        results = [json.dumps(message) for message in model.asked[-1]["messages"]]
+        assert sum("not_verified" in result for result in results) == 5
+        assert any("has verified no patch" in result for result in results)
+        assert any("base_revision=1" in result and "names[0]" in result for result in results), "it is told which one"
+        draft = await authoring.get(house.runtime, house.actor(), "greeter")
+        assert (draft.revision, draft.draft["nodes"][0]["config"]["values"]["name"]) == (2, "{{ input.names[0] }}")
+        assert "description" not in draft.draft
+        model.turns.extend(turns(edit([OTHER[-1]], 2), end="Described."))
+        later = await say(client, "And describe it", allow=True, chat=heard.one("chat")["chat"])
+        assert later.tools() == ["edit_workflow"]
+    assert (await authoring.get(house.runtime, house.actor(), "greeter")).draft["description"] == "Greets."
+    assert asked["tool"] == "edit_workflow"
+    replayed = await replaying.replay(house.runtime, house.actor("builder"), heard.one("chat")["run_id"])
+    assert replayed.equal, replaying.report_of(replayed)
+
+
+async def test_a_patch_sent_beside_the_trial_of_it_is_refused_although_a_person_agreed(house: House, url: str, model: ModelServer) -> None:
+    await house.publish(FAILING)
+    failed = await house.run("greeter", {"names": ["Ada"]})
+    beside = [
+        ("fix_run", {"run_id": failed.id, "patch": MENDED}),
+        ("edit_workflow", {"workflow": "greeter", "base_revision": 1, "patch": MENDED}),
+    ]
+    model.turns.extend([Turn(text="", calls=tuple(beside)), *turns(end="I wait.")])
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, f"fix run {failed.id}", allow=True)
+    assert heard.tools() == ["fix_run"]
+    assert "fix_run is called beside this" in json.dumps(model.asked[-1]["messages"])
+    assert (await authoring.get(house.runtime, house.actor(), "greeter")).revision == 1

@@ -125,6 +125,9 @@ class FakeContext:
     async def house(self, tool: str, arguments: dict[str, Json]) -> Json:
         raise AssertionError("this step uses none of Weft's own tools")
 
+    async def permit(self, key: str, node: Mapping[str, Json]) -> None:
+        """Everything is permitted."""
+
     async def preview(self, node: Mapping[str, Json]) -> str:
         return ""
 

@@ -155,6 +155,27 @@ async def test_the_patch_follows_its_node_into_a_draft_that_moved_on(running: Ho
     assert saved.revision > workflow.revision
 
 
+async def test_the_patch_follows_its_edge_into_a_draft_that_moved_on(running: House, shop: Origin) -> None:
+    made = await running.publish(priced(shop.url))
+    started = await runs.start(running.runtime, running.actor, workflow=made, input={})
+    run = await runs.wait(running.runtime, running.actor, started.id, seconds=10)
+    patch: Any = [
+        *RIGHT,
+        {"op": "add", "path": "/edges/2/when", "value": "nodes.total.sum > 0"},
+        {"op": "add", "path": "/nodes/-", "value": put("z")},
+    ]
+    workflow = await authoring.get(running.runtime, running.actor, made)
+    front = [{"op": "add", "path": "/edges/0", "value": {"from": "unrelated", "to": "order"}}]
+    workflow, _ = await authoring.edit(running.runtime, running.actor, made, front, workflow.revision)
+    moved = await proposed(running, run, patch)
+    assert moved.ok, moved.reason
+    assert moved.patch is not None
+    assert [operation["path"] for operation in moved.patch] == [RIGHT[0]["path"], "/edges/3/when", "/nodes/-"]
+    other = [{"op": "add", "path": "/edges/3/when", "value": "nodes.total.sum >= 0"}]
+    await authoring.edit(running.runtime, running.actor, made, other, workflow.revision)
+    assert "is not what it was" in str((await proposed(running, run, patch)).conflict)
+
+
 async def test_a_model_gets_three_tries_and_only_what_holds_is_offered(house: House, shop: Origin) -> None:
     def turn(patch: Any) -> Turn:
         return Turn(text=json.dumps({"why": "the field is called count", "patch": patch}))

@@ -76,6 +76,20 @@ async def test_rest_offers_a_fix_only_when_it_holds(house: House, url: str) -> N
         assert wrong["ok"] is False
         assert wrong["patch"] is None
         assert "still fails" in wrong["reason"]
+        guard = [
+            {"op": "add", "path": "/nodes/-", "value": {"id": "rate", "type": "http", "config": {"url": "https://rates.example/"}}},
+            {"op": "add", "path": "/edges/-", "value": {"from": "pause", "to": "rate"}},
+            {"op": "replace", "path": "/edges/1/from", "value": "rate"},
+            {"op": "replace", "path": "/nodes/2/config/values/n", "value": "{{ nodes.rate.body.rate * 2 }}"},
+        ]
+        answer = {"status": 200, "ok": True, "headers": {}, "body": {"rate": 2}}
+        added = (await client.post(f"/api/v1/runs/{run.id}/fix", json={"patch": guard, "mocks": {"rate": answer}})).json()
+        assert (added["ok"], added["simulated"]) == (True, ["rate"]), added
+        assert "nobody knows what 1 step would have come to" in added["reason"]
+        misled = (
+            await client.post(f"/api/v1/runs/{run.id}/fix", json={"patch": guard, "mocks": {"rate": {**answer, "body": None}}})
+        ).json()
+        assert misled["ok"] is False
         scripted = (await client.post(f"/api/v1/runs/{run.id}/fix", json={})).json()  # a model that proposes samples
         assert (scripted["ok"], scripted["rounds"], scripted["patch"]) == (False, 3, None)
 
@@ -103,6 +117,10 @@ async def test_test_workflow_repeats_a_past_run_and_says_where_it_parts(house: H
         assert parted["equal"] is False
         assert parted["first_divergence"]["pointer"] == "/nodes/2"
         assert parted["next"] == f'get_run(run_id="{parted["run_id"]}", view="trace")'
+        broken = await house.run(await house.publish(BROKEN), {"n": [1]})
+        failed = await called(client, from_run=broken.id, workflow="breaks")
+        assert (failed["equal"], failed["state"]) == (True, "failed")
+        assert failed["next"].startswith("get_run"), "what still fails is not to be published"
         refused = await client.call_tool("test_workflow", {"from_run": run.id, "input": {"n": 2}})
         assert refused.is_error
         missing = await client.call_tool("test_workflow", {"from_run": "01a1fe82-0000-7000-8000-000000000000"})

@@ -42,6 +42,7 @@ class ReplayReport(Shape):
     first_divergence: Parted | None = None
     further: list[PartedLine] = Field(default=[])
     more: int = 0
+    simulated: list[str] = Field(default=[], description="positions of steps of which nothing is recorded: what they came to is made up")
 
 
 class Recorded(Shape):
@@ -80,7 +81,8 @@ class Mended(Shape):
     workflow: str | None
     base_revision: int | None
     conflict: str | None
-    sampled: bool = Field(description="the failing call is another one now: it was not made, and its answer is made up")
+    simulated: list[str] = Field(description="positions of steps of which nothing is recorded: what they came to is a mock or made up")
+    sampled: bool = Field(description="the failing step is among them")
     diagnostics: list[Diagnostic]
     first_divergence: Parted | None
     replay_run_id: str | None
