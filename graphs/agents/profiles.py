@@ -65,8 +65,8 @@ def _chosen(has: Iterable[Tool], wanted: Iterable[Tool]) -> Iterable[Tool]:
         plain = tool.model_copy(update={"approve": None})
         same = next((own for own in has if own.model_copy(update={"approve": None}) == plain), None)
         if same is None:
-            said: str | tuple[str, ...] | object = getattr(tool, tool.kind)
-            label = tool.name or (", ".join(str(one) for one in said) if isinstance(said, tuple) else said if isinstance(said, str) else "")
+            said = tool.model_dump(mode="json")[tool.kind]
+            label = tool.name or (", ".join(map(str, said)) if is_array(said) else said if isinstance(said, str) else "")
             raise Failure(
                 "widened", f"the profile has no such tool as {tool.kind} {label!r}; with a profile, `tools` can only leave some out"
             )
