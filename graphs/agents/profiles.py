@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from graphs.agents.offers import Approve, Settings, Tool
 from graphs.definition import Json
+from graphs.documents import is_array
 from graphs.engine.configs import explain
 from graphs.nodetype import Context, Failure
 
