@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from server.http.remote_shapes import RemoteHealth
+from server.http.shapes.remote_tools import RemoteHealth
 from server.http.shapes import Shape
 
 
