@@ -150,8 +150,8 @@ class Settings(Closed):
     """What a profile may say, and the node as well."""
 
     system: str | None = Field(default=None, max_length=MAX_PROMPT, description="instructions")
-    model: str | None = Field(default=None, max_length=200, description='"vendor:name"; without it the default')
-    effort: Effort | None = Field(default=None, description="of its thinking")
+    model: str | None = Field(default=None, max_length=200, description='"vendor:name"')
+    effort: Effort | None = None  # of its thinking
     tools: Annotated[tuple[Tool, ...], WithJsonSchema(TOOLS)] = Field(default=(), max_length=64, strict=False)
     approve: Approve = Field(default="effects", description="when a person is asked first; effects: before what cannot be undone")
     approvers: Annotated[Assignee, WithJsonSchema({"type": "object"})] | None = Field(default=None, description="{user} or {group}")

@@ -22,10 +22,10 @@ WAITS = True
 INNER = True
 EXAMPLES: tuple[dict[str, Any], ...] = (
     {
-        "prompt": "Find out why order {{ input.order }} is late, and tell the customer.",
+        "prompt": "Find out why order {{ input.order }} is late.",
         "tools": [
             {"node": "http", "name": "orders", "config": {"url": "https://shop.example.com/orders"}},
-            {"node": "http", "name": "send_mail", "config": {"method": "POST", "url": "https://mail.example.com"}, "approve": True},
+            {"node": "http", "name": "mail", "config": {"method": "POST", "url": "https://mail.example.com"}, "approve": True},
             {"workflow": "refund"},
         ],
     },
@@ -40,7 +40,7 @@ EXAMPLES: tuple[dict[str, Any], ...] = (
 
 class Config(Settings):
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT, description="the task")
-    messages: Items = Field(default=[], description="what was said before: [{role, text, images}]")
+    messages: Items = Field(default=[], description="said before: [{role, text, images}]")
     profile: str | None = Field(default=None, pattern=PROFILE_NAME, description='"name" or "name@version"')
 
 

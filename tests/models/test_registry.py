@@ -152,6 +152,8 @@ async def test_a_key_of_the_organization_goes_to_its_own_address_only(
 
 
 class _Runtime:
+    remote = None
+
     def __init__(self, connections: Connections | None) -> None:
         self.connections = connections
 
