@@ -31,7 +31,7 @@ class Words(Body):
         default=None, max_length=64, description="id of a message of yours in that chat: said in its place, on a branch beside it"
     )
     attachments: list[Attachment] = Field(default=[], max_length=10)
-    model: str | None = Field(default=None, max_length=200, description='"vendor:name"; without it the default')
+    model: str | None = Field(default=None, max_length=200, description='"vendor:name" or "@alias"; without it the default')
 
 
 def schema() -> Schema:

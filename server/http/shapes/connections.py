@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from server.http.shapes.remote_tools import RemoteHealth
 from server.http.shapes import Shape
+from server.http.shapes.remote_tools import RemoteHealth
 
 
 class SecretShown(Shape):
