@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs import chatting, conversations, keeping, runs
+from graphs import chats, chatting, keeping, runs
 from graphs.admission import UNTIMED, Timing
 from graphs.chatting import Said, Turn
 from graphs.definition import Json, Schema
@@ -41,7 +41,7 @@ def schema() -> Schema:
 
 async def speak(caller: Caller, input: Json, *, version: int | None = None, key: str | None = None, timing: Timing = UNTIMED) -> Turn:
     """Says it: in a new chat, in one that there is, or in the place of a message. Raises Invalid, NotFound, Conflict; Denied to runs."""
-    conversations.only_people(caller.actor)
+    chats.only_people(caller.actor)
     if version is not None or timing != UNTIMED:
         raise Invalid("a message is answered at once, by the assistant as it is: leave out version, delay, deadline and priority")
     runs.check_size(input)
