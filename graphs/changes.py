@@ -53,27 +53,3 @@ def _hollow(value: Json, bodies: frozenset[str], pointer: str = "") -> Json:
     if is_object(value):
         return {name: _hollow(inner, bodies, f"{pointer}/{name}") for name, inner in value.items()}
     return [_hollow(inner, bodies, f"{pointer}/{number}") for number, inner in enumerate(value)] if is_array(value) else value
-
-
-# -- where nodes stand -----------------------------------------------------------------------------------------------------------
-
-
-def pointer_of(definition: Json, id: str) -> str | None:
-    """The JSON pointer of a node in a definition; ids are unique in it."""
-    return next((pointer for pointer, found in nodes_of(definition) if found == id), None)
-
-
-def nodes_of(part: Json, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """(pointer, id) of every node, groups before what is in them."""
-    if is_object(part):
-        if is_array(part.get("nodes")):
-            for number, node in enumerate(part["nodes"]):
-                if is_object(node) and isinstance(node.get("id"), str):
-                    yield f"{pointer}/nodes/{number}", node["id"]
-                    yield from nodes_of(node.get("config"), f"{pointer}/nodes/{number}/config")
-        else:
-            for name, inner in part.items():
-                yield from nodes_of(inner, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
-    elif is_array(part):
-        for number, inner in enumerate(part):
-            yield from nodes_of(inner, f"{pointer}/{number}")

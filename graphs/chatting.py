@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphs import attachments as files
-from graphs import conversations, runs, shipped, tasks
+from graphs import chats, runs, shipped, tasks
 from graphs.attachments import plain
-from graphs.conversations import NO_MESSAGE, NOT_FOUND, only_people, shown
+from graphs.chats import NO_MESSAGE, NOT_FOUND, only_people, shown
 from graphs.definition import Json
 from graphs.keeping import keep
 from graphs.models import SCRIPTED, vendors
 from graphs.redaction import blotted
 from graphs.runtime import Actor, Runtime
-from store import chats, models
+from store import chats as chat_rows
+from store import models
 from store.chats import MAX_MESSAGES, NewMessage
 from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
 from store.ids import is_id, new_id
@@ -67,7 +68,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
     turn = _turn(actor, chat, said.key)
     async with actor.tenant.transaction() as transaction:
         if chat is None:
-            await chats.create(transaction, turn.chat, user_id=actor.user_id, title=_title(text, content))
+            await chat_rows.create(transaction, turn.chat, user_id=actor.user_id, title=_title(text, content))
         locked = await _locked(transaction, actor, turn.chat)
         known = await _known(transaction, actor, turn, text) if said.key else None
         if known is None:
@@ -82,7 +83,7 @@ async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said:
     only_people(actor)
     await _check_model(actor, said.model)
     text, content = await _content(said)
-    old = await conversations.message(runtime, actor, chat, message_id)
+    old = await chats.message(runtime, actor, chat, message_id)
     if old.role != "user":
         raise Invalid("only what you said yourself can be edited; answers are written again with POST …/again")
     turn = _turn(actor, chat, said.key)
@@ -99,7 +100,7 @@ async def again(runtime: Runtime, actor: Actor, chat: str, answer_id: str, model
     """Another answer to the same message, beside the one there is."""
     only_people(actor)
     await _check_model(actor, model)
-    old = await conversations.message(runtime, actor, chat, answer_id)
+    old = await chats.message(runtime, actor, chat, answer_id)
     if old.role != "assistant" or old.parent_id is None:
         raise Invalid("only an answer can be written again; what you said yourself is edited")
     turn = Turn(chat=chat, message=old.parent_id, answer=new_id(), run_id=new_id())
@@ -120,12 +121,12 @@ def _turn(actor: Actor, chat: str | None, key: str | None) -> Turn:
 async def _known(session: Session, actor: Actor, turn: Turn, text: str) -> Turn | None:
     """The turn that this message began when it was said before; not `begun` where nobody came so far as to start it. Raises Conflict where
     the key is that of other words, and while whoever said it first is about to start it."""
-    said = await chats.message(session, actor.user_id, turn.chat, turn.message)
+    said = await chat_rows.message(session, actor.user_id, turn.chat, turn.message)
     if said is None:
         return None
     if said.text != text:
         raise Conflict("this idempotency key was used for another message")
-    every = await chats.messages(session, actor.user_id, turn.chat)
+    every = await chat_rows.messages(session, actor.user_id, turn.chat)
     first = next(one for one in every if one.parent_id == said.id)
     begun = first.run_state is not None or first.state != "writing"
     if not begun and shown(first).state == "writing":
@@ -162,17 +163,17 @@ def _title(text: str, content: Sequence[Mapping[str, Any]]) -> str:
     return (line[:MAX_TITLE].rsplit(" ", 1)[0] if " " in line[:MAX_TITLE] else line[: MAX_TITLE - 1]) + "…"
 
 
-async def _locked(session: Session, actor: Actor, chat: str) -> chats.Locked:
-    found = await chats.lock(session, actor.user_id, chat) if is_id(chat) else None
+async def _locked(session: Session, actor: Actor, chat: str) -> chat_rows.Locked:
+    found = await chat_rows.lock(session, actor.user_id, chat) if is_id(chat) else None
     if found is None:
         raise NotFound(NOT_FOUND.format(chat))
     return found
 
 
-async def _room(session: Session, chat: str, locked: chats.Locked) -> None:
+async def _room(session: Session, chat: str, locked: chat_rows.Locked) -> None:
     if locked.messages > MAX_MESSAGES - 2:
         raise Conflict(f"this chat has {locked.messages:,} messages, and no room for more; begin a new one")
-    if await chats.under_way(session, chat) >= MAX_TURNS:
+    if await chat_rows.under_way(session, chat) >= MAX_TURNS:
         raise Conflict(f"{MAX_TURNS} answers are being written in this chat; stop one, or wait for it")
 
 
@@ -180,7 +181,7 @@ async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None)
     """What the new message follows."""
     if wanted is None:
         return None
-    found = await chats.message(session, actor.user_id, chat, wanted)
+    found = await chat_rows.message(session, actor.user_id, chat, wanted)
     if found is None:
         raise NotFound(NO_MESSAGE.format(wanted))
     if found.role != "assistant":
@@ -197,17 +198,17 @@ async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None)
 
 async def _add(session: Session, turn: Turn, asked: NewMessage | None) -> None:
     if asked is not None:
-        await chats.add(session, turn.chat, asked)
-    await chats.add(
+        await chat_rows.add(session, turn.chat, asked)
+    await chat_rows.add(
         session,
         turn.chat,
         NewMessage(id=turn.answer, parent_id=turn.message, role="assistant", content=[], text="", run_id=turn.run_id),
     )
-    await chats.move(session, turn.chat, turn.answer)
+    await chat_rows.move(session, turn.chat, turn.answer)
 
 
 async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) -> Turn:
-    chat = await conversations.own(actor, turn.chat)
+    chat = await chats.own(actor, turn.chat)
     tools = await _tools(runtime, actor)
     input: Json = {"chat": turn.chat, "message": turn.message, "answer": turn.answer}
     try:
@@ -225,7 +226,7 @@ async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) 
     except WeftError as error:
         wrong: Json = {"code": error.code, "message": error.message}
         with suppress(WeftError):
-            await chats.settle(actor.tenant, actor.user_id, turn.chat, turn.answer, state="failed", text="", content=[], error=wrong)
+            await chat_rows.settle(actor.tenant, actor.user_id, turn.chat, turn.answer, state="failed", text="", content=[], error=wrong)
         raise
     runtime.engine.background(keep(runtime, actor, turn.chat, turn.answer, turn.run_id))
     return turn
@@ -260,6 +261,6 @@ def definition(actor: Actor, tools: frozenset[str], auto_approve: Sequence[str],
 async def approve(runtime: Runtime, actor: Actor, chat: str, task_id: str, *, approved: bool, comment: str | None = None) -> Task:
     """Answers what the assistant asks before it acts, in this chat. Raises NotFound, Conflict."""
     task = await tasks.get(runtime, actor, task_id)
-    if task.run_id not in {one.run_id for one in (await conversations.get(runtime, actor, chat)).messages}:
+    if task.run_id not in {one.run_id for one in (await chats.get(runtime, actor, chat)).messages}:
         raise NotFound(f"this chat has asked nothing under {task_id!r}")
     return await tasks.answer(runtime, actor, task_id, {"approved": approved}, comment)

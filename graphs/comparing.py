@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from graphs import patches
-from graphs.changes import changed, pointer_of
+from graphs.changes import changed
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.engine.cassette import Cassette, Entry, asked, digest
 from graphs.engine.configs import rendered
 from graphs.engine.pacing import DIVERGED
 from graphs.outcomes import Happened, Key, happened, result
-from graphs.positions import Place, locate
+from graphs.positions import Place, locate, pointer_of
 from store import jsontext
 
 SHOWN = 600  # characters of a value

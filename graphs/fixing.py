@@ -48,13 +48,6 @@ RULES = (
 )
 
 
-async def reproduce(runtime: Runtime, actor: Actor, run_id: str) -> Repro:
-    """The smallest part of the definition, with pins and the input, that fails the same way, tried. Raises Conflict for a run that has not
-    failed at a step."""
-    recording = await _failed(runtime, actor, run_id)
-    return await reduced(runtime, actor, recording)
-
-
 async def propose(
     runtime: Runtime, actor: Actor, run_id: str, patch: Patch, *, live_reads: bool = False, mocks: dict[str, Json] | None = None
 ) -> Proposal:

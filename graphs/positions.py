@@ -1,4 +1,4 @@
-"""Positions, the paths under which the journal keeps the steps of a run, read against the definition they belong to."""
+"""Positions, the paths under which the journal keeps the steps of a run, read against its definition; and where in that nodes stand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphs.catalogue import node_types
+from graphs.definition import Json
+from graphs.documents import is_array, is_object
 from graphs.engine.plan import BodyPlan, Inner, NodePlan, Plan, plan_inner
 
 PART = re.compile(r"([a-z][a-z0-9_]*)(?::(\d+))?(?:\[(\d+)\])?")
@@ -88,3 +90,24 @@ def positions_of(plan: Plan) -> list[str]:
                 yield from walk(inner, f"{prefix}{node.id}/")
 
     return list(walk(plan.body, ""))
+
+
+def pointer_of(definition: Json, id: str) -> str | None:
+    """The JSON pointer of a node in a definition; ids are unique in it."""
+    return next((pointer for pointer, found in nodes_of(definition) if found == id), None)
+
+
+def nodes_of(part: Json, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """(pointer, id) of every node, groups before what is in them."""
+    if is_object(part):
+        if is_array(part.get("nodes")):
+            for number, node in enumerate(part["nodes"]):
+                if is_object(node) and isinstance(node.get("id"), str):
+                    yield f"{pointer}/nodes/{number}", node["id"]
+                    yield from nodes_of(node.get("config"), f"{pointer}/nodes/{number}/config")
+        else:
+            for name, inner in part.items():
+                yield from nodes_of(inner, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
+    elif is_array(part):
+        for number, inner in enumerate(part):
+            yield from nodes_of(inner, f"{pointer}/{number}")

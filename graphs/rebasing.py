@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 from graphs import authoring, patches
-from graphs.changes import nodes_of, pointer_of
 from graphs.comparing import shortened
 from graphs.definition import Json
 from graphs.documents import is_array
+from graphs.positions import nodes_of, pointer_of
 from graphs.runtime import Actor, Runtime
 from store.errors import Conflict, Invalid
 from store.workflows import Workflow

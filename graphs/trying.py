@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphs import authoring, patches, replaying
-from graphs.changes import nodes_of, pointer_of
 from graphs.checks import check
 from graphs.comparing import Divergence
 from graphs.definition import Json
 from graphs.engine.cassette import Recording
 from graphs.knowing import known_to
+from graphs.positions import nodes_of, pointer_of
 from graphs.rebasing import Patch, in_words, owner, rebased, value_at
 from graphs.replaying import Replay
 from graphs.reproducing import Repro

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute
 from graphs.runtime import Runtime
 from server import keys
 from server.auth import Scope
+from server.callers import ApiKeys
 from server.http import (
     agents,
     calls,
@@ -50,7 +51,6 @@ from server.http.operations import JSON_TYPE, Call, Operation, Query, encode, in
 from server.http.shapes import OpenApiDocument
 from server.mcp import build_server
 from server.settings import Settings
-from server.tokens import ApiKeys
 from store import identities
 from store.errors import NotFound, WeftError
 

@@ -13,7 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent
 
-from graphs import lending, verified
+from graphs import fixes, lending
 from graphs.definition import Json, Schema
 from graphs.nodetype import Effect, Failure
 from graphs.runtime import Actor, HouseTool, Runtime
@@ -106,7 +106,7 @@ async def call(
     if name not in files():
         raise Failure("unknown_tool", f"There is no tool {name!r}.{did_you_mean(name, files())}")
     context = LentContext(Caller(runtime=runtime, actor=actor), run_id, show)
-    await verified.check(actor.tenant, run_id, (key or "").partition("/")[2].partition("~")[0], name, arguments, beside=True)
+    await fixes.check(actor.tenant, run_id, (key or "").partition("/")[2].partition("~")[0], name, arguments, beside=True)
     given = {"idempotency_key": _key(key), **arguments} if name in lending.KEYED and key else arguments
     try:
         need(actor.role, files()[name].scope)

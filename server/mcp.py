@@ -21,10 +21,10 @@ from pydantic import AnyUrl
 from graphs.runtime import Actor, Runtime
 from server import prompts, published, resources
 from server.auth import Caller, Scope
+from server.callers import current
 from server.excerpts import explain
 from server.refusals import did_you_mean, readable, told
 from server.subscriptions import OrganizationBus
-from server.tokens import current
 from server.toolbox import build_tool
 from server.tools import tool_files
 from store.errors import NotFound, Unavailable, WeftError

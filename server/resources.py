@@ -16,7 +16,7 @@ from mcp.types import (
     ResourceTemplateReference,
 )
 
-from graphs import authoring, circuits, conversations, diagrams, memories, remoting, runs
+from graphs import authoring, chats, circuits, diagrams, memories, remoting, runs
 from graphs.definition import Definition, Json
 from graphs.memories import Access, asking, memory_view
 from server.auth import Caller, Scope
@@ -89,9 +89,9 @@ async def _circuits(state: str, ctx: Context[Any, Any]) -> str:
 async def _chat(chat: str, ctx: Context[Any, Any]) -> str:
     caller = caller_of(ctx)
     if chat == "all":
-        page = await conversations.page(caller.runtime, caller.actor, limit=MAX_LISTED)
+        page = await chats.page(caller.runtime, caller.actor, limit=MAX_LISTED)
         return _text({"chats": [{"id": one.id, "title": one.title, "updated_at": one.updated_at.isoformat()} for one in page.items]})
-    found = await conversations.get(caller.runtime, caller.actor, chat)
+    found = await chats.get(caller.runtime, caller.actor, chat)
     said = [{"id": one.id, "parent": one.parent_id, "role": one.role, "state": one.state, "text": one.text} for one in found.messages]
     shown = {"id": chat, "title": found.chat.title, "head": found.chat.head, "messages": said}
     return _text(preview(shown, SHOWN_RUN, f"GET /api/v1/chats/{chat}"))
@@ -189,8 +189,8 @@ async def _values(caller: Caller, name: str, typed: str) -> list[str]:
     if name == "state":
         return [state for state in ("all", *circuits.STATES) if state.startswith(typed)]
     if name == "chat":
-        chats = await conversations.page(caller.runtime, caller.actor, limit=MAX_LISTED)
-        return [id for id in ("all", *(one.id for one in chats.items)) if id.startswith(typed)]
+        page = await chats.page(caller.runtime, caller.actor, limit=MAX_LISTED)
+        return [id for id in ("all", *(one.id for one in page.items)) if id.startswith(typed)]
     if name == "kind":
         return [kind for kind in ("all", *memories.kinds()) if kind.startswith(typed)]
     if name == "run_id":

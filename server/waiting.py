@@ -7,10 +7,10 @@ import time
 from mcp.types import CallToolResult
 
 from graphs import runs
-from graphs.conversations import chat_of
+from graphs.chats import chat_of
 from graphs.documents import is_object
 from graphs.runs import Run
-from server import telling
+from server import turn_progress
 from server.answers import answer
 from server.excerpts import portion
 from server.tools import Ctx, caller_of
@@ -28,7 +28,7 @@ async def settle(ctx: Ctx, run_id: str, seconds: float, *, begun: bool = False) 
     if until == "change":
         now = await runs.get(caller.runtime, caller.actor, run_id)
         if chat_of(now) and not is_settled(now):
-            await telling.along(ctx, caller, run_id, min(seconds, MAX_WAIT), begun=begun)
+            await turn_progress.along(ctx, caller, run_id, min(seconds, MAX_WAIT), begun=begun)
             until = "settled"
     told = -1
     while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphs.definition import Json
@@ -280,9 +280,3 @@ def reads_clock(node: NodePlan) -> bool:
     """Whether computing a step anew may give something else: it looks at the clock."""
     bodies = {key.split("/")[1] for key in node.bodies}
     return bool(CLOCK.search(jsontext.text({name: value for name, value in node.node.config.items() if name not in bodies})))
-
-
-def without_results(recording: Recording, positions: Iterable[str]) -> Recording:
-    """The recording without what happened at these positions."""
-    gone = set(positions)
-    return replace(recording, tried=tuple(tried for tried in recording.tried if tried.position not in gone))

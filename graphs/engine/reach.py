@@ -183,12 +183,12 @@ class Reach:
         return await previews.preview(self._drive.tenant, config["tool"], config.get("arguments") or {}, run_id=self._drive.run_id)
 
     async def permit(self, key: str, node: Mapping[str, Json]) -> None:
-        from graphs import verified
+        from graphs import fixes
 
         config: Any = node["config"]
         if node["type"] == "house_tool":
             drive, place = self._drive, f"{self.position}/{key}"
-            await patiently(lambda: verified.check(drive.tenant, drive.run_id, place, config["tool"], config.get("arguments") or {}))
+            await patiently(lambda: fixes.check(drive.tenant, drive.run_id, place, config["tool"], config.get("arguments") or {}))
 
     async def progress(self, message: str, *, current: int | None = None, total: int | None = None) -> None:
         data: dict[str, Any] = {"current": current, "total": total}

@@ -12,7 +12,7 @@ from graphs.inputs import problems
 from graphs.nodetype import Effect, Failure
 from graphs.outbound import Outbound
 from graphs.remote import approval
-from graphs.remote.definitions import cautious, shown, usable
+from graphs.remote.definitions import shown, usable
 from graphs.remote.openapi import calls as openapi
 from graphs.remote.opening import IDLE_SECONDS, Opened, Opens, Place, local_place, place_of
 from graphs.remote.servers import Server
@@ -244,11 +244,6 @@ def check_arguments(definition: Mapping[str, Any], arguments: Mapping[str, Json]
     if wrong:
         said = "; ".join(f"arguments{one['pointer']}: {shown(one['message'], 200)}" for one in wrong)
         raise Failure("bad_arguments", f"the arguments do not fit {definition['name']}: {said}", details={"problems": wrong})
-
-
-def default_effect(definition: Mapping[str, Any]) -> Effect:
-    """What a tool is approved with when the person says nothing about it."""
-    return cautious(definition)
 
 
 def _changed(name: str, tool: str, *, gone: bool) -> Failure:

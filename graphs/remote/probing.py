@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from graphs.outbound import Outbound
-from graphs.remote.line import Line
 from graphs.remote.opening import Opened, place_of
+from graphs.remote.route import Route
 from graphs.remote.sessions import Session
 
 
 async def probed(connection: Opened, outbound: Outbound) -> str:
     """A sentence. Raises Failure."""
-    line = Line(place_of(connection), outbound)
-    session = Session(line.place.where, line.transport)
+    route = Route(place_of(connection), outbound)
+    session = Session(route.place.where, route.transport)
     try:
         await session.opened()
         listed = await session.listing()

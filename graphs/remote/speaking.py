@@ -17,8 +17,8 @@ from graphs.remote import answers
 from graphs.remote.definitions import shown
 from graphs.remote.doubt import doubted
 from graphs.remote.faults import RAISED, explained
-from graphs.remote.line import Line
 from graphs.remote.opening import Place
+from graphs.remote.route import Route
 from graphs.remote.sessions import Listed, Session, in_exchange
 from graphs.remote.wire import Exchange
 from store.postgres import Tenant
@@ -45,7 +45,7 @@ class Speaker:
 
     def __init__(self, outbound: Outbound, idle: float) -> None:
         self._outbound, self._idle = outbound, idle
-        self.sessions: dict[tuple[str, str], tuple[Line, Session]] = {}
+        self.sessions: dict[tuple[str, str], tuple[Route, Session]] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
         self._pauses: dict[tuple[str, str], _Pause] = {}
 
@@ -75,19 +75,19 @@ class Speaker:
         key = (tenant.org_id, name)
         async with self._opening.setdefault(key, asyncio.Lock()):
             if known := self.sessions.get(key):
-                line, session = known
-                if not session.over and line.place.target == place.target and line.place.server == place.server:
-                    line.place = place  # credentials as they are now
+                route, session = known
+                if not session.over and route.place.target == place.target and route.place.server == place.server:
+                    route.place = place  # credentials as they are now
                     return session
                 del self.sessions[key]
                 await session.close()
             self._patient(key, place)
             self._sweep()
-            line = Line(place, self._outbound.of(tenant))
+            route = Route(place, self._outbound.of(tenant))
             session = Session(
-                place.where, line.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None, clean=line.clean
+                place.where, route.transport, fresh=place.fresh, idle=self._idle, local=place.server is not None, clean=route.clean
             )
-            self.sessions[key] = line, session
+            self.sessions[key] = route, session
             try:
                 await session.opened()
             except BaseException:

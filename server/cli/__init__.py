@@ -169,7 +169,9 @@ def chat(
     message: Annotated[str | None, typer.Option("--message", "-m", help="one question, and its answer", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--continue", "-c", help="go on with the chat that was written in last")] = False,
     chat: Annotated[str | None, typer.Option("--chat", help="go on with this chat", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option("--model", help='"vendor:name"; without it WEFT_MODEL', show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help='"vendor:name" or "@alias"; without it the default', show_default=False)
+    ] = None,
     attach: Annotated[
         list[Path] | None, typer.Option("--attach", "-a", help="a file that goes with the message", show_default=False)
     ] = None,

@@ -64,6 +64,9 @@ def runs_fix(
     live_reads: Annotated[
         bool, typer.Option("--live-reads", help="make the failing call when it is another one now and only reads")
     ] = False,
+    mocks: Annotated[
+        str | None, typer.Option("--mocks", help="with --patch: JSON or @file, node id -> output, for steps of which nothing is recorded")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="vendor:name; without it the default", show_default=False)] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -71,4 +74,4 @@ def runs_fix(
     from server.commands import replays
 
     settings = _settings(data_dir)
-    raise SystemExit(perform(lambda: replays.fix(settings, run_id, patch, live_reads=live_reads, model=model)))
+    raise SystemExit(perform(lambda: replays.fix(settings, run_id, patch, live_reads=live_reads, mocks=mocks, model=model)))

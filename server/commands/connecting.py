@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from graphs import connecting, inviting, remoting, signing
+from graphs import authorizing, connecting, inviting, remoting
 from graphs.connections import Vault, rewrap_all
 from graphs.definition import Json
 from graphs.documents import is_object
@@ -172,7 +172,7 @@ async def authorize(settings: Settings, name: str, kind: str, scopes: list[str])
     """Prints the link to stdout, alone. Raises Invalid, NotFound."""
     async with _opened(settings) as (runtime, actor):
         if scopes:
-            await signing.widen(runtime, actor, name, scopes)
+            await authorizing.widen(runtime, actor, name, scopes)
         invitation = await inviting.invite(runtime, actor, name, kind)
     _link(settings, invitation)
 

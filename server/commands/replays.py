@@ -34,9 +34,6 @@ class Order:
 
 def read_order(run: str, on: str | None, version: str | None, on_divergence: Any, mocks: str | None) -> Order:
     """Raises Invalid with file and line when something cannot be read."""
-    stand_ins = None if mocks is None else read_value(mocks, "--mocks")
-    if stand_ins is not None and not is_object(stand_ins):
-        raise Invalid('--mocks must be an object: {"node id": output}.')
     recording = cassettes.of_lines(_lines(run)) if Path(run).is_file() else None
     if recording and version:
         raise Invalid("--version is of the run's workflow, and a file has none: give --on.")
@@ -46,8 +43,15 @@ def read_order(run: str, on: str | None, version: str | None, on_divergence: Any
         definition=None if on is None else read_value(f"@{on}", "--on"),
         version=_version(version),
         on_divergence=on_divergence,
-        mocks=stand_ins,
+        mocks=_mocks(mocks),
     )
+
+
+def _mocks(text: str | None) -> dict[str, Json] | None:
+    outputs = None if text is None else read_value(text, "--mocks")
+    if outputs is not None and not is_object(outputs):
+        raise Invalid('--mocks must be an object: {"node id": output}.')
+    return outputs
 
 
 def _lines(file: str) -> list[str]:
@@ -94,7 +98,12 @@ async def cassette(settings: Settings, run_id: str, *, redact: bool, mask: list[
         typer.echo(line)
 
 
-async def fix(settings: Settings, run_id: str, patch: str | None, *, live_reads: bool, model: str | None) -> int:
+async def fix(
+    settings: Settings, run_id: str, patch: str | None, *, live_reads: bool = False, mocks: str | None = None, model: str | None = None
+) -> int:
+    outputs = _mocks(mocks)
+    if outputs and patch is None:
+        raise Invalid("--mocks goes with --patch: what the model proposes is not known before.")
     given = None if patch is None else read_value(patch, "--patch")
     if given is not None and not (is_array(given) and all(is_object(item) for item in given)):
         raise Invalid('--patch is a JSON Patch: [{"op": "replace", "path": "/nodes/0/config/url", "value": "…"}].')
@@ -104,6 +113,6 @@ async def fix(settings: Settings, run_id: str, patch: str | None, *, live_reads:
         if given is None:
             found = await fixing.ask(runtime, actor, run_id, model=model, live_reads=live_reads)
         else:
-            found = await fixing.propose(runtime, actor, run_id, given, live_reads=live_reads)
+            found = await fixing.propose(runtime, actor, run_id, given, live_reads=live_reads, mocks=outputs)
     _print(fixing.proposal_of(found))
     return 0 if found.ok else 1

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from graphs import chatting, closing, conversations
+from graphs import chats, chatting, ending
 from graphs.chatting import Said, Turn
 from server.auth import Caller
 from server.http.chats import chat_view, conversation_view, told, under_way
@@ -103,14 +103,14 @@ class Here:
         await chatting.approve(self._caller.runtime, self._caller.actor, chat, task_id, approved=approved)
 
     async def stop(self, chat: str) -> None:
-        await closing.stop(self._caller.runtime, self._caller.actor, chat)
+        await ending.stop(self._caller.runtime, self._caller.actor, chat)
 
     async def chats(self, search: str | None = None) -> list[dict[str, Any]]:
-        page = await conversations.page(self._caller.runtime, self._caller.actor, search=search)
+        page = await chats.page(self._caller.runtime, self._caller.actor, search=search)
         return [chat_view(one) for one in page.items]
 
     async def chat(self, chat: str) -> dict[str, Any]:
-        return conversation_view(await conversations.get(self._caller.runtime, self._caller.actor, chat))
+        return conversation_view(await chats.get(self._caller.runtime, self._caller.actor, chat))
 
 
 # -- at a server -----------------------------------------------------------------------------------------------------------------

@@ -49,7 +49,9 @@ async def discover(settings: Settings, url: str) -> None:
     async with _opened(settings) as (runtime, actor):
         auth = await remoting.discover(runtime, actor, url)
     typer.echo(json.dumps({"url": url, "auth": {**auth, "client_id": "…"}}, indent=2, ensure_ascii=False))
-    typer.echo("Register Weft there with its callback /oauth/callback, and put in the client_id you get.", err=True)
+    typer.echo(
+        f"`weft connections add NAME --kind mcp --url {url}` signs in; a client id only where the server refuses to register.", err=True
+    )
 
 
 async def upload(settings: Settings, name: str, file: str, include: Sequence[str]) -> None:

@@ -10,12 +10,13 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from graphs import chatting, closing, conversations, following, runs
+from graphs import chats, chatting, ending, following, runs
 from graphs.chatting import Said, Turn
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.following import News
 from server.auth import Caller, Scope
+from server.chats import given
 from server.excerpts import preview
 from server.http.operations import Call, Operation, Query, answer, encode
 from server.http.shapes.chats import (
@@ -34,7 +35,6 @@ from server.http.shapes.chats import (
     TurnBegun,
 )
 from server.http.shapes.tasks import TaskDetail
-from server.speaking import given
 from server.views.tasks import task_view
 from store.chats import Chat, Message
 from store.errors import Conflict, Invalid, NotFound
@@ -87,7 +87,7 @@ def _attached(part: dict[str, Any]) -> dict[str, Json]:
     return {"name": part["name"], "type": "file", "characters": len(part["text"])}
 
 
-def conversation_view(found: conversations.Conversation) -> dict[str, Json]:
+def conversation_view(found: chats.Conversation) -> dict[str, Json]:
     beside: dict[str | None, list[str]] = {}
     for one in found.messages:
         beside.setdefault(one.parent_id, []).append(one.id)
@@ -112,12 +112,12 @@ async def told(
 ) -> AsyncIterator[tuple[str, dict[str, Json], int | None]]:
     """(event, data, id) of a turn from its beginning: `chat`, then what happens, then `message`, `usage` and `end`."""
     runtime, actor = caller.runtime, caller.actor
-    begun = await conversations.message(runtime, actor, chat, answer_id)
+    begun = await chats.message(runtime, actor, chat, answer_id)
     yield "chat", {"chat": chat, "message": begun.parent_id, "answer": answer_id, "run_id": run_id}, None
     async for news in following.turn(runtime, actor, run_id, after=after):
         yield news.name, news_view(news), news.seq
     run = await runs.get(runtime, actor, run_id)
-    done = await conversations.ended(runtime, actor, chat, answer_id)
+    done = await chats.ended(runtime, actor, chat, answer_id)
     yield "message", message_view(done), None
     if is_object(run.output) and is_object(usage := run.output.get("usage")):
         yield "usage", {**usage, "model": run.output.get("model")}, None
@@ -138,8 +138,8 @@ def stream(caller: Caller, turn: Turn, *, after: int = 0) -> Response:
 
 async def under_way(caller: Caller, chat: str) -> Turn:
     """The turn that the chat has come to, over or not. Raises NotFound, Conflict where there is none."""
-    found = await conversations.own(caller.actor, chat)
-    head = await conversations.message(caller.runtime, caller.actor, chat, found.head) if found.head else None
+    found = await chats.own(caller.actor, chat)
+    head = await chats.message(caller.runtime, caller.actor, chat, found.head) if found.head else None
     if head is None or head.run_id is None or head.parent_id is None:
         raise Conflict("nothing has been answered in this chat yet")
     return Turn(chat=chat, message=head.parent_id, answer=head.id, run_id=head.run_id)
@@ -174,21 +174,21 @@ async def again(call: Call[Again, Query]) -> Json | Response:
 
 
 async def listed(call: Call[None, ListQuery]) -> Json:
-    page = await conversations.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
+    page = await chats.page(call.caller.runtime, call.caller.actor, **call.query.model_dump())
     return {"chats": [chat_view(one) for one in page.items], "next_cursor": page.next_cursor}
 
 
 async def get(call: Call[None, Query]) -> Json:
-    return conversation_view(await conversations.get(call.caller.runtime, call.caller.actor, call.path["chat"]))
+    return conversation_view(await chats.get(call.caller.runtime, call.caller.actor, call.path["chat"]))
 
 
 async def change(call: Call[Change, Query]) -> Json:
     caller = call.caller
-    return chat_view(await conversations.change(caller.runtime, caller.actor, call.path["chat"], **call.body.model_dump()))
+    return chat_view(await chats.change(caller.runtime, caller.actor, call.path["chat"], **call.body.model_dump()))
 
 
 async def delete(call: Call[None, Query]) -> Json:
-    await closing.delete(call.caller.runtime, call.caller.actor, call.path["chat"])
+    await ending.delete(call.caller.runtime, call.caller.actor, call.path["chat"])
     return {"deleted": True}
 
 
@@ -197,7 +197,7 @@ async def events(call: Call[None, Query]) -> Json | Response:
     caller, chat = call.caller, call.path["chat"]
     turn = await under_way(caller, chat)
     if STREAM not in call.headers.get("accept", ""):
-        return {"chat": chat, "state": (await conversations.message(caller.runtime, caller.actor, chat, turn.answer)).state}
+        return {"chat": chat, "state": (await chats.message(caller.runtime, caller.actor, chat, turn.answer)).state}
     last = call.headers.get("last-event-id", "")
     if last and not (last.isdecimal() and len(last) < 19):
         raise Invalid("Last-Event-ID must be the id of an event of this stream.")
@@ -205,7 +205,7 @@ async def events(call: Call[None, Query]) -> Json | Response:
 
 
 async def stop(call: Call[None, Query]) -> Json:
-    return message_view(await closing.stop(call.caller.runtime, call.caller.actor, call.path["chat"]))
+    return message_view(await ending.stop(call.caller.runtime, call.caller.actor, call.path["chat"]))
 
 
 async def approve(call: Call[Approve, Query]) -> Json:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from graphs import inviting, signing
+from graphs import authorizing, inviting
 from graphs.connections.http import OAuth2
 from graphs.inviting import Guest
 from graphs.remote.registering import about
@@ -54,13 +54,13 @@ def routes(runtime: Runtime) -> list[Route]:
         try:
             settings = await inviting.settled(runtime, who, settings_of(who, given))
             client = given.get("sign_in.client_id", "").strip() or None
-            arranged = await signing.arrange(runtime, who.actor, who.kind.name, settings, back, client_id=client)
+            arranged = await authorizing.arrange(runtime, who.actor, who.kind.name, settings, back, client_id=client)
             row = await inviting.complete(runtime, who, settings, secrets_of(who, given))
         except Invalid as wrong:
             return _page(f"Connection {who.name}", form_of(who, wrong.message), 422, sends_to=_sends_to(who))
-        if arranged is None and signing.auth_of(row.kind, row.settings) is None:
+        if arranged is None and authorizing.auth_of(row.kind, row.settings) is None:
             return _page("Done", f"<p>The connection <b>{escape(row.name)}</b> is set up. You can close this page.</p>")
-        url, nonce = await signing.begin(runtime, who.actor, row, back, arranged)
+        url, nonce = await authorizing.begin(runtime, who.actor, row, back, arranged)
         there = _sign_in(row, url) if arranged else RedirectResponse(url, 303, headers=_headers(sends_to=_origin(url)))
         https = (runtime.public_url or "").startswith("https:")
         there.set_cookie(COOKIE, nonce, max_age=int(inviting.SECONDS), path="/oauth", httponly=True, samesite="lax", secure=https)
@@ -71,7 +71,7 @@ def routes(runtime: Runtime) -> list[Route]:
         if error := given.get("error"):
             said = f" ({error})" if re.fullmatch(r"[a-z_]{1,60}", error) else ""
             raise Invalid(f"The other side did not agree{said}. Nothing was changed; ask for a new link to try again.")
-        row = await signing.finish(
+        row = await authorizing.finish(
             runtime, given.get("state", ""), given.get("code", ""), request.cookies.get(COOKIE, ""), given.get("iss")
         )
         done = _page("Done", f"<p>Weft may use the connection <b>{escape(row.name)}</b> now. You can close this page.</p>")
@@ -80,7 +80,7 @@ def routes(runtime: Runtime) -> list[Route]:
 
     async def client(request: Request) -> Response:
         """Who Weft is, for authorization servers that read it there (Client ID Metadata Document)."""
-        url = signing.document_url(runtime)
+        url = authorizing.document_url(runtime)
         if url is None:
             raise NotFound("This server has no public address with https, so nobody can know it by a document.")
         return JSONResponse({"client_id": url, **about(callback_url(runtime.public_url or ""))}, headers={"Cache-Control": "max-age=3600"})
@@ -89,7 +89,7 @@ def routes(runtime: Runtime) -> list[Route]:
         Route("/connect/{ticket}", _told(show), methods=["GET"]),
         Route("/connect/{ticket}", _told(save), methods=["POST"]),
         Route("/oauth/callback", _told(returned), methods=["GET"]),
-        Route(signing.DOCUMENT, _told(client), methods=["GET"]),
+        Route(authorizing.DOCUMENT, _told(client), methods=["GET"]),
     ]
 
 
@@ -128,7 +128,7 @@ def _fields(raw: bytes, content_type: str) -> Mapping[str, str]:
 
 def _sends_to(who: Guest) -> str:
     """Browsers also hold a redirect after a form to what the page says its forms may lead to."""
-    auth = signing.auth_of(who.row.kind, who.row.settings) if who.row else None
+    auth = authorizing.auth_of(who.row.kind, who.row.settings) if who.row else None
     return _origin(auth.authorize_url) if isinstance(auth, OAuth2) and auth.authorize_url else ""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs import connecting, inviting, remoting, signing
+from graphs import authorizing, connecting, inviting, remoting
 from graphs.definition import Json
 from server.auth import Scope
 from server.http.operations import Body, Call, Operation, Query
@@ -108,7 +108,7 @@ async def tested(call: Call[None, Query]) -> Json:
 
 async def linked(call: Call[Wanted, Query]) -> Json:
     if call.body.scopes:
-        await signing.widen(call.caller.runtime, call.caller.actor, call.path["name"], call.body.scopes)
+        await authorizing.widen(call.caller.runtime, call.caller.actor, call.path["name"], call.body.scopes)
     return await _link(call, call.path["name"], call.body.kind)
 
 

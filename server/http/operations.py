@@ -20,7 +20,7 @@ from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.runtime import Runtime
 from server.auth import Caller, Scope
-from server.tokens import actor_of
+from server.callers import actor_of
 from store.errors import Invalid, Unauthenticated, WeftError
 
 logger = logging.getLogger(__name__)

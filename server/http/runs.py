@@ -15,7 +15,7 @@ from graphs.admission import Timing
 from graphs.definition import Json
 from graphs.live import Shown
 from graphs.runs import Run
-from server import speaking
+from server import chats
 from server.auth import Caller, Scope
 from server.http.operations import Body, Call, Operation, Query, encode
 from server.http.shapes.runs import RunDetail, RunEvents, RunFilterState, RunPage, Step, Trace
@@ -77,7 +77,7 @@ async def start(call: Call[Start, Query]) -> Json:
     body, caller = call.body, call.caller
     timing = Timing(delay=body.delay, deadline=body.deadline, priority=body.priority)
     if body.workflow == chatting.WORKFLOW:
-        turn = await speaking.speak(caller, body.input, version=body.version, key=key, timing=timing)
+        turn = await chats.speak(caller, body.input, version=body.version, key=key, timing=timing)
         return await _waited(caller, await runs.get(caller.runtime, caller.actor, turn.run_id), body.wait_seconds)
     run = await runs.start(
         caller.runtime, caller.actor, workflow=body.workflow, input=body.input, version=body.version, idempotency_key=key, timing=timing

@@ -10,8 +10,8 @@ from pydantic import Field
 from graphs.catalogue import describe, node_types
 from graphs.definition import Json
 from graphs.finding import best_example, find
+from graphs.finding_tools import UNTRUSTED, Offer, described, line, meant, named, offers
 from graphs.nodetype import NodeType
-from graphs.offering import UNTRUSTED, Offer, described, line, meant, named, offers
 from graphs.pinning import nearest
 from server.answers import answer
 from server.auth import Scope

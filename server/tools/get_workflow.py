@@ -10,7 +10,7 @@ from pydantic import Field
 from graphs import authoring, chatting, diagrams, shipped
 from graphs.authoring import Workflow
 from graphs.definition import Definition
-from server import speaking
+from server import chats
 from server.answers import answer
 from server.arguments import Offset, WorkflowName
 from server.auth import Caller, Scope
@@ -59,7 +59,7 @@ def _chat(view: str, offset: int) -> CallToolResult:
     """The workflow that comes with Weft and that people start with the words of a message."""
     document = shipped.definition(chatting.WORKFLOW)
     follow = f'start_run(workflow="{chatting.WORKFLOW}", input={{"message": "…"}})'
-    head = {"workflow": chatting.WORKFLOW, "comes_with_weft": True, "input": speaking.schema()}
+    head = {"workflow": chatting.WORKFLOW, "comes_with_weft": True, "input": chats.schema()}
     if view in ("versions", "diff"):
         raise Invalid(f"{chatting.WORKFLOW!r} comes with Weft: it has no versions, and nobody edits it")
     if view == "definition":

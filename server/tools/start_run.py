@@ -9,7 +9,7 @@ from pydantic import Field
 
 from graphs import chatting, runs
 from graphs.admission import Timing
-from server import speaking
+from server import chats
 from server.arguments import IdempotencyKey, Input, WorkflowName
 from server.auth import Caller, Scope
 from server.inviting import invited_to_run
@@ -58,8 +58,8 @@ async def _say(
     ctx: Ctx, caller: Caller, input: Any, version: int | None, key: str | None, timing: Timing, wait_seconds: float
 ) -> CallToolResult:
     """A message to the assistant: the run is a turn of a chat."""
-    turn = await speaking.speak(caller, input, version=version, key=key, timing=timing)
-    await speaking.tell(ctx, caller, turn)
+    turn = await chats.speak(caller, input, version=version, key=key, timing=timing)
+    await chats.tell(ctx, caller, turn)
     if wait_seconds:
         return answer_run(await settle(ctx, turn.run_id, wait_seconds, begun=True))
     return answer_run(await runs.get(caller.runtime, caller.actor, turn.run_id))

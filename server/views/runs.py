@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphs.conversations import chat_of
+from graphs.chats import chat_of
 from graphs.definition import Json
 from graphs.documents import is_object
 from graphs.engine.configs import DECIDED

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx2
 import pytest
 
-from graphs import chatting, closing, conversations, following, runs
+from graphs import chats, chatting, ending, following, runs
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
 from graphs.runtime import Runtime
@@ -172,7 +172,7 @@ async def test_a_turn_driven_by_a_worker_streams_at_a_door_that_drives_nothing(
         async with asyncio.timeout(SECONDS):
             await listening
         assert "".join(pieces) == LONG
-        assert (await conversations.ended(door, house.actor(), turn.chat, turn.answer)).text == LONG
+        assert (await chats.ended(door, house.actor(), turn.chat, turn.answer)).text == LONG
 
 
 async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_is_recorded(
@@ -192,5 +192,5 @@ async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_i
             if news.name == "approval":
                 break
     async with process(database, evaluator, models=settings) as second:
-        stopped = await closing.stop(second, actor, turn.chat)
+        stopped = await ending.stop(second, actor, turn.chat)
     assert (stopped.state, stopped.text) == ("stopped", "I publish it now.")

@@ -32,7 +32,7 @@ from tests.faults.furnishing import furnished
 
 When = Literal["before", "after"]
 CONTEXT = multiprocessing.get_context("forkserver")  # a clean process that has the imports behind it: forking one takes milliseconds
-CONTEXT.set_forkserver_preload(["tests.faults.ready"])
+CONTEXT.set_forkserver_preload(["tests.faults.preloaded"])
 WRITES = re.compile(rb"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 POISON = "return 'poison'"
 

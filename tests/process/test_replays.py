@@ -41,12 +41,21 @@ async def test_a_run_is_replayed_from_the_journal_and_from_a_file(terminal: Term
 
 
 async def test_a_fix_is_tried_before_it_is_printed(terminal: Terminal, broken: str) -> None:
-    good = replays.fix(terminal.settings, broken, json.dumps(RIGHT), live_reads=False, model=None)
+    good = replays.fix(terminal.settings, broken, json.dumps(RIGHT))
     found = json.loads(await terminal.prints(good))
     assert (terminal.code, found["ok"], found["patch"]) == (0, True, RIGHT)
     wrong = [{**RIGHT[0], "value": "{{ [1][6] }}"}]
-    refused = json.loads(await terminal.prints(replays.fix(terminal.settings, broken, json.dumps(wrong), live_reads=False, model=None)))
+    refused = json.loads(await terminal.prints(replays.fix(terminal.settings, broken, json.dumps(wrong))))
     assert (terminal.code, refused["ok"], refused["patch"]) == (1, False, None)
+    asking: list[dict[str, Any]] = [
+        {"op": "add", "path": "/nodes/-", "value": {"id": "rate", "type": "http", "config": {"url": "https://rates.example/"}}},
+        {"op": "replace", "path": "/edges/0/to", "value": "rate"},
+        {"op": "add", "path": "/edges/-", "value": {"from": "rate", "to": "b"}},
+        {"op": "replace", "path": "/nodes/1/config/values/n", "value": "{{ nodes.rate.body.rate * 2 }}"},
+    ]
+    mocks = json.dumps({"rate": {"status": 200, "ok": True, "headers": {}, "body": {"rate": 2}}})
+    added = json.loads(await terminal.prints(replays.fix(terminal.settings, broken, json.dumps(asking), mocks=mocks)))
+    assert (terminal.code, added["ok"], added["simulated"]) == (0, True, ["rate"]), added
 
 
 async def test_what_cannot_be_read_is_said(settings: Settings, tmp_path: Path) -> None:
@@ -61,7 +70,9 @@ async def test_what_cannot_be_read_is_said(settings: Settings, tmp_path: Path) -
     with pytest.raises(Invalid, match="--version is"):
         order("run", version="newest")
     with pytest.raises(Invalid, match="--patch is"):
-        await replays.fix(settings, "run", "{}", live_reads=False, model=None)
+        await replays.fix(settings, "run", "{}")
+    with pytest.raises(Invalid, match="goes with --patch"):
+        await replays.fix(settings, "run", None, mocks='{"a": 1}')
 
 
 def test_the_commands_are_there(kept: Kept) -> None:

@@ -95,7 +95,8 @@ async def test_a_right_patch_is_accepted_and_a_wrong_one_refused_by_replay(runni
 
 async def test_the_repro_is_small_and_fails_alike(running: House, shop: Origin) -> None:
     run = await failed(running, priced(shop.url))
-    repro = await fixing.reproduce(running.runtime, running.actor, run.id)
+    repro = (await proposed(running, run, NOTHING)).repro
+    assert repro is not None
     assert (repro.nodes, repro.of, repro.position, repro.code) == (2, 4, "total", "expression")
     alone = await running.run(repro.definition, repro.input, mode="test")
     assert (alone.state, alone.error["code"], alone.error["position"]) == ("failed", "expression", "total")
@@ -108,7 +109,9 @@ async def test_the_repro_of_an_item_is_that_item_alone(running: House, shop: Ori
     }
     items = [{"to": "stock"}, {"to": "nowhere"}, {"to": "orders"}]
     run = await failed(running, flow({"id": "each", "type": "foreach", "config": {"items": items, "concurrency": 1, "body": body}}))
-    repro = await fixing.reproduce(running.runtime, running.actor, run.id)
+    faster = [{"op": "replace", "path": "/nodes/0/config/concurrency", "value": 2}]
+    repro = (await proposed(running, run, faster)).repro
+    assert repro is not None
     assert (repro.position, repro.code) == ("each[0]/ship", "http_status")
     assert repro.definition["nodes"][0]["config"]["items"] == [{"to": "nowhere"}]
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from graphs import signing
+from graphs import authorizing
 from graphs.remote import discovery
 from server.app import create_app
 from tests.outbound.loopback import Asked, answer, origin
@@ -248,7 +248,7 @@ async def test_odd_metadata_is_a_clear_error_and_leaves_the_link_good(house: Hou
         for server in PRIVATE:
             about["authorization_servers"] = [server]
             assert (await browser.post(page, data={"go": ""})).status_code == 422, server
-        monkeypatch.setattr(signing, "ARRANGING", 0.2)
+        monkeypatch.setattr(authorizing, "ARRANGING", 0.2)
         odd = Odd(None)
         async with origin(odd.reply) as issuer:
             about["authorization_servers"] = [issuer.url]

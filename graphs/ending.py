@@ -6,14 +6,14 @@ import asyncio
 import time
 from contextlib import suppress
 
-from graphs import conversations, memories, runs, steering
-from graphs.conversations import KEEPING, NOT_FOUND, only_people, shown
+from graphs import chats, memories, runs, steering
+from graphs.chats import KEEPING, NOT_FOUND, only_people, shown
 from graphs.keeping import said_so_far
 from graphs.memories import Selection
 from graphs.runs import FINISHED
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
-from store import chats
+from store import chats as chat_rows
 from store.chats import Message
 from store.errors import Conflict, NotFound
 
@@ -22,8 +22,8 @@ STOPPING = 10.0  # seconds that a stop waits for the run to end
 
 async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
     """Cancels the turn under way and keeps what was said. Raises Conflict where there is none."""
-    found = await conversations.own(actor, chat)
-    writing = await chats.message(actor.tenant, actor.user_id, chat, found.head) if found.head else None
+    found = await chats.own(actor, chat)
+    writing = await chat_rows.message(actor.tenant, actor.user_id, chat, found.head) if found.head else None
     if writing is None or writing.run_id is None or shown(writing).state != "writing":
         raise Conflict("nothing is being written in this chat just now")
     with suppress(Conflict):  # it has come to its end meanwhile
@@ -31,7 +31,7 @@ async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
     deadline = time.monotonic() + STOPPING
     while time.monotonic() < deadline:
         run = await runs.wait(runtime, actor, writing.run_id, seconds=1.0)
-        now = await chats.message(actor.tenant, actor.user_id, chat, writing.id)
+        now = await chat_rows.message(actor.tenant, actor.user_id, chat, writing.id)
         if run.state in FINISHED:
             deadline = min(deadline, time.monotonic() + KEEPING)
             if now is None or now.state != "writing":
@@ -40,18 +40,18 @@ async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
     else:  # whoever began the turn is gone
         text = await said_so_far(actor, writing.run_id)
         content = spoken(text) if text else []
-        await chats.settle(actor.tenant, actor.user_id, chat, writing.id, state="stopped", text=text, content=content)
-    return await conversations.message(runtime, actor, chat, writing.id)
+        await chat_rows.settle(actor.tenant, actor.user_id, chat, writing.id, state="stopped", text=text, content=content)
+    return await chats.message(runtime, actor, chat, writing.id)
 
 
 async def delete(runtime: Runtime, actor: Actor, chat: str) -> None:
     """With all its messages, with what was remembered of it, and with its runs and what repeats them: no word of it stays."""
     only_people(actor)
-    await conversations.own(actor, chat)
+    await chats.own(actor, chat)
     with suppress(Conflict):
         await stop(runtime, actor, chat)
     await memories.forget(memories.access(runtime, actor), Selection(source=f"chat {chat}"), reason="a chat was deleted")
     async with actor.tenant.transaction() as transaction:
-        await chats.drop_runs(transaction, actor.user_id, chat)
-        if not await chats.delete(transaction, actor.user_id, chat):
+        await chat_rows.drop_runs(transaction, actor.user_id, chat)
+        if not await chat_rows.delete(transaction, actor.user_id, chat):
             raise NotFound(NOT_FOUND.format(chat))

@@ -16,7 +16,7 @@ from graphs.remote.stdio import stdio
 from graphs.remote.wire import MAX_EVENT, WireTransport, client
 
 
-class Line:
+class Route:
     """How a session reaches its server; the connection may be opened anew meanwhile, with other credentials."""
 
     def __init__(self, place: Place, outbound: Outbound) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from graphs import chatting, conversations, keeping, runs
+from graphs import chats, chatting, keeping, runs
 from graphs.admission import UNTIMED, Timing
 from graphs.chatting import Said, Turn
 from graphs.definition import Json, Schema
@@ -31,7 +31,7 @@ class Words(Body):
         default=None, max_length=64, description="id of a message of yours in that chat: said in its place, on a branch beside it"
     )
     attachments: list[Attachment] = Field(default=[], max_length=10)
-    model: str | None = Field(default=None, max_length=200, description='"vendor:name"; without it the default')
+    model: str | None = Field(default=None, max_length=200, description='"vendor:name" or "@alias"; without it the default')
 
 
 def schema() -> Schema:
@@ -41,7 +41,7 @@ def schema() -> Schema:
 
 async def speak(caller: Caller, input: Json, *, version: int | None = None, key: str | None = None, timing: Timing = UNTIMED) -> Turn:
     """Says it: in a new chat, in one that there is, or in the place of a message. Raises Invalid, NotFound, Conflict; Denied to runs."""
-    conversations.only_people(caller.actor)
+    chats.only_people(caller.actor)
     if version is not None or timing != UNTIMED:
         raise Invalid("a message is answered at once, by the assistant as it is: leave out version, delay, deadline and priority")
     runs.check_size(input)
