@@ -17,7 +17,7 @@ from graphs.outbound import Outbound, parse_json, retry_after
 from graphs.redaction import Redactor
 from store import connections, secrets
 from store.connections import Row
-from store.errors import NotFound
+from store.errors import Conflict, NotFound
 from store.postgres import Tenant, Transaction
 
 SECONDS = 15.0  # a token server has for its answer; a connection to Postgres is held meanwhile,
@@ -40,9 +40,11 @@ class Tokens:
         lock = self._locks.setdefault(row.id, asyncio.Lock())
         async with lock, self._few, tenant.transaction() as transaction:
             try:
-                await connections.lock(transaction, row.id)
+                revision = await connections.lock(transaction, row.id)
             except NotFound:
                 raise Failure("connection_missing", f"the connection {row.name!r} was removed meanwhile") from None
+            if revision != row.revision:  # its secrets may be for another server than the one that this caller knows
+                raise Failure("connection_unusable", f"the connection {row.name!r} was changed meanwhile", retryable=True)
             known: dict[str, str] = {}
             for secret in await secrets.of(transaction, row.id):
                 place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
@@ -69,7 +71,8 @@ class Tokens:
         """Makes tokens of the code that an authorization server has sent. Raises Failure; Conflict when it was changed meanwhile."""
         redactor = Redactor((code, verifier))
         async with self._few, tenant.transaction() as transaction:
-            await connections.lock(transaction, row.id)
+            if await connections.lock(transaction, row.id) != row.revision:
+                raise Conflict(f"The connection {row.name!r} was changed meanwhile. Ask for a new link.")
             client_secret = adopted.secret if adopted and adopted.anew else await self._client_secret(transaction, tenant, row)
             redactor.add(*([client_secret] if client_secret else []))
             grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from graphs import connecting
 from graphs.connections import Connections, Vault
+from graphs.connections.http import OAuth2
+from graphs.nodetype import Failure
+from store.errors import Conflict
 from tests.connections.conftest import call, connect
 from tests.engine.conftest import House, flow
 from tests.outbound.loopback import Asked, always, answer, origin
@@ -123,3 +127,25 @@ async def test_a_token_server_that_refuses_is_said_without_its_secrets_and_one_t
     assert "invalid_client: no client *** here" in run.error["message"]
     assert {asked.target for asked in api.asked} == {"/token"}
     assert replies == []
+
+
+async def test_new_secrets_do_not_go_to_the_server_from_before(running: House) -> None:
+    """Who had opened the connection, or was about to redeem a code, when it was moved knows the old address only."""
+    reply = answer(body=b'{"access_token": "access-token-1"}', content_type="application/json")
+    async with origin(always(reply)) as old, origin(always(reply)) as new:
+        auth = {"type": "oauth2", "grant": "client_credentials", "token_url": old.url + "/token", "client_id": "weft"}
+        made = await connect(running, "api", old.url, auth, client_secret="secret-of-the-client")
+        house = running.runtime.connections
+        assert house is not None
+        opened = await house.open(running.actor.tenant, "api")
+        moved = {"base_url": new.url, "auth": {**auth, "token_url": new.url + "/token"}}
+        await connecting.update(running.runtime, running.actor, "api", settings=moved)
+        await connecting.set_secret(running.runtime, running.actor, "api", "client_secret", "secret-for-the-new-one")
+        with pytest.raises(Failure, match="was changed meanwhile") as refused:
+            await opened.headers(old.url)
+        assert refused.value.retryable
+        proof = {"code": "code", "verifier": "verifier", "redirect_uri": old.url, "user_id": running.actor.user_id}
+        with pytest.raises(Conflict, match="was changed meanwhile"):
+            await house.tokens.redeem(running.actor.tenant, made.row, OAuth2.model_validate(auth), **proof)
+        assert not old.asked
+        assert (await (await house.open(running.actor.tenant, "api")).headers(new.url))["Authorization"] == "Bearer access-token-1"
