@@ -13,7 +13,10 @@ from graphs import connecting
 from graphs.connections import Connections, Vault
 from graphs.connections.http import OAuth2
 from graphs.nodetype import Failure
+from graphs.redaction import Redactor
+from store import connections, identities
 from store.errors import Conflict
+from store.postgres import Tenant
 from tests.connections.conftest import call, connect
 from tests.engine.conftest import House, flow
 from tests.outbound.loopback import Asked, always, answer, origin
@@ -149,3 +152,41 @@ async def test_new_secrets_do_not_go_to_the_server_from_before(running: House) -
             await house.tokens.redeem(running.actor.tenant, made.row, OAuth2.model_validate(auth), **proof)
         assert not old.asked
         assert (await (await house.open(running.actor.tenant, "api")).headers(new.url))["Authorization"] == "Bearer access-token-1"
+
+
+async def test_a_slow_token_server_of_one_organization_keeps_no_other_waiting(running: House, other_tenant: Tenant) -> None:
+    """Token calls hold a connection to Postgres, so an organization gets some of them at a time and no more."""
+    asked: list[Asked] = []
+    full, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Asked, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        if len(asked) == 2:
+            full.set()
+        await go.wait()
+        writer.write(answer(body=b'{"access_token": "access-token-1"}', content_type="application/json"))
+
+    quick = always(answer(body=b'{"access_token": "access-token-2"}', content_type="application/json"))
+    async with origin(slow) as theirs, origin(quick) as ours:
+        tokens = Connections(Vault(lambda: running.master_keys), running.runtime.outbound).tokens
+
+        users = {
+            running.actor.tenant: running.actor.user_id,
+            other_tenant: (await identities.create_user(other_tenant, name="O", role="owner")).id,
+        }
+
+        async def renewed(tenant: Tenant, name: str, base: str) -> str:
+            auth = {"type": "oauth2", "grant": "client_credentials", "token_url": base + "/token", "client_id": "weft"}
+            settings = {"base_url": base, "auth": auth}
+            row = await connections.create(
+                tenant, name=name, kind="http", description="", settings=settings, roles=None, user_id=users[tenant]
+            )
+            return await tokens.renewed(tenant, row, OAuth2.model_validate(auth), Redactor())
+
+        waiting = [asyncio.create_task(renewed(other_tenant, f"slow{number}", theirs.url)) for number in range(4)]
+        async with asyncio.timeout(20):
+            await full.wait()
+            assert await renewed(running.actor.tenant, "quick", ours.url) == "access-token-2"
+            assert len(asked) == 2
+            go.set()
+            assert await asyncio.gather(*waiting) == ["access-token-1"] * 4
