@@ -94,9 +94,12 @@ def _unpacked(raw: bytes) -> int:
 
 
 def _text(name: str, text: str) -> Part:
-    clean = blotted(plain(text))
+    whole = plain(text)
+    looked_at = whole[: 2 * MAX_TEXT]  # more than is kept: a key at the end of that is blotted out too
+    clean = blotted(looked_at)
     part: Part = {"type": "file", "name": name, "text": clean[:MAX_TEXT]}
-    return {**part, "left_out": len(clean) - MAX_TEXT} if len(clean) > MAX_TEXT else part
+    left_out = max(0, len(clean) - MAX_TEXT) + len(whole) - len(looked_at)
+    return {**part, "left_out": left_out} if left_out else part
 
 
 def plain(text: str) -> str:

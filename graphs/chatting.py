@@ -146,9 +146,10 @@ async def _check_model(actor: Actor, model: str | None) -> None:
 
 
 async def _content(said: Said) -> tuple[str, list[dict[str, Json]]]:
-    text = blotted(plain(said.text).strip())
+    text = plain(said.text).strip()
     if len(text) > MAX_TEXT:
         raise Invalid(f"the message has {len(text):,} characters; at most {MAX_TEXT:,} are taken. Attach what is long as a file")
+    text = blotted(text)
     parts = await files.parts(said.attachments)
     if not text and not parts:
         raise Invalid("say something, or attach something")

@@ -14,7 +14,9 @@ from graphs.definition import Json
 from graphs.documents import is_array, is_object
 from graphs.engine.cassette import digest
 from graphs.nodetype import Failure
-from store import fixes, jsontext, workflows
+from store import fixes, jsontext, runs, workflows
+from store.fixes import Tried
+from store.ids import is_id
 from store.postgres import Tenant
 
 CHANGES, TRIES = "edit_workflow", "fix_run"
@@ -39,8 +41,19 @@ async def check(tenant: Tenant, run_id: str, position: str, tool: str, arguments
     answers: list[dict[str, Any]] = [one.output for one in before if is_object(one.output) and one.output.get("workflow") == name]
     held = [one for one in answers if one.get("ok") and one.get("verified")]
     asked = digest(arguments.get("patch")), arguments.get("base_revision")
-    if answers and not any((one["verified"], one.get("base_revision")) == asked for one in held):
+    if (answers or await _in_vain(tenant, before, name)) and not any((one["verified"], one.get("base_revision")) == asked for one in held):
         raise Failure("not_verified", _refused(held))
+
+
+async def _in_vain(tenant: Tenant, before: Sequence[Tried], name: object) -> bool:
+    """Whether a call that has no answer, for it failed, was about a run of this workflow."""
+    for one in before:
+        arguments: Any = one.input.get("arguments") if not is_object(one.output) else None
+        run_id = arguments.get("run_id") if is_object(arguments) else None
+        run = await runs.get(tenant, run_id) if isinstance(run_id, str) and is_id(run_id) else None
+        if run is not None and run.workflow == name:
+            return True
+    return False
 
 
 def _refused(held: Sequence[Mapping[str, Any]]) -> str:

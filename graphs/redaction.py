@@ -19,10 +19,12 @@ HIDDEN = "***"
 SHORTEST = 8  # characters of a secret; shorter ones would eat ordinary words, and are refused when they are set
 LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|rk|key|pat|ghp|gho|ghs|github_pat|glpat|xox[abprs]|shpat|hf|npm|whsec)[-_][A-Za-z0-9_-]{16,}"
-    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}|(?i:\b(?:bearer|basic)\s+[A-Za-z0-9+/._=-]{12,})"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
+    r"|(?i:\b(?:bearer|basic)\s+[A-Za-z0-9+/._=-]{12,})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-"""What vendors' keys look like: for refusing them where they do not belong, and never for trusting that there is none."""
+"""What vendors' keys look like: for refusing them where they do not belong, and never for trusting that there is none. Each run of
+characters is looked through once: whoever sends a text must not make it take long."""
 
 PASTED = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)|\bweft_live_[0-9a-f]{12}_[0-9A-Za-z]{20,}"

@@ -159,10 +159,12 @@ async def delete(transaction: Transaction, connection_id: str) -> None:
         raise NotFound("This connection is gone.")
 
 
-async def lock(transaction: Transaction, connection_id: str) -> None:
-    """Until the transaction ends, nobody else refreshes or sets its secrets. Raises NotFound."""
-    if await transaction.one(SQL.lock, int, connection_id=connection_id) is None:
+async def lock(transaction: Transaction, connection_id: str) -> int:
+    """Its revision. Until the transaction ends, nobody else refreshes or sets its secrets. Raises NotFound."""
+    revision = await transaction.one(SQL.lock, int, connection_id=connection_id)
+    if revision is None:
         raise NotFound("This connection is gone.")
+    return revision
 
 
 async def next_version(transaction: Transaction, connection_id: str) -> int:

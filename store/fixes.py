@@ -13,7 +13,7 @@ SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A call of a tool at a position of the run; `output` is None while it is under way."""
+    """A call of a tool at a position of the run; `output` is None while it is under way, and where it failed."""
 
     position: str
     input: Any

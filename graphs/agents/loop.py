@@ -95,10 +95,10 @@ class Agent:
             self.usage[name] = _sum(self.usage[name], used.get(name))
         return said
 
-    def is_at_limit(self, failed: BodyFailed) -> bool:
+    def is_at_limit(self, failed: BodyFailed, purse: str = "") -> bool:
         """Whether a step was refused because this agent's own limit does not pay for it; then notes which."""
         spent: Any = failed.error.get("details") or {}
-        if failed.error["code"] != "budget_exceeded" or not str(spent.get("subject")).endswith(f" {self._purse}"):
+        if failed.error["code"] != "budget_exceeded" or not str(spent.get("subject")).endswith(f" {purse or self._purse}"):
             return False
         told = [f"max_tokens ({spent['tokens']:,} of {spent['token_limit']:,} are spent)"] if "token_limit" in spent else []
         told += [f"max_usd ({spent['usd']:.6g} of {spent['usd_limit']:.6g} are spent)"] if "usd_limit" in spent else []
@@ -136,7 +136,7 @@ class Agent:
         return f"agent:{self.context.position}"
 
     @property
-    def limits(self) -> list[dict[str, Json]]:
+    def limits(self) -> list[dict[str, Any]]:
         """What it and all it runs may spend together."""
         if self.config.max_usd is None and self.config.max_tokens is None:
             return []
@@ -167,12 +167,22 @@ class Agent:
         return f"max_turns ({config.max_turns})" if turn == config.max_turns else ""
 
     async def _at_limit(self, which: str, turns: int) -> Json:
-        """The last answer is beside the agent's own limits, or there would be none; those around the agent hold for it."""
+        """The last answer is beside the agent's own limits, or there would be none. It has a purse of its own, for its question is as long
+        as all that was said; and the limits around the agent hold for it."""
         if self.config.on_limit == "fail":
             message = f"{self.name} was not done within {which}. Raise it, or set on_limit to answer"
             raise Failure("agent_limit", message, details={"limit": which.split()[0], "turns": turns, "calls": self.calls})
         self.transcript.say("user", f"You have reached your limit: {which}. Answer now, with what you have; there are no tools any more.")
-        return await self._done(await self._ask("last", [], [], max_tokens=LAST_ANSWER), turns + 1)
+        purse = f"{self._purse}:last"
+        limits = [{**limit, "key": purse, "tokens": limit["tokens"] and limit["tokens"] + LAST_ANSWER} for limit in self.limits]
+        try:
+            said = await self._ask("last", [], limits, max_tokens=LAST_ANSWER)
+        except BodyFailed as failed:
+            if not self.is_at_limit(failed, purse):
+                raise
+            message = f"{self.name} was not done within {which}, and its last answer would take more than that once more. Raise it"
+            raise Failure("agent_limit", message, details={"limit": which.split()[0], "turns": turns, "calls": self.calls}) from None
+        return await self._done(said, turns + 1)
 
     async def _done(self, said: dict[str, Any], turns: int) -> Json:
         answer = said["json"] if self.config.output_schema is not None else said["text"]

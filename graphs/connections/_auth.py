@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Annotated, Literal
 
 import httpx2
@@ -177,12 +179,16 @@ def again(auth: Auth | SignIn, name: str) -> str:
             return f"set them anew: weft connections set-secret {name} {needs(auth)[0]}"
 
 
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9:/._-]*")  # scopes that are named in a command: the server that says them is a stranger
+MAX_NAMED = 10
+
+
 def refusal(auth: Auth | SignIn, name: str, where: str, status: int, challenge: str) -> Failure | None:
     """What a person must do about an answer that refuses the credentials; None where that is not known."""
     if lacks_scope(status, challenge):
-        scopes = scopes_of(challenge)
+        scopes = [scope for scope in scopes_of(challenge) if PLAIN.fullmatch(scope)][:MAX_NAMED]
         asked = f"the scopes {', '.join(scopes)}" if scopes else "more scopes than it says"
-        options = "".join(f" --scope {scope}" for scope in scopes)
+        options = "".join(f" --scope {quote(scope)}" for scope in scopes)
         signed = not isinstance(auth, OAuth2) or auth.grant == "authorization_code"
         fix = f"sign in again with them: weft connections authorize {name}{options}" if signed else "add them to `scopes` of its `auth`"
         return Failure("connection_unusable", f"{where} asks for {asked}, which {name!r} has not been given; {fix}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
@@ -17,11 +18,12 @@ from graphs.outbound import Outbound, parse_json, retry_after
 from graphs.redaction import Redactor
 from store import connections, secrets
 from store.connections import Row
-from store.errors import NotFound
+from store.errors import Conflict, NotFound
 from store.postgres import Tenant, Transaction
 
 SECONDS = 15.0  # a token server has for its answer; a connection to Postgres is held meanwhile,
-AT_ONCE = 2  # so only so many at once
+AT_ONCE = 2  # so only so many at once for an organization,
+OF_ALL = 4  # of the process: a slow one must not keep the others waiting
 MAX_LIFETIME = 10 * 365 * 86400.0
 FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 
@@ -32,17 +34,25 @@ class Tokens:
     def __init__(self, vault: Vault, outbound: Outbound) -> None:
         self._vault, self._outbound = vault, outbound
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._few = asyncio.Semaphore(AT_ONCE)
+        self._of_one: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._of_all = asyncio.Semaphore(OF_ALL)
+
+    @asynccontextmanager
+    async def _few(self, tenant: Tenant) -> AsyncGenerator[None]:
+        async with self._of_one.setdefault(tenant.org_id, asyncio.Semaphore(AT_ONCE)), self._of_all:
+            yield
 
     async def renewed(self, tenant: Tenant, row: Row, auth: auths.OAuth2, redactor: Redactor, refused: str | None = None) -> str:
         """An access token that is good now, and another than the one that was `refused`: the one another worker has just got, or a new
         one. Raises Failure."""
         lock = self._locks.setdefault(row.id, asyncio.Lock())
-        async with lock, self._few, tenant.transaction() as transaction:
+        async with lock, self._few(tenant), tenant.transaction() as transaction:
             try:
-                await connections.lock(transaction, row.id)
+                revision = await connections.lock(transaction, row.id)
             except NotFound:
                 raise Failure("connection_missing", f"the connection {row.name!r} was removed meanwhile") from None
+            if revision != row.revision:  # its secrets may be for another server than the one that this caller knows
+                raise Failure("connection_unusable", f"the connection {row.name!r} was changed meanwhile", retryable=True)
             known: dict[str, str] = {}
             for secret in await secrets.of(transaction, row.id):
                 place = Place(org_id=tenant.org_id, connection_id=row.id, version=secret.version, field=secret.field)
@@ -68,8 +78,9 @@ class Tokens:
     ) -> None:
         """Makes tokens of the code that an authorization server has sent. Raises Failure; Conflict when it was changed meanwhile."""
         redactor = Redactor((code, verifier))
-        async with self._few, tenant.transaction() as transaction:
-            await connections.lock(transaction, row.id)
+        async with self._few(tenant), tenant.transaction() as transaction:
+            if await connections.lock(transaction, row.id) != row.revision:
+                raise Conflict(f"The connection {row.name!r} was changed meanwhile. Ask for a new link.")
             client_secret = adopted.secret if adopted and adopted.anew else await self._client_secret(transaction, tenant, row)
             redactor.add(*([client_secret] if client_secret else []))
             grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}

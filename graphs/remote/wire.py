@@ -53,8 +53,7 @@ class WireTransport(httpx2.AsyncBaseTransport):
             response = await self._authorized(request, exchange, before)
             if response.status_code == 401:
                 exchange.sent = before
-                if await self._renew(request.headers.get("authorization", "")):
-                    await response.aclose()
+                if await self._renewed(request, response):
                     response = await self._authorized(request, exchange, before)
         except Failure as wrong:
             exchange.failure, exchange.status = wrong, None
@@ -63,6 +62,16 @@ class WireTransport(httpx2.AsyncBaseTransport):
         exchange.failure, exchange.status = self._refusal(response.status_code, said), response.status_code
         stream = _Watched(cast(httpx2.AsyncByteStream, response.stream), exchange)
         return httpx2.Response(response.status_code, headers=response.headers.raw, stream=stream, extensions=response.extensions)
+
+    async def _renewed(self, request: httpx2.Request, refused: httpx2.Response) -> bool:
+        """Whether to ask again. The answer is closed unless it is what the caller gets: it holds a connection of the process."""
+        again = True
+        try:
+            again = await self._renew(request.headers.get("authorization", ""))
+        finally:
+            if again:
+                await refused.aclose()
+        return again
 
     async def _authorized(self, request: httpx2.Request, exchange: Exchange, before: bool) -> httpx2.Response:
         for name, value in (await self._headers(str(request.url))).items():

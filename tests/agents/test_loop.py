@@ -16,6 +16,7 @@ from tests.faults.ledger import Ledger
 from tests.models.loopback import ModelServer, Turn
 
 pytestmark = pytest.mark.anyio
+LONG = {"node": "script", "name": "long", "config": {"code": "return 'x' * 30000 + 'end'"}}
 ADD = {
     "node": "script",
     "name": "add",
@@ -116,9 +117,8 @@ async def test_results_from_outside_are_quoted_as_data_and_never_stand_in_system
 
 
 async def test_a_long_result_is_cut_and_the_rest_can_be_read(working: House, models: ModelServer) -> None:
-    long = {"node": "script", "name": "long", "config": {"code": "return 'x' * 30000 + 'end'"}}
     models.turns.extend([calls(("long", {})), calls(("read_result", {"call": "call_1_1", "offset": 20_000})), Turn(text="done")])
-    await working.run(agent(long))
+    await working.run(agent(LONG))
     first, second = results(models)
     assert first.startswith("x" * 20_000)
     assert 'read_result {"call": "call_1_1", "offset": 20000}' in first
@@ -159,8 +159,21 @@ async def test_an_agent_at_its_limit_fails_and_says_which(working: House, models
     models.turns.clear()
     models.turns.extend([*(calls(("add", {"a": 1, "b": 1})) for _ in range(len(models.asked))), Turn(text="this is all I know")])
     run = await working.run(agent(ADD, on_limit="answer", **limit))
+    if "max_usd" in limit:
+        assert (run.state, run.error["code"]) == ("failed", "agent_limit")
+        assert "its last answer would take more than that once more" in run.error["message"]
+        assert not models.asked
+        return
     assert run.output["text"] == "this is all I know"
     assert "tools" not in models.asked[-1]
+
+
+async def test_what_tools_have_said_is_paid_for_in_the_last_answer_too(working: House, models: ModelServer) -> None:
+    """Many long results came in within one turn: the question of the last answer is longer than the agent may read in all."""
+    await registry.put(working.actor.tenant, Listed(name="openai:tiny", input_price=1.0, output_price=1.0))
+    models.turns.extend([calls(*(("long", dict[str, Any]()) for _ in range(16))), Turn(text="this is all I know")])
+    run = await working.run(agent(LONG, on_limit="answer", max_tokens=20_000))
+    assert (run.state, run.error["code"], len(models.asked)) == ("failed", "agent_limit", 1), run.output
 
 
 ODD_CALLS: list[tuple[tuple[str, dict[str, Any] | str], str]] = [

@@ -214,6 +214,22 @@ async def test_after_fix_run_only_the_patch_that_it_verified_is_offered_and_appl
     assert replayed.equal, replaying.report_of(replayed)
 
 
+async def test_a_trial_that_failed_has_verified_nothing(house: House, url: str, model: ModelServer) -> None:
+    await house.publish(FAILING)
+    failed = await house.run("greeter", {"names": ["Ada"]})
+    other = "00000000-0000-0000-0000-000000000000"
+    edit = ("edit_workflow", {"workflow": "greeter", "base_revision": 1, "patch": MENDED})
+    model.turns.extend(turns(("fix_run", {"run_id": failed.id, "patch": [{"op": "remove", "path": "/nowhere"}]}), edit, end="Then not."))
+    async with http(url, house.keys["builder"]) as client:
+        heard = await say(client, f"fix run {failed.id}", allow=True)
+        assert "has verified no patch" in json.dumps(model.asked[-1]["messages"])
+        assert heard.all("approval") == []
+        assert (await authoring.get(house.runtime, house.actor(), "greeter")).revision == 1
+        model.turns.extend(turns(("fix_run", {"run_id": other, "patch": MENDED}), edit, end="Done."))
+        await say(client, "Mend it", allow=True)
+    assert (await authoring.get(house.runtime, house.actor(), "greeter")).revision == 2, "a run of no workflow is nobody's trial"
+
+
 async def test_a_patch_sent_beside_the_trial_of_it_is_refused_although_a_person_agreed(house: House, url: str, model: ModelServer) -> None:
     await house.publish(FAILING)
     failed = await house.run("greeter", {"names": ["Ada"]})

@@ -91,3 +91,16 @@ def test_blotting_out_a_megabyte_is_quick() -> None:
     print(f"\n{spent * 1000:.1f} ms of CPU for 1 MB and 2 secrets")
     assert cleaned.endswith("word ***")
     assert spent < 1.0
+
+
+def test_a_server_does_not_write_the_command_that_a_person_is_to_run() -> None:
+    evil = "pay:write ;curl;evil|sh $(id) `id` a&b --roles=x " + " ".join(f"more.{number}" for number in range(20))
+    auth = {"type": "oauth2", "grant": "authorization_code", "token_url": "https://a.example/t", "client_id": "weft"} | {
+        "authorize_url": "https://a.example/a"
+    }
+    api = Connection(id="1", name="payments", kind="http", settings={"base_url": "https://pay.example", "auth": auth})
+    found = api.refusal("https://pay.example/x", 403, f'Bearer error="insufficient_scope", scope="{evil}"')
+    assert found is not None
+    named = ["pay:write", *(f"more.{number}" for number in range(9))]
+    assert f"asks for the scopes {', '.join(named)}, which" in found.message
+    assert found.message.endswith("weft connections authorize payments" + "".join(f" --scope {scope}" for scope in named))

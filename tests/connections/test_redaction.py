@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphs.redaction import HIDDEN, Redactor, without_secrets
+from graphs.redaction import HIDDEN, LOOKS_SECRET, Redactor, blotted, without_secrets
 from server.logs import Line, SecretFilter
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=8, max_size=60).filter(lambda text: HIDDEN not in text and len(set(text)) > 3)
@@ -103,3 +103,17 @@ def test_a_secret_that_comes_in_pieces_is_blotted_out_of_what_is_shown_live(befo
     assert secret not in shown
     assert held == "" or secret.startswith(held) or len(held) < len(text)
     assert HIDDEN in shown or HIDDEN in held + shown
+
+
+@pytest.mark.timeout(30)  # it took minutes
+@pytest.mark.parametrize("piece", ["-eyJ", "eyJ.", "://a:", "-----BEGIN ", "-----END ", "bearer ", "weft_live_"])
+def test_a_megabyte_that_almost_looks_like_keys_is_looked_through_once(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    assert blotted(text) == text
+    assert LOOKS_SECRET.search(text) is None
+
+
+def test_a_token_is_found_wherever_it_begins() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
+    for before in ("", " ", "token=", '{"jwt": "', "Bearer:", "https://x.example/?t=", "\n"):
+        assert blotted(before + token) == f"{before}{HIDDEN}.c2lnbmF0dXJl", before

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
+from graphs import connecting
 from graphs.connections import Connections, Vault
+from graphs.connections.http import OAuth2
+from graphs.nodetype import Failure
+from graphs.redaction import Redactor
+from store import connections, identities
+from store.errors import Conflict
+from store.postgres import Tenant
 from tests.connections.conftest import call, connect
 from tests.engine.conftest import House, flow
 from tests.outbound.loopback import Asked, always, answer, origin
@@ -123,3 +130,63 @@ async def test_a_token_server_that_refuses_is_said_without_its_secrets_and_one_t
     assert "invalid_client: no client *** here" in run.error["message"]
     assert {asked.target for asked in api.asked} == {"/token"}
     assert replies == []
+
+
+async def test_new_secrets_do_not_go_to_the_server_from_before(running: House) -> None:
+    """Who had opened the connection, or was about to redeem a code, when it was moved knows the old address only."""
+    reply = answer(body=b'{"access_token": "access-token-1"}', content_type="application/json")
+    async with origin(always(reply)) as old, origin(always(reply)) as new:
+        auth = {"type": "oauth2", "grant": "client_credentials", "token_url": old.url + "/token", "client_id": "weft"}
+        made = await connect(running, "api", old.url, auth, client_secret="secret-of-the-client")
+        house = running.runtime.connections
+        assert house is not None
+        opened = await house.open(running.actor.tenant, "api")
+        moved = {"base_url": new.url, "auth": {**auth, "token_url": new.url + "/token"}}
+        await connecting.update(running.runtime, running.actor, "api", settings=moved)
+        await connecting.set_secret(running.runtime, running.actor, "api", "client_secret", "secret-for-the-new-one")
+        with pytest.raises(Failure, match="was changed meanwhile") as refused:
+            await opened.headers(old.url)
+        assert refused.value.retryable
+        proof = {"code": "code", "verifier": "verifier", "redirect_uri": old.url, "user_id": running.actor.user_id}
+        with pytest.raises(Conflict, match="was changed meanwhile"):
+            await house.tokens.redeem(running.actor.tenant, made.row, OAuth2.model_validate(auth), **proof)
+        assert not old.asked
+        assert (await (await house.open(running.actor.tenant, "api")).headers(new.url))["Authorization"] == "Bearer access-token-1"
+
+
+async def test_a_slow_token_server_of_one_organization_keeps_no_other_waiting(running: House, other_tenant: Tenant) -> None:
+    """Token calls hold a connection to Postgres, so an organization gets some of them at a time and no more."""
+    asked: list[Asked] = []
+    full, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Asked, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        if len(asked) == 2:
+            full.set()
+        await go.wait()
+        writer.write(answer(body=b'{"access_token": "access-token-1"}', content_type="application/json"))
+
+    quick = always(answer(body=b'{"access_token": "access-token-2"}', content_type="application/json"))
+    async with origin(slow) as theirs, origin(quick) as ours:
+        tokens = Connections(Vault(lambda: running.master_keys), running.runtime.outbound).tokens
+
+        users = {
+            running.actor.tenant: running.actor.user_id,
+            other_tenant: (await identities.create_user(other_tenant, name="O", role="owner")).id,
+        }
+
+        async def renewed(tenant: Tenant, name: str, base: str) -> str:
+            auth = {"type": "oauth2", "grant": "client_credentials", "token_url": base + "/token", "client_id": "weft"}
+            settings = {"base_url": base, "auth": auth}
+            row = await connections.create(
+                tenant, name=name, kind="http", description="", settings=settings, roles=None, user_id=users[tenant]
+            )
+            return await tokens.renewed(tenant, row, OAuth2.model_validate(auth), Redactor())
+
+        waiting = [asyncio.create_task(renewed(other_tenant, f"slow{number}", theirs.url)) for number in range(4)]
+        async with asyncio.timeout(20):
+            await full.wait()
+            assert await renewed(running.actor.tenant, "quick", ours.url) == "access-token-2"
+            assert len(asked) == 2
+            go.set()
+            assert await asyncio.gather(*waiting) == ["access-token-1"] * 4

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
+import httpx2
 import mcp_types as types
 import pytest
 from mcp.types import AudioContent, CallToolResult, ImageContent, ResourceLink, TextContent
 
 from graphs.nodetype import Failure
 from graphs.outbound import Outbound, Policy
-from graphs.remote import Remote, sessions
+from graphs.remote import Remote, sessions, wire
 from graphs.remote.definitions import gathered, shown, shown_schema
 from store import remote_tools as rows
 from store.postgres import Tenant
@@ -307,3 +310,42 @@ async def test_more_tools_than_anybody_wants_are_neither_taken_nor_looked_at(
         there.extra, there.endless = [], True
         with pytest.raises(Failure, match="more than 20 pages"):
             await remote.listing(tenant, "acme")
+
+
+class Refusing(httpx2.AsyncBaseTransport):
+    """Answers 401, and counts the answers that nobody has closed."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.open += 1
+        return httpx2.Response(401, stream=Held(self))
+
+
+class Held(httpx2.AsyncByteStream):
+    def __init__(self, there: Refusing) -> None:
+        self.there = there
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"no"
+
+    async def aclose(self) -> None:
+        self.there.open -= 1
+
+
+@pytest.mark.parametrize("wrong", [Failure("connection_unusable", "revoked"), asyncio.CancelledError(), OSError("no database")])
+async def test_a_renewal_that_fails_leaves_no_answer_open(wrong: BaseException) -> None:
+    """There are so many connections in a process, for all organizations."""
+
+    async def headers(url: str) -> dict[str, str]:
+        return {}
+
+    async def renew(refused: str) -> bool:
+        raise wrong
+
+    there = Refusing()
+    transport = wire.WireTransport(there, headers, renew, lambda status, said: None)
+    with suppress(type(wrong)):
+        await transport.handle_async_request(httpx2.Request("POST", "http://127.0.0.1/mcp"))
+    assert there.open == 0

@@ -30,10 +30,12 @@ class Strict(Vendor):
     def __init__(self) -> None:
         super().__init__()
         self.performed, self.refused, self.good, self.challenge_of = 0, 0, "", ""
-        self.revoked = self.stubborn = False
+        self.revoked = self.stubborn = self.leads = False
 
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        if asked.target == "/token":
+        if asked.target == "/elsewhere":
+            writer.write(answer(401))
+        elif asked.target == "/token":
             if self.revoked:
                 writer.write(answer(400, b'{"error":"invalid_grant","error_description":"revoked"}', content_type="application/json"))
                 return
@@ -44,6 +46,8 @@ class Strict(Vendor):
         elif self.stubborn or asked.headers.get("authorization") != self.good:
             self.refused += 1
             writer.write(answer(401))
+        elif self.leads:
+            writer.write(answer(307, location="/elsewhere"))
         elif self.challenge_of:
             writer.write(answer(403, www_authenticate=self.challenge_of))
         else:
@@ -109,6 +113,18 @@ async def test_a_call_that_led_on_elsewhere_is_not_repeated(house: House, url: s
         run = await house.run("pays")
         assert run.error["code"] == "http_status"
         assert [asked.target for asked in api.asked].count("/on") == 1
+
+
+@pytest.mark.parametrize("kind", ["http", "openapi"])
+async def test_of_a_call_that_was_repeated_only_the_last_answer_counts(house: House, url: str, kind: str) -> None:
+    """The token was refused early, and the new one taken: what the call led on to is nothing that signing in again would mend."""
+    vendor = Strict()
+    async with origin(vendor.reply) as api:
+        await signed(house, url, vendor, api.url, kind)
+        await house.publish(flow(step(kind)))
+        vendor.good, vendor.leads = "Bearer nobody's", True
+        run = await house.run("pays")
+    assert (run.error["code"], vendor.refused) == ("http_status", 1)
 
 
 @pytest.mark.parametrize("kind", ["http", "openapi"])

@@ -37,10 +37,9 @@ async def call(
     authorized = await connection.headers(request.url)
     what = f"{request.method} {definition['request']['path']}"
     answer = await _answered(outbound, connection, request, authorized, seconds, effect, what)
-    refused = answer.status in (401, 403) and not answer.redirected  # and so it did nothing
-    if refused and answer.status == 401 and await connection.renew(authorized.get("Authorization", "")):
+    if answer.status == 401 and _did_nothing(answer) and await connection.renew(authorized.get("Authorization", "")):
         answer = await _answered(outbound, connection, request, await connection.headers(request.url), seconds, effect, what)
-    if refused and (refusal := connection.refusal(request.url, answer.status, answer.headers.get("www-authenticate", ""))):
+    if _did_nothing(answer) and (refusal := connection.refusal(request.url, answer.status, answer.headers.get("www-authenticate", ""))):
         raise refusal
     if not 200 <= answer.status < 300:
         raise _refused(definition, effect, answer)
@@ -48,6 +47,11 @@ async def call(
     data = _data(answer, notes)
     notes += _differences(definition.get("output_schema"), answer, data)
     return {"status": answer.status, "data": data, "media_type": _media(answer), "notes": notes, "untrusted": True}
+
+
+def _did_nothing(answer: Answer) -> bool:
+    """Because of who asked: certain only of the request itself, not of where it led on to."""
+    return answer.status in (401, 403) and not answer.redirected
 
 
 async def _answered(
