@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
@@ -100,9 +100,10 @@ async def test_a_server_that_gives_no_refresh_token_can_be_used_as_long_as_its_t
         assert (await door.post(f"{ONE}/tools/refresh")).json()["total"] == 2
 
 
-async def test_where_documents_are_read_weft_is_known_by_its_own(house: House) -> None:
+async def test_where_documents_are_read_weft_is_known_by_its_own(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     public = "https://weft.example"
-    app = create_app(replace(house.runtime, public_url=public), house.settings)
+    monkeypatch.setattr(house.runtime.engine, "public_url", public)
+    app = create_app(house.runtime, house.settings)
     more = {"client_id_metadata_document_supported": True}
     async with world(metadata=more) as there, served(app) as url, http(url, None) as browser, http(url, house.keys["builder"]) as door:
         told = (await browser.get("/oauth/client.json")).json()
