@@ -59,12 +59,18 @@ async def message(runtime: Runtime, actor: Actor, chat: str, message_id: str) ->
 
 async def ended(runtime: Runtime, actor: Actor, chat: str, answer_id: str) -> Message:
     """An answer whose run is over, with what was kept of it."""
+    await kept(actor, chat, answer_id)
+    return await message(runtime, actor, chat, answer_id)
+
+
+async def kept(actor: Actor, chat: str, answer_id: str) -> bool:
+    """Waits until whoever heard an answer has kept it; False when nobody does."""
     deadline = time.monotonic() + KEEPING
     while (found := await chats.message(actor.tenant, actor.user_id, chat, answer_id)) and found.state == "writing":
         if time.monotonic() > deadline:
-            break
+            return False
         await asyncio.sleep(0.05)
-    return await message(runtime, actor, chat, answer_id)
+    return True
 
 
 async def own(actor: Actor, chat: str) -> Chat:

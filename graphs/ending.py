@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from graphs import chats, memories, runs, steering
-from graphs.chats import KEEPING, NOT_FOUND, only_people, shown
+from graphs.chats import NOT_FOUND, only_people, shown
 from graphs.keeping import said_so_far
 from graphs.memories import Selection
 from graphs.runs import FINISHED
@@ -30,14 +30,10 @@ async def stop(runtime: Runtime, actor: Actor, chat: str) -> Message:
         await steering.control(runtime, actor, writing.run_id, "cancel")
     deadline = time.monotonic() + STOPPING
     while time.monotonic() < deadline:
-        run = await runs.wait(runtime, actor, writing.run_id, seconds=1.0)
-        now = await chat_rows.message(actor.tenant, actor.user_id, chat, writing.id)
-        if run.state in FINISHED:
-            deadline = min(deadline, time.monotonic() + KEEPING)
-            if now is None or now.state != "writing":
-                break
+        if (await runs.wait(runtime, actor, writing.run_id, seconds=1.0)).state in FINISHED:
+            break
         await asyncio.sleep(0.05)
-    else:  # whoever began the turn is gone
+    if not await chats.kept(actor, chat, writing.id):  # whoever began the turn is gone
         text = await said_so_far(actor, writing.run_id)
         content = spoken(text) if text else []
         await chat_rows.settle(actor.tenant, actor.user_id, chat, writing.id, state="stopped", text=text, content=content)

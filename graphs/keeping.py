@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ from graphs import runs
 from graphs.documents import is_object
 from graphs.following import TURN
 from graphs.live import Shown, Watch, so_far
-from graphs.runs import FINISHED
+from graphs.runs import FINISHED, Run
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
 from store import chats, node_runs
@@ -24,46 +24,32 @@ ENDED = {"succeeded": "done", "failed": "failed", "cancelled": "stopped"}
 async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run_id: str) -> None:
     """Stays with a turn until its run has ended, and when that gave no answer, keeps what was said by then with the reason."""
     spoken_by: dict[str, str] = {}
-    engine = runtime.engine
-    async with engine.bus.watch(actor.tenant, run_id) as watch, engine.watching(run_id) as changed:
-        while True:
-            changed.clear()
-            with suppress(WeftError):
-                try:
-                    run = await runs.get(runtime, actor, run_id)
-                except NotFound:  # the chat was deleted
-                    return
-                _fold(watch, spoken_by)
-                if run.state in FINISHED:
-                    break
-                waits = run.state == "waiting"
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK[waits]):
-                        await changed.wait()
-                continue
-            await asyncio.sleep(LOOK[0])  # Postgres is away
-        if run.state != "succeeded":
-            text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
-            state = ENDED[run.state]
-            error = run.error if state == "failed" else None
-            content = spoken(text) if text else []
-            user = actor.user_id
-            await chats.settle(actor.tenant, user, chat_id, answer_id, state=state, text=text, content=content, error=error)
+    async with runtime.engine.bus.watch(actor.tenant, run_id) as watch:
+        run = await over(runtime, actor, run_id, lambda: _fold(watch, spoken_by))
+    if run is None or run.state == "succeeded":
+        return
+    text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
+    state = ENDED[run.state]
+    error = run.error if state == "failed" else None
+    content = spoken(text) if text else []
+    await chats.settle(actor.tenant, actor.user_id, chat_id, answer_id, state=state, text=text, content=content, error=error)
 
 
-async def over(runtime: Runtime, actor: Actor, run_id: str) -> None:
-    """Returns once the run has ended, or is there no more."""
+async def over(runtime: Runtime, actor: Actor, run_id: str, looked: Callable[[], None] | None = None) -> Run | None:
+    """The run once it has ended; None when it is there no more, since its chat was deleted. `looked`: called at every look."""
     async with runtime.engine.watching(run_id) as changed:
         while True:
             changed.clear()
             waits = False
-            with suppress(WeftError):
+            with suppress(WeftError):  # Postgres is away
                 try:
                     run = await runs.get(runtime, actor, run_id)
                 except NotFound:
-                    return
+                    return None
+                if looked is not None:
+                    looked()
                 if run.state in FINISHED:
-                    return
+                    return run
                 waits = run.state == "waiting"
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK[waits]):

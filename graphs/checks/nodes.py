@@ -11,13 +11,13 @@ from graphs.checks.diagnostic import Diagnostic, Operation, add, joined, move, q
 from graphs.checks.edges import add_edges
 from graphs.checks.repairs import ROOTS, meant, slug, unused
 from graphs.checks.schemas import check_schema
-from graphs.checks.sites import Site
+from graphs.checks.sites import Site, templated
 from graphs.checks.swaps import declared
 from graphs.checks.types import check_type
 from graphs.checks.undoing import check_undoing
 from graphs.checks.view import NodeView, View
-from graphs.definition import Json, Schema
-from graphs.documents import is_array, is_object
+from graphs.definition import Schema
+from graphs.documents import is_object
 from graphs.inputs import problems
 from graphs.nodetype import Effect
 
@@ -197,19 +197,11 @@ def _check_child(node: NodeView, workflows: Mapping[str, Schema | None]) -> Iter
         yield Diagnostic(code="unknown_workflow", pointer=pointer, message=message, suggestions=tuple(close), patch=patch)
         return
     schema, given = workflows[name], node.raw_config.get("input", {})
-    if schema and not _templated(given):
+    if schema and not templated(given):
         place = f"{node.pointer}/config" + ("/input" if "input" in node.raw_config else "")
         for problem in problems(schema, given):
             message = f"the input of {name!r} does not fit: {problem['message']}"
             yield Diagnostic(code="bad_input", pointer=place + (problem["pointer"] if "input" in node.raw_config else ""), message=message)
-
-
-def _templated(value: Json) -> bool:
-    if is_object(value):
-        return any(_templated(inner) for inner in value.values())
-    if is_array(value):
-        return any(_templated(inner) for inner in value)
-    return isinstance(value, str) and "{{" in value
 
 
 __all__ = ["add_edges", "check_nodes", "check_schemas"]

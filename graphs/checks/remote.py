@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from graphs.checks.diagnostic import Diagnostic, joined, replace
 from graphs.checks.repairs import meant
+from graphs.checks.sites import templated
 from graphs.checks.view import NodeView, View
 from graphs.definition import Json, Schema
 from graphs.documents import is_array, is_object
@@ -63,18 +64,10 @@ def _check_arguments(node: NodeView, name: str, schema: Schema) -> Iterator[Diag
 
 def _without_templates(arguments: dict[str, Json]) -> dict[str, Json]:
     """What is computed is looked at when it is known."""
-    return {name: value for name, value in arguments.items() if not _templated(value)}
+    return {name: value for name, value in arguments.items() if not templated(value)}
 
 
 def _lenient(schema: Schema, whole: Schema) -> Schema:
     """What can be said of some of the arguments: each against its own schema."""
     kept = {key: schema[key] for key in ("type", "properties", "additionalProperties", "$defs", "definitions") if key in schema}
     return kept or whole
-
-
-def _templated(value: Json) -> bool:
-    if is_object(value):
-        return any(_templated(inner) for inner in value.values())
-    if is_array(value):
-        return any(_templated(inner) for inner in value)
-    return isinstance(value, str) and "{{" in value

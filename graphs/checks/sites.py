@@ -219,3 +219,12 @@ def _forgotten(text: str, pointer: str) -> Iterator[Diagnostic]:
 def _was_meant(pointer: str, text: str, fixed: str, *, severity: Literal["error", "warning"]) -> Diagnostic:
     message = f"{quoted(text)} is plain text; a value is put in with {{{{ … }}}}"
     return Diagnostic(code="bad_template", severity=severity, pointer=pointer, message=message, patch=(replace(pointer, fixed),))
+
+
+def templated(value: Json) -> bool:
+    """Whether part of it is computed, so that nobody knows it yet."""
+    if is_object(value):
+        return any(templated(inner) for inner in value.values())
+    if is_array(value):
+        return any(templated(inner) for inner in value)
+    return isinstance(value, str) and "{{" in value

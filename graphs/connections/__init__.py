@@ -271,7 +271,7 @@ def auth_secrets() -> frozenset[str]:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of an address that has been validated."""
+    """Scheme, host and port of an address that has been validated: what is compared, and as much of it as may be shown."""
     return target_of(httpx2.URL(url))
 
 

@@ -16,6 +16,7 @@ from graphs.remote.definitions import shown, usable
 from graphs.remote.openapi import calls as openapi
 from graphs.remote.opening import IDLE_SECONDS, Opened, Opens, Place, local_place, place_of
 from graphs.remote.servers import Server
+from graphs.remote.steps import Progress
 from store import identities
 from store import remote_tools as rows
 from store.errors import Invalid
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 CALL_SECONDS = 60.0
 
 Opening = Callable[[str], Awaitable[Opened]]
-Progress = Callable[[str, float, float | None], Awaitable[None]]
 
 
 class Remote:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from graphs.connections import origin_of
 from graphs.definition import Json
 from graphs.nodetype import Failure
 from graphs.redaction import Redactor
@@ -67,9 +67,3 @@ def local_place(server: Server) -> Place:
     redactor = Redactor(server.env.values())
     where = f"the local server {server.name!r}"
     return Place(kind="mcp", target=server.target, where=where, fresh=server.fresh, server=server, redactor=redactor)
-
-
-def origin_of(url: str) -> str:
-    """As much of a URL as may be shown: paths and queries can carry secrets."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")

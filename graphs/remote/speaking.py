@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult, InputRequiredResult
@@ -20,6 +20,7 @@ from graphs.remote.faults import RAISED, explained
 from graphs.remote.opening import Place
 from graphs.remote.route import Route
 from graphs.remote.sessions import Listed, Session, in_exchange
+from graphs.remote.steps import Progress
 from graphs.remote.wire import Exchange
 from store.postgres import Tenant
 from store.remote_tools import Pin
@@ -28,8 +29,6 @@ MAX_SESSIONS = 200
 LONGEST_PAUSE = 60.0  # seconds until a local server that keeps dying is started again
 IDEMPOTENCY_KEY = "weft/idempotency-key"
 RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
-
-Progress = Callable[[str, float, float | None], Awaitable[None]]
 
 
 @dataclass(slots=True)

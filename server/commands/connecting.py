@@ -5,8 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +15,10 @@ from graphs.connections import Vault, rewrap_all
 from graphs.definition import Json
 from graphs.documents import is_object
 from server import keys as key_folder
+from server.commands.home import home
 from server.links import base_for, connect_url
 from server.logs import start_logging
-from server.process import archive, house, local_owner
+from server.process import archive
 from server.settings import Settings
 from server.views import stamp
 from server.views.connections import connection_view, event_view, kinds_view
@@ -30,16 +29,8 @@ from store.postgres import Database
 if TYPE_CHECKING:
     from graphs.connecting import Described
     from graphs.inviting import Invitation
-    from graphs.runtime import Actor, Runtime
 
 NAMED = {"basic": "username", "header": "name", "query": "name"}
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncGenerator[tuple[Runtime, Actor]]:
-    start_logging("warning", settings.secrets())
-    async with house(settings) as runtime:
-        yield runtime, await local_owner(runtime.database)
 
 
 def read_settings(given: str | None, url: str | None, auth: str | None, kind: str = "http") -> Json:
@@ -97,7 +88,7 @@ def read_secret(name: str, field: str, source: str | None) -> str:
 
 async def show_all(settings: Settings) -> None:
     """One line per connection."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         sources = await remoting.sources(actor)
         cursor: str | None = None
         while True:
@@ -121,7 +112,7 @@ def show_kinds() -> None:
 
 async def add(settings: Settings, name: str, kind: str, given: Json, description: str, roles: list[str] | None) -> None:
     """Raises Invalid, Conflict."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         made = await connecting.create(runtime, actor, name=name, kind=kind, settings=given, description=description, roles=roles)
         invitation = await inviting.invite(runtime, actor, name) if "refresh_token" in made.missing else None
     typer.echo(_line(made))
@@ -134,7 +125,7 @@ async def add(settings: Settings, name: str, kind: str, given: Json, description
 
 async def change(settings: Settings, name: str, given: Json, description: str | None, roles: list[str] | None) -> None:
     """Raises Invalid, NotFound, Conflict."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         saved = await connecting.update(runtime, actor, name, settings=given, description=description, roles=roles)
     typer.echo(_line(saved))
     _next(saved)
@@ -142,7 +133,7 @@ async def change(settings: Settings, name: str, given: Json, description: str | 
 
 async def show(settings: Settings, name: str) -> None:
     """Raises NotFound."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         found = await connecting.get(runtime, actor, name)
         told = [event_view(event) for event in await connecting.events(actor, found.row)]
         source = (await remoting.sources(actor)).get(name)
@@ -154,7 +145,7 @@ async def show(settings: Settings, name: str) -> None:
 
 async def set_secret(settings: Settings, name: str, field: str, value: str) -> None:
     """Raises Invalid, NotFound."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         found = await connecting.set_secret(runtime, actor, name, field, value)
     typer.echo(f"The {field} of {name} is set; it is not shown again.")
     _next(found)
@@ -162,7 +153,7 @@ async def set_secret(settings: Settings, name: str, field: str, value: str) -> N
 
 async def test(settings: Settings, name: str) -> int:
     """0 when it works. Raises NotFound."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         found = await connecting.test(runtime, actor, name)
     typer.echo(f"{name}: {found.row.health}: {found.row.health_note}")
     return 0 if found.row.health == "ok" else 1
@@ -170,7 +161,7 @@ async def test(settings: Settings, name: str) -> int:
 
 async def authorize(settings: Settings, name: str, kind: str, scopes: list[str]) -> None:
     """Prints the link to stdout, alone. Raises Invalid, NotFound."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         if scopes:
             await authorizing.widen(runtime, actor, name, scopes)
         invitation = await inviting.invite(runtime, actor, name, kind)
@@ -184,7 +175,7 @@ def _link(settings: Settings, invitation: Invitation) -> None:
 
 async def remove(settings: Settings, name: str, *, force: bool) -> None:
     """Raises NotFound, or Conflict when workflows use it."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         users = await connecting.remove(runtime, actor, name, force=force)
     typer.echo(f"The connection {name} and its secrets are removed.")
     if users:

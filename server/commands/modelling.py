@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,29 +11,21 @@ import typer
 
 from graphs import modelling
 from graphs.definition import Json
-from server.logs import start_logging
-from server.process import house, local_owner
+from server.commands.home import home
 from server.settings import Settings
 from server.views.models import budget_view, call_view, model_view, registry_view, used_view
 from store.errors import Invalid
 
 if TYPE_CHECKING:
-    from graphs.runtime import Actor, Runtime
+    pass
 
 
 CORRECT = "To correct one: weft models set openai:gpt-5-mini --input-price 0.25 --output-price 2 (USD for a million tokens)."
 
 
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncGenerator[tuple[Runtime, Actor]]:
-    start_logging("warning", settings.secrets())
-    async with house(settings) as runtime:
-        yield runtime, await local_owner(runtime.database)
-
-
 async def show(settings: Settings, *, everything: bool) -> None:
     """One line per model: those that are listed, and with `everything` those that are only shipped."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         view = registry_view(await modelling.registry(runtime, actor))
     chain = " then ".join([view["default"], *view["fallbacks"]])
     typer.echo(f"default: {chain}" + ("; only listed models may be asked" if view["only_listed"] else ""))
@@ -52,19 +42,19 @@ async def show(settings: Settings, *, everything: bool) -> None:
 
 async def put(settings: Settings, name: str, changes: dict[str, Json]) -> None:
     """Only what is given is changed. Raises Invalid, NotFound, Conflict."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         typer.echo(_line(model_view(await modelling.change(runtime, actor, name, changes))))
 
 
 async def remove(settings: Settings, name: str) -> None:
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         await modelling.remove(runtime, actor, name)
     typer.echo(f"{name} is not listed any more.")
 
 
 async def choose(settings: Settings, name: str, fallbacks: list[str], *, only_listed: bool | None) -> None:
     """`name` operator: the default is the operator's again."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         before = await modelling.registry(runtime, actor)
         chosen = before.only_listed if only_listed is None else only_listed
         default = None if name == "operator" else name
@@ -73,13 +63,13 @@ async def choose(settings: Settings, name: str, fallbacks: list[str], *, only_li
 
 
 async def test(settings: Settings, name: str) -> None:
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         typer.echo(await modelling.test(runtime, actor, name))
 
 
 async def usage(settings: Settings, by: str, days: int, filters: dict[str, Any], *, as_json: bool) -> None:
     since = datetime.now(UTC) - timedelta(days=days)
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         found = await modelling.usage(actor, by=by, since=since, **filters)
         unverified = await modelling.unverified(runtime, actor, since)
     if as_json:
@@ -102,14 +92,14 @@ async def usage(settings: Settings, by: str, days: int, filters: dict[str, Any],
 
 async def calls(settings: Settings, run_id: str | None, limit: int) -> None:
     """One JSON object a line."""
-    async with _opened(settings) as (_, actor):
+    async with home(settings) as (_, actor):
         found, _ = await modelling.calls(actor, run_id=run_id, limit=limit)
     for row in found:
         typer.echo(json.dumps(call_view(row)))
 
 
 async def budgets(settings: Settings) -> None:
-    async with _opened(settings) as (_, actor):
+    async with home(settings) as (_, actor):
         found = [budget_view(budget) for budget in await modelling.budgets(actor)]
     for budget in found:
         typer.echo(_spent(budget))
@@ -123,7 +113,7 @@ async def set_budget(
     """Raises Invalid, NotFound."""
     if gone and (usd is not None or tokens is not None):
         raise Invalid("--remove takes no amount.")
-    async with _opened(settings) as (_, actor):
+    async with home(settings) as (_, actor):
         if gone:
             await modelling.remove_budget(actor, kind=kind, subject=subject, period=period)
         else:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import typer
 
 from graphs import profiles
 from graphs.documents import is_object, parse, to_yaml
-from graphs.runtime import Actor, Runtime
-from server.logs import start_logging
-from server.process import house, local_owner
+from server.commands.home import home
 from server.settings import Settings
 from store.agents import Profile
 from store.errors import Invalid
-
-
-@asynccontextmanager
-async def home(settings: Settings) -> AsyncGenerator[tuple[Runtime, Actor]]:
-    start_logging("warning", settings.secrets())
-    async with house(settings) as runtime:
-        yield runtime, await local_owner(runtime.database)
 
 
 async def show_list(settings: Settings, *, limit: int) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,40 +12,32 @@ import typer
 from graphs import remoting
 from graphs.nodetype import Effect
 from graphs.remoting import Choice, Tools, ToolView
-from server.logs import start_logging
-from server.process import house, local_owner
+from server.commands.home import home
 from server.settings import Settings
 from server.views.remote_tools import arguments, difference, line
 from store.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from graphs.runtime import Actor, Runtime
+    pass
 
 EFFECTS = ("read", "write-idempotent", "write-once")
 
 
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncGenerator[tuple[Runtime, Actor]]:
-    start_logging("warning", settings.secrets())
-    async with house(settings) as runtime:
-        yield runtime, await local_owner(runtime.database)
-
-
 async def show(settings: Settings, name: str) -> None:
     """One line per tool, and what has changed of it. Raises NotFound."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         _print(await remoting.show(runtime, actor, name))
 
 
 async def refresh(settings: Settings, name: str) -> None:
     """Raises NotFound, Unavailable."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         _print(await remoting.refresh(runtime, actor, name))
 
 
 async def discover(settings: Settings, url: str) -> None:
     """Prints the settings as JSON. Raises Unavailable."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         auth = await remoting.discover(runtime, actor, url)
     typer.echo(json.dumps({"url": url, "auth": {**auth, "client_id": "…"}}, indent=2, ensure_ascii=False))
     typer.echo(
@@ -60,7 +51,7 @@ async def upload(settings: Settings, name: str, file: str, include: Sequence[str
         text = Path(file).read_text(encoding="utf-8")  # noqa: ASYNC240  # nobody else waits
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{file} cannot be read: {error}.") from None
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         _print(await remoting.upload(runtime, actor, name, text, include=include))
 
 
@@ -68,7 +59,7 @@ async def approve(settings: Settings, name: str, tools: Sequence[str], effect: s
     """Shows each tool as it is offered and asks; without names those that wait for it. Raises NotFound, Conflict, Invalid."""
     if effect is not None and effect not in EFFECTS:
         raise Invalid(f"--effect is {', '.join(EFFECTS)}; not {effect!r}.")
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         found = await remoting.show(runtime, actor, name)
         chosen = _chosen(found, tools)
         if not chosen:
@@ -83,7 +74,7 @@ async def approve(settings: Settings, name: str, tools: Sequence[str], effect: s
 
 async def disable(settings: Settings, name: str, tools: Sequence[str]) -> None:
     """Raises NotFound."""
-    async with _opened(settings) as (runtime, actor):
+    async with home(settings) as (runtime, actor):
         _print(await remoting.disable(runtime, actor, name, tools))
 
 

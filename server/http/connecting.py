@@ -12,13 +12,14 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from html import escape
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from graphs import authorizing, inviting
+from graphs.connections import origin_of
 from graphs.connections.http import OAuth2
 from graphs.inviting import Guest
 from graphs.remote.registering import about
@@ -61,7 +62,7 @@ def routes(runtime: Runtime) -> list[Route]:
         if arranged is None and authorizing.auth_of(row.kind, row.settings) is None:
             return _page("Done", f"<p>The connection <b>{escape(row.name)}</b> is set up. You can close this page.</p>")
         url, nonce = await authorizing.begin(runtime, who.actor, row, back, arranged)
-        there = _sign_in(row, url) if arranged else RedirectResponse(url, 303, headers=_headers(sends_to=_origin(url)))
+        there = _sign_in(row, url) if arranged else RedirectResponse(url, 303, headers=_headers(sends_to=origin_of(url)))
         https = (runtime.public_url or "").startswith("https:")
         there.set_cookie(COOKIE, nonce, max_age=int(inviting.SECONDS), path="/oauth", httponly=True, samesite="lax", secure=https)
         return there
@@ -129,19 +130,14 @@ def _fields(raw: bytes, content_type: str) -> Mapping[str, str]:
 def _sends_to(who: Guest) -> str:
     """Browsers also hold a redirect after a form to what the page says its forms may lead to."""
     auth = authorizing.auth_of(who.row.kind, who.row.settings) if who.row else None
-    return _origin(auth.authorize_url) if isinstance(auth, OAuth2) and auth.authorize_url else ""
+    return origin_of(auth.authorize_url) if isinstance(auth, OAuth2) and auth.authorize_url else ""
 
 
 def _sign_in(row: Row, url: str) -> Response:
     """Where to agree is the word of a stranger: the person sees whom they are sent to before they go."""
-    at = escape(_origin(url))
+    at = escape(origin_of(url))
     told = f"<p>The server of the connection <b>{escape(row.name)}</b> wants you to sign in at <b>{at}</b>.</p>"
     return _page("Sign in", f'{told}<p><a href="{escape(url)}">Sign in at {at}</a></p>')
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _headers(*, sends_to: str = "") -> dict[str, str]:

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from graphs import authoring, fixing, runs
-from graphs.fixing import Proposal
 from graphs.runtime import Actor
 from store.errors import Conflict, Invalid, NotFound, Unavailable
 from store.postgres import Tenant
-from store.runs import Run
 from tests.engine.conftest import House, flow, put
 from tests.models.loopback import Turn, model_server
 from tests.outbound.loopback import Asked, Origin, answer, origin
+from tests.replay.conftest import failed, proposed
 
 pytestmark = pytest.mark.anyio
 
@@ -54,16 +53,6 @@ WRONG = [{"op": "replace", "path": "/nodes/2/config/values/sum", "value": "{{ no
 INVALID = [{"op": "replace", "path": "/nodes/2/config/values/sum", "value": "{{ nodes.stok.body.count }}"}]
 ELSEWHERE = [*RIGHT, {"op": "replace", "path": "/nodes/1/config/values/x", "value": 2}]
 NOTHING = [{"op": "replace", "path": "/nodes/1/config/values/x", "value": 1}]
-
-
-async def failed(house: House, definition: dict[str, Any]) -> Run:
-    run = await house.run(definition)
-    assert run.state == "failed"
-    return run
-
-
-async def proposed(house: House, run: Run, patch: Any, **how: Any) -> Proposal:
-    return await fixing.propose(house.runtime, house.actor, run.id, patch, **how)
 
 
 async def test_a_right_patch_is_accepted_and_a_wrong_one_refused_by_replay(running: House, shop: Origin) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from graphs import fixing, replaying, runs, steering
-from graphs.trying import Proposal
+from graphs import replaying, runs, steering
 from store.errors import Conflict
-from store.runs import Run
 from tests.engine.conftest import House, flow, put
 from tests.outbound.loopback import Asked, Origin, answer, origin
+from tests.replay.conftest import failed, proposed
 
 pytestmark = pytest.mark.anyio
 Patch = list[dict[str, Any]]
@@ -38,16 +37,6 @@ def http(id: str, url: str, **more: Any) -> dict[str, Any]:
 
 def op(op: str, path: str, value: Any = None) -> dict[str, Any]:
     return {"op": op, "path": path} if op == "remove" else {"op": op, "path": path, "value": value}
-
-
-async def failed(house: House, definition: dict[str, Any], input: Any = None) -> Run:
-    run = await house.run(definition, input or {})
-    assert run.state == "failed", run.state
-    return run
-
-
-async def tried(house: House, run: Run, patch: Patch, **how: Any) -> Proposal:
-    return await fixing.propose(house.runtime, house.actor, run.id, patch, **how)
 
 
 def priced(url: str) -> dict[str, Any]:
@@ -118,17 +107,17 @@ async def test_repairs_that_cure_hold_and_others_are_refused(running: House, sho
     run = await failed(running, priced(shop.url))
     calls = len(shop.asked)
     for name, patch in REPAIRS.items():
-        good = await tried(running, run, patch)
+        good = await proposed(running, run, patch)
         assert good.ok, (name, good.reason, good.diagnostics)
         assert good.simulated == (), name
         assert good.patch == tuple(patch)
     for name, (patch, why) in WRONG.items():
-        bad = await tried(running, run, patch)
+        bad = await proposed(running, run, patch)
         assert not bad.ok, name
         assert why in bad.reason, (name, bad.reason)
-    without = await tried(running, run, REPAIRS["a condition before it"])
+    without = await proposed(running, run, REPAIRS["a condition before it"])
     assert "not reached any more for this input" in without.reason
-    passed = await tried(running, run, REPAIRS["it goes on without"])
+    passed = await proposed(running, run, REPAIRS["it goes on without"])
     assert "fails as it did, and the run goes on" in passed.reason
     assert len(shop.asked) == calls
 
@@ -140,32 +129,32 @@ async def test_of_a_call_that_is_another_one_now_it_is_said_what_nobody_knows(ru
     )  # fmt: skip
     run = await failed(running, definition)
     patch = [op("replace", "/nodes/1/config/url", shop.url + "/stock")]
-    mocked = await tried(running, run, patch, mocks={"look": {"status": 200, "ok": True, "headers": {}, "body": {"count": 3}}})
+    mocked = await proposed(running, run, patch, mocks={"look": {"status": 200, "ok": True, "headers": {}, "body": {"count": 3}}})
     assert mocked.ok, mocked.reason
     assert mocked.simulated == ("look", "send")
     assert "everything up to look is as recorded, from there on it is new" in mocked.reason
     assert mocked.replay is not None
     assert mocked.replay.run.output == {"x": 4} or mocked.replay.run.state == "succeeded"
-    misfit = await tried(running, run, patch, mocks={"look": {"status": 200, "ok": True, "headers": {}, "body": {"count": "none"}}})
+    misfit = await proposed(running, run, patch, mocks={"look": {"status": 200, "ok": True, "headers": {}, "body": {"count": "none"}}})
     assert not misfit.ok
     assert "fails at n" in misfit.reason
-    cheated = await tried(running, run, [op("replace", "/nodes/2/config/values/x", 1)], mocks={"look": {"status": 200}})
+    cheated = await proposed(running, run, [op("replace", "/nodes/2/config/values/x", 1)], mocks={"look": {"status": 200}})
     assert not cheated.ok, "a mock stands only for what the recording does not have"
-    assert (await tried(running, run, patch, mocks={"nowhere": 1})).ok is False
+    assert (await proposed(running, run, patch, mocks={"nowhere": 1})).ok is False
 
 
 async def test_a_retry_holds_where_the_failure_may_pass(running: House, shop: Origin) -> None:
     again = [op("replace", "/nodes/0/retry", {"max_attempts": 3, "initial": "1ms"})]
     busy = await failed(running, flow(http("call", shop.url + "/busy")))
-    held = await tried(running, busy, again)
+    held = await proposed(running, busy, again)
     assert held.ok, held.reason
     assert held.simulated == ("call",)
     missing = await failed(running, flow(http("call", shop.url + "/nowhere")))
-    assert "the failing step still fails" in (await tried(running, missing, again)).reason
+    assert "the failing step still fails" in (await proposed(running, missing, again)).reason
     posted = flow(http("call", shop.url + "/busy", config={"url": shop.url + "/busy", "method": "POST", "json": {}}))
     once = await running.run(posted)
     if once.state == "failed":
-        assert not (await tried(running, once, again)).ok, "what may have been done is not repeated"
+        assert not (await proposed(running, once, again)).ok, "what may have been done is not repeated"
 
 
 async def test_what_was_cut_off_beside_the_failure_does_not_stand_in_the_way_of_a_cure(running: House, shop: Origin) -> None:
@@ -173,7 +162,7 @@ async def test_what_was_cut_off_beside_the_failure_does_not_stand_in_the_way_of_
     branches = {"a": {"nodes": [put("calc", x="{{ input.n + 1 }}")]}, "b": {"nodes": [ask]}}
     definition = flow({"id": "both", "type": "parallel", "config": {"branches": branches}}, put("end"), edges=[("both", "end")])
     run = await failed(running, definition, {"n": "one"})
-    cured = await tried(running, run, [op("replace", "/nodes/0/config/branches/a/nodes/0/config/values/x", "{{ input.n }}")])
+    cured = await proposed(running, run, [op("replace", "/nodes/0/config/branches/a/nodes/0/config/values/x", "{{ input.n }}")])
     assert cured.ok, cured.reason
     assert cured.simulated == ("both/ask",)
     assert "both/calc" in cured.reason
@@ -185,14 +174,14 @@ async def test_a_run_that_somebody_cancelled_because_it_hung_can_be_mended(runni
     )
     run = await running.run(definition)
     with pytest.raises(Conflict, match="cancel it"):
-        await tried(running, run, [op("replace", "/nodes/1/config/event", "paid")])
+        await proposed(running, run, [op("replace", "/nodes/1/config/event", "paid")])
     await steering.control(running.runtime, running.actor, run.id, "cancel")
     run = await runs.wait(running.runtime, running.actor, run.id, seconds=10)
     assert run.state == "cancelled"
-    cured = await tried(running, run, [op("replace", "/nodes/1/config/event", "paid")])
+    cured = await proposed(running, run, [op("replace", "/nodes/1/config/event", "paid")])
     assert cured.ok, cured.reason
     assert cured.simulated == ("heard",)
-    other = await tried(running, run, [op("replace", "/nodes/2/config/values/at", "c")])
+    other = await proposed(running, run, [op("replace", "/nodes/2/config/values/at", "c")])
     assert not other.ok
     assert "cancelled" in other.reason
     same = await replaying.replay(running.runtime, running.actor, run.id, on_divergence="simulate")
