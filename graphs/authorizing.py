@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -27,7 +27,7 @@ from graphs.nodetype import Failure
 from graphs.remote.discovery import Found, discovered
 from graphs.remote.registering import Client, client_of
 from graphs.runtime import Actor, Runtime
-from store import connections, tickets
+from store import connections, identities, tickets
 from store.connections import Row
 from store.errors import Conflict, Denied, Invalid, NotFound
 from store.secrets import Sealed
@@ -117,8 +117,9 @@ async def begin(runtime: Runtime, actor: Actor, row: Row, redirect_uri: str, arr
     return f"{auth.authorize_url}?{urlencode(asked)}", nonce
 
 
-async def finish(runtime: Runtime, state: str, code: str, nonce: str, issuer: str | None = None) -> Row:
-    """Makes tokens of the code that a person's browser brings back, once. Raises NotFound, Denied for another browser, Conflict."""
+async def finish(runtime: Runtime, state: str, code: str, nonce: str, issuer: str | None = None, *, may: Callable[[str], None]) -> Row:
+    """Makes tokens of the code that a person's browser brings back, once. `may` raises Denied for a role that may not author: it may have
+    been taken away meanwhile. Raises NotFound, Denied for another browser, Conflict."""
     org_id, digest = read_ticket(state)
     tenant = runtime.database.tenant(org_id)
     if await tickets.find(tenant, digest) is None:
@@ -136,6 +137,9 @@ async def finish(runtime: Runtime, state: str, code: str, nonce: str, issuer: st
         raise Denied("This page must be opened in the browser in which you agreed. Ask for a new link.")
     if held["revision"] != row.revision:  # else whoever changes the address meanwhile is sent the code
         raise Conflict(f"The connection {row.name!r} was changed meanwhile. Ask for a new link.")
+    user = await identities.get_user(tenant, ticket.user_id)
+    may(user.role)
+    await connecting.changeable(Actor(tenant=tenant, user_id=user.id, user_name=user.name, role=user.role, via="web"), row.name)
     auth, adopted = _held(row, held)
     if auth.issuer is not None and issuer != auth.issuer and (issuer is not None or auth.issuer_required):
         # RFC 9207: another server's code must not be redeemed here

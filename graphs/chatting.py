@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import store.runs
 from graphs import attachments as files
 from graphs import chats, runs, shipped, tasks
 from graphs.attachments import plain
@@ -70,7 +71,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
         if chat is None:
             await chat_rows.create(transaction, turn.chat, user_id=actor.user_id, title=_title(text, content))
         locked = await _locked(transaction, actor, turn.chat)
-        known = await _known(transaction, actor, turn, text) if said.key else None
+        known = await _known(transaction, actor, turn, content, parent, said.model) if said.key else None
         if known is None:
             await _room(transaction, turn.chat, locked)
             follows = await _parent(transaction, actor, turn.chat, parent or locked.head)
@@ -89,7 +90,7 @@ async def edit(runtime: Runtime, actor: Actor, chat: str, message_id: str, said:
     turn = _turn(actor, chat, said.key)
     async with actor.tenant.transaction() as transaction:
         locked = await _locked(transaction, actor, chat)
-        known = await _known(transaction, actor, turn, text) if said.key else None
+        known = await _known(transaction, actor, turn, content, old.parent_id, said.model) if said.key else None
         if known is None:
             await _room(transaction, chat, locked)
             await _add(transaction, turn, NewMessage(id=turn.message, parent_id=old.parent_id, role="user", content=content, text=text))
@@ -118,20 +119,34 @@ def _turn(actor: Actor, chat: str | None, key: str | None) -> Turn:
     return Turn(chat=chat or names[0], message=names[1], answer=new_id(), run_id=new_id())
 
 
-async def _known(session: Session, actor: Actor, turn: Turn, text: str) -> Turn | None:
+async def _known(
+    session: Session, actor: Actor, turn: Turn, content: Sequence[Mapping[str, Any]], parent: str | None, model: str | None
+) -> Turn | None:
     """The turn that this message began when it was said before; not `begun` where nobody came so far as to start it. Raises Conflict where
-    the key is that of other words, and while whoever said it first is about to start it."""
+    the key is that of something else, and while whoever said it first is about to start it."""
     said = await chat_rows.message(session, actor.user_id, turn.chat, turn.message)
     if said is None:
         return None
-    if said.text != text:
+    if said.content != content or (parent is not None and said.parent_id != parent):
         raise Conflict("this idempotency key was used for another message")
     every = await chat_rows.messages(session, actor.user_id, turn.chat)
     first = next(one for one in every if one.parent_id == said.id)
+    if first.run_state is not None and await _model_of(session, str(first.run_id)) != (model or _model_in(shipped.definition(WORKFLOW))):
+        raise Conflict("this idempotency key was used for this message with another model")
     begun = first.run_state is not None or first.state != "writing"
     if not begun and shown(first).state == "writing":
         raise Conflict("this message was received, and its answer begins just now; repeat the call in a moment")
     return Turn(chat=turn.chat, message=said.id, answer=first.id, run_id=str(first.run_id), begun=begun)
+
+
+async def _model_of(session: Session, run_id: str) -> str | None:
+    """The one that a turn was begun with."""
+    loaded = await store.runs.load_run(session, run_id)
+    return _model_in(await store.runs.definition(session, loaded.digest)) if loaded else None
+
+
+def _model_in(document: Any) -> str | None:
+    return next(node["config"].get("model") for node in document["nodes"] if node["id"] == ASSISTANT)
 
 
 async def _check_model(actor: Actor, model: str | None) -> None:

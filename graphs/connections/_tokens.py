@@ -88,6 +88,7 @@ class Tokens:
             answer = await self._ask(tenant, row, auth, grant, client_secret, redactor)
             if adopted:
                 await self._adopt(transaction, tenant, row, adopted, user_id)
+            await secrets.remove(transaction, row.id, "refresh_token")  # of whoever signed in before, where no new one comes
             await self._keep(transaction, tenant, row, answer, redactor, user_id=user_id)
 
     async def _client_secret(self, transaction: Transaction, tenant: Tenant, row: Row) -> str | None:

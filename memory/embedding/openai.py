@@ -94,7 +94,7 @@ class OpenAIEmbedder:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [_unit(_numbers(row["embedding"])) for row in rows]
             tokens = int(cast("dict[str, Any]", answer.get("usage") or {}).get("total_tokens") or 0)
-        except (KeyError, TypeError, ValueError, AttributeError, struct.error):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error):
             raise EmbeddingFailed("The embedding server's answer is not one of OpenAI's form.", transient=False, counted=True) from None
         sizes = {len(vector) for vector in vectors} | ({self.dimensions} if self.dimensions else set[int]())
         if len(vectors) != len(texts) or len(sizes) != 1:

@@ -73,7 +73,12 @@ def routes(runtime: Runtime) -> list[Route]:
             said = f" ({error})" if re.fullmatch(r"[a-z_]{1,60}", error) else ""
             raise Invalid(f"The other side did not agree{said}. Nothing was changed; ask for a new link to try again.")
         row = await authorizing.finish(
-            runtime, given.get("state", ""), given.get("code", ""), request.cookies.get(COOKIE, ""), given.get("iss")
+            runtime,
+            given.get("state", ""),
+            given.get("code", ""),
+            request.cookies.get(COOKIE, ""),
+            given.get("iss"),
+            may=lambda role: need(role, Scope.AUTHOR),
         )
         done = _page("Done", f"<p>Weft may use the connection <b>{escape(row.name)}</b> now. You can close this page.</p>")
         done.delete_cookie(COOKIE, path="/oauth")

@@ -117,8 +117,14 @@ async def test_under_one_key_a_message_is_said_once(house: House, url: str) -> N
         assert len((await chat_of(client, first["chat"]))["messages"]) == 2
         on, repeated = [await say(client, "More", key="k2", chat=first["chat"], model=model) for _ in range(2)]
         assert on["run_id"] == repeated["run_id"] != first["run_id"]
-        other = {"workflow": "chat", "input": {"message": "Else"}, "idempotency_key": "k1"}
-        assert "used for another message" in text_of(await client.call_tool("start_run", other))
+        note = [{"name": "note.txt", "text": "not said before"}]
+        for other in (
+            {"message": "Else"},
+            {"message": "Hello", "model": model, "attachments": note},
+            {"message": "Hello", "model": "scripted"},
+        ):
+            refused = await client.call_tool("start_run", {"workflow": "chat", "input": other, "idempotency_key": "k1"})
+            assert "idempotency key was used for" in text_of(refused), other
     async with connected(url, house.keys["builder"]) as someone:
         theirs = await say(someone, "Hello", key="k1", model=model)
         assert theirs["chat"] != first["chat"], "keys are each user's own"

@@ -147,7 +147,7 @@ async def test_new_secrets_do_not_go_to_the_server_from_before(running: House) -
         with pytest.raises(Failure, match="was changed meanwhile") as refused:
             await opened.headers(old.url)
         assert refused.value.retryable
-        proof = {"code": "code", "verifier": "verifier", "redirect_uri": old.url, "user_id": running.actor.user_id}
+        proof: dict[str, Any] = {"code": "code", "verifier": "verifier", "redirect_uri": old.url, "user_id": running.actor.user_id}
         with pytest.raises(Conflict, match="was changed meanwhile"):
             await house.tokens.redeem(running.actor.tenant, made.row, OAuth2.model_validate(auth), **proof)
         assert not old.asked

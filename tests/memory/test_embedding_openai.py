@@ -118,6 +118,15 @@ async def test_base64_is_read_too(server: Server, client: AsyncClient) -> None:
     assert first / second == pytest.approx(4)
 
 
+@pytest.mark.parametrize("tokens", ["1e999", "-1e999", "NaN", '"many"', "[1]"])
+async def test_a_count_of_tokens_that_is_none_is_a_failure_of_the_server(server: Server, client: AsyncClient, tokens: str) -> None:
+    embedder, _ = await opened(server, client)
+    row = server.answer({"input": ["a"]}).replace(b'"total_tokens": 10', b'"total_tokens": ' + tokens.encode())
+    server.answers = [(200, {}, row)]
+    with pytest.raises(EmbeddingFailed, match="not one of OpenAI's form"):
+        await embedder.embed(["a"])
+
+
 async def test_questions_and_texts_have_their_prefix(server: Server, client: AsyncClient) -> None:
     embedder, _ = await opened(server, client, query_prefix="search_query: ", text_prefix="search_document: ")
     await embedder.embed(["a"], query=True)

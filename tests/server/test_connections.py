@@ -296,7 +296,7 @@ class Vendor:
     """An authorization server and the API behind it. Access tokens live for `lifetime` seconds."""
 
     def __init__(self, lifetime: float = 3600) -> None:
-        self.lifetime, self.tokens, self.grants = lifetime, 0, list[dict[str, str]]()
+        self.lifetime, self.tokens, self.grants, self.refreshes = lifetime, 0, list[dict[str, str]](), True
         self.challenge = ""
         self.asked = asyncio.Event()
         self.slow = asyncio.Event()
@@ -317,7 +317,7 @@ class Vendor:
                 return
         self.tokens += 1
         body: dict[str, Any] = {"access_token": f"access-{SECRET}-{self.tokens}", "expires_in": self.lifetime}
-        if grant["grant_type"] != "client_credentials":
+        if grant["grant_type"] != "client_credentials" and self.refreshes:
             body["refresh_token"] = f"refresh-{SECRET}-{self.tokens}"
         writer.write(answer(body=json.dumps(body).encode(), content_type="application/json"))
 
@@ -359,6 +359,17 @@ async def test_a_person_agrees_once_and_tokens_are_renewed_from_then_on(house: H
     calls = [asked.headers["authorization"] for asked in api.asked if asked.target == "/pay"]
     assert calls == [f"Bearer access-{SECRET}-2", f"Bearer access-{SECRET}-3"]
     assert SECRET not in done.text + found
+
+
+async def test_who_signs_in_anew_leaves_nothing_of_who_did_before(house: House, url: str) -> None:
+    vendor = Vendor()
+    async with origin(vendor.reply) as api, http(url, house.keys["builder"]) as door:
+        await door.post("/api/v1/connections", json=oauth(api.url))
+        for refreshes, kept in ((True, ["access_token", "client_secret", "refresh_token"]), (False, ["access_token", "client_secret"])):
+            vendor.refreshes = refreshes
+            assert (await agree(url, await link(url, house.keys["builder"]), vendor)).status_code == 200
+            found = (await door.get("/api/v1/connections/payments")).json()
+            assert [secret["field"] for secret in found["secrets"]] == kept
 
 
 async def test_many_steps_at_once_get_one_token(house: House, url: str) -> None:

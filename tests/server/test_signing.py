@@ -12,6 +12,7 @@ from html import unescape
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 
 from graphs import authorizing
@@ -207,6 +208,15 @@ async def test_an_answer_counts_once_in_its_own_browser_and_for_the_connection_a
                 await door.patch(ONE, json={"description": "another"})
             assert (await browser.get(location)).status_code == status, case
     assert len(there.issuer.grants) == 1
+
+
+async def test_who_lost_their_role_meanwhile_signs_in_to_nothing(house: House, url: str, admin_url: str) -> None:
+    async with world() as there, http(url, house.keys["builder"]) as door, http(url, None) as browser:
+        location = (await browser.get(await leave(browser, await add(door, there.tools.url)))).headers["location"]
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            admin.execute("UPDATE weft.users SET role = 'viewer' WHERE id = %s", (house.users["builder"],))
+        assert (await browser.get(location)).status_code == 403
+    assert there.issuer.grants == []
 
 
 class Odd:
