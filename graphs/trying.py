@@ -122,11 +122,8 @@ def _objection(found: Replay, recording: Recording, document: Json) -> str | Non
     if found.run.state != "succeeded":
         error: dict[str, Any] = found.run.error or {"message": f"it has {found.run.state}, as it did"}
         where = error.get("position")
-        still = (
-            "the failing step still fails"
-            if where and where in (position, _failing(recording))
-            else f"the run fails{f' at {where}' if where else ''}"
-        )
+        same = where and where in (position, _failing(recording))
+        still = "the failing step still fails" if same else f"the run fails{f' at {where}' if where else ''}"
         return f"{still}: {error['message']}"
     first = found.divergence
     if first is None:

@@ -13,6 +13,7 @@ import pytest
 from graphs import chatting, closing, conversations, following, runs
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
+from graphs.live import so_far
 from graphs.runtime import Runtime
 from store.postgres import Database
 from tests.chat.conftest import process
@@ -156,12 +157,12 @@ async def test_a_turn_driven_by_a_worker_streams_at_a_door_that_drives_nothing(
     async with AsyncExitStack() as stack:
         door = await stack.enter_async_context(process(database, evaluator, models=model.openai(), serving=False, listen=app_url))
         turn = await chatting.send(door, house.actor(), Said(text="Tell me a story"))
-        pieces: list[str] = []
+        said = [""]
 
         async def listen() -> None:
             async for news in following.turn(door, house.actor(), turn.run_id):
                 if news.name == "text":
-                    pieces.append(news.data["delta"])
+                    said.append(so_far(said[-1], news.data))
                     held.set()
 
         listening = asyncio.create_task(listen())
@@ -171,7 +172,7 @@ async def test_a_turn_driven_by_a_worker_streams_at_a_door_that_drives_nothing(
         await stack.enter_async_context(process(database, evaluator, models=model.openai(), listen=app_url))
         async with asyncio.timeout(SECONDS):
             await listening
-        assert "".join(pieces) == LONG
+        assert said[-1] == LONG
         assert (await conversations.ended(door, house.actor(), turn.chat, turn.answer)).text == LONG
 
 
