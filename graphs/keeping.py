@@ -11,14 +11,14 @@ from graphs import runs
 from graphs.documents import is_object
 from graphs.following import TURN
 from graphs.live import Shown, Watch, so_far
-from graphs.runs import FINISHED
+from graphs.runs import FINISHED, Run
 from graphs.runtime import Actor, Runtime
 from graphs.turns import spoken
 from store import chats, node_runs
 from store.errors import NotFound, WeftError
 
 LOOK = (1.0, 5.0)  # seconds between looks at a turn that goes on, and at one that waits for a person
-ENDED = {"succeeded": "done", "failed": "failed", "cancelled": "stopped"}
+ENDED = {"failed": "failed", "cancelled": "stopped"}  # without an answer
 
 
 async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run_id: str) -> None:
@@ -35,20 +35,24 @@ async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run
                     return
                 _fold(watch, spoken_by)
                 if run.state in FINISHED:
-                    break
+                    await settle(actor, chat_id, answer_id, run, spoken_by)  # what is shown live has been redacted by who drives the run
+                    return
                 waits = run.state == "waiting"
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK[waits]):
                         await changed.wait()
                 continue
             await asyncio.sleep(LOOK[0])  # Postgres is away
-        if run.state != "succeeded":
-            text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
-            state = ENDED[run.state]
-            error = run.error if state == "failed" else None
-            content = spoken(text) if text else []
-            user = actor.user_id
-            await chats.settle(actor.tenant, user, chat_id, answer_id, state=state, text=text, content=content, error=error)
+
+
+async def settle(actor: Actor, chat_id: str, answer_id: str, run: Run, heard: Mapping[str, str] | None = None) -> None:
+    """Keeps what was said in a turn whose run has ended without an answer. Nothing is done where that is kept, or it goes on."""
+    state = ENDED.get(run.state)
+    if state is None:
+        return
+    text = await said_so_far(actor, run.id, heard)
+    error, content = run.error if state == "failed" else None, spoken(text) if text else []
+    await chats.settle(actor.tenant, actor.user_id, chat_id, answer_id, state=state, text=text, content=content, error=error)
 
 
 async def over(runtime: Runtime, actor: Actor, run_id: str) -> None:

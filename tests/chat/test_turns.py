@@ -6,18 +6,22 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
 
-from graphs import chatting, closing, conversations, following, runs
+from graphs import chatting, closing, conversations, following, keeping, runs, steering
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
 from graphs.live import so_far
+from graphs.models import ModelSettings
 from graphs.runtime import Runtime
+from store import chats
+from store.errors import Unavailable
 from store.postgres import Database
 from tests.chat.conftest import process
-from tests.chat.talking import SECONDS, STREAM, Heard, events, script
+from tests.chat.talking import SCRIPTS, SECONDS, STREAM, Heard, call, events, script
 from tests.chat.talking import following as follow
 from tests.models.loopback import ModelServer, Turn, model_server
 from tests.server.conftest import House, http
@@ -179,9 +183,6 @@ async def test_a_turn_driven_by_a_worker_streams_at_a_door_that_drives_nothing(
 async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_is_recorded(
     house: House, database: Database, evaluator: Evaluator
 ) -> None:
-    from graphs.models import ModelSettings
-    from tests.chat.talking import SCRIPTS, call
-
     await house.create(HELLO)
     house.runtime.engine.slots = 0
     settings = ModelSettings(scripts=SCRIPTS)
@@ -195,3 +196,47 @@ async def test_a_stop_after_the_process_that_began_the_turn_is_gone_keeps_what_i
     async with process(database, evaluator, models=settings) as second:
         stopped = await closing.stop(second, actor, turn.chat)
     assert (stopped.state, stopped.text) == ("stopped", "I publish it now.")
+
+
+async def test_what_was_said_in_a_turn_that_broke_off_with_nobody_left_who_began_it_is_kept_by_who_looks(
+    house: House, database: Database, evaluator: Evaluator
+) -> None:
+    house.runtime.engine.slots = 0
+    settings, actor = ModelSettings(scripts=SCRIPTS), house.actor("builder")
+    await house.create(HELLO)
+    chosen = script({"text": "I publish it now.", **call("publish_workflow", workflow="hello-world", revision=1)}, {"text": "Done."})
+    async with process(database, evaluator, models=settings) as first:
+        turn = await chatting.send(first, actor, Said(text="Publish it", model=chosen))
+        async for news in following.turn(first, actor, turn.run_id):
+            if news.name == "approval":
+                break
+    async with process(database, evaluator, models=settings) as second:
+        await steering.control(second, actor, turn.run_id, "cancel")
+        await runs.wait(second, actor, turn.run_id, seconds=SECONDS)
+        on = await chatting.send(second, actor, Said(text="Go on", model=script({"text": "Gladly."})), chat=turn.chat)
+        row = await chats.message(actor.tenant, actor.user_id, turn.chat, turn.answer)
+        assert row
+        assert (row.state, row.text) == ("stopped", "I publish it now.")
+        await runs.wait(second, actor, on.run_id, seconds=SECONDS)
+
+
+async def test_what_was_said_is_kept_though_postgres_goes_away_as_the_turn_ends(
+    house: House, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, tries = chats.settle, list[str]()
+
+    async def flaky(*given: Any, **more: Any) -> bool:
+        tries.append(more["state"])
+        if len(tries) == 1:
+            raise Unavailable("Postgres is away")
+        return await settle(*given, **more)
+
+    monkeypatch.setattr(chats, "settle", flaky)
+    monkeypatch.setattr(keeping, "LOOK", (0.05, 0.05))
+    model.turns.append(Turn(status=400, message="no such model"))
+    actor = house.actor("viewer")
+    turn = await chatting.send(house.runtime, actor, Said(text="Tell me"))
+    await keeping.over(house.runtime, actor, turn.run_id)
+    assert (await conversations.ended(house.runtime, actor, turn.chat, turn.answer)).state == "failed"
+    row = await chats.message(actor.tenant, actor.user_id, turn.chat, turn.answer)
+    assert (row.state if row else None, tries) == ("failed", ["failed", "failed"])
