@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -17,6 +18,7 @@ from graphs.expressions import Evaluator
 from graphs.live import so_far
 from graphs.models import ModelSettings
 from graphs.runtime import Runtime
+from server import speaking
 from store import chats
 from store.errors import Unavailable
 from store.postgres import Database
@@ -240,3 +242,31 @@ async def test_what_was_said_is_kept_though_postgres_goes_away_as_the_turn_ends(
     assert (await conversations.ended(house.runtime, actor, turn.chat, turn.answer)).state == "failed"
     row = await chats.message(actor.tenant, actor.user_id, turn.chat, turn.answer)
     assert (row.state if row else None, tries) == ("failed", ["failed", "failed"])
+
+
+async def test_who_listens_hears_of_the_end_when_the_last_words_are_kept(
+    house: House, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, actor, states = keeping.settle, house.actor("viewer"), list[str]()
+    ended = asyncio.Event()
+
+    async def slow(*given: Any) -> None:
+        await asyncio.sleep(0.3)
+        await settle(*given)
+
+    class Listener:
+        async def notify_resource_updated(self, uri: str) -> None:
+            row = await chats.message(actor.tenant, actor.user_id, turn.chat, turn.answer)
+            states.append(row.state if row else "")
+            if len(states) == 4:  # the chat and the list of them, at the beginning and at the end
+                ended.set()
+
+    monkeypatch.setattr(keeping, "settle", slow)
+    model.turns.append(Turn(status=400, message="no such model"))
+    turn = await chatting.send(house.runtime, actor, Said(text="Tell me"))
+    caller: Any = SimpleNamespace(runtime=house.runtime, actor=actor)
+    listener: Any = Listener()
+    await speaking.tell(listener, caller, turn)
+    async with asyncio.timeout(SECONDS):
+        await ended.wait()
+    assert states[2:] == ["failed", "failed"]
