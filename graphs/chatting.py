@@ -226,12 +226,22 @@ async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) 
             private=True,
         )
     except WeftError as error:
-        wrong: Json = {"code": error.code, "message": error.message}
-        with suppress(WeftError):
-            await chats.settle(actor.tenant, actor.user_id, turn.chat, turn.answer, state="failed", text="", content=[], error=wrong)
-        raise
+        if not await _is_there(runtime, actor, turn.run_id):
+            wrong: Json = {"code": error.code, "message": error.message}
+            with suppress(WeftError):
+                await chats.settle(actor.tenant, actor.user_id, turn.chat, turn.answer, state="failed", text="", content=[], error=wrong)
+            raise
     runtime.engine.background(keep(runtime, actor, turn.chat, turn.answer, turn.run_id))
     return turn
+
+
+async def _is_there(runtime: Runtime, actor: Actor, run_id: str) -> bool:
+    """Whether the run has begun: by a call that was repeated at the same time, or by this one though its answer was lost."""
+    try:
+        await runs.get(runtime, actor, run_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def _tools(runtime: Runtime, actor: Actor) -> frozenset[str]:

@@ -270,3 +270,57 @@ async def test_who_listens_hears_of_the_end_when_the_last_words_are_kept(
     async with asyncio.timeout(SECONDS):
         await ended.wait()
     assert states[2:] == ["failed", "failed"]
+
+
+async def test_a_turn_whose_process_died_before_its_run_began_is_no_obstacle(
+    house: House, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: Any, **__: Any) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(runs, "start_definition", killed)
+    actor = house.actor("viewer")
+    with pytest.raises(ProcessLookupError):
+        await chatting.send(house.runtime, actor, Said(text="Hello"))
+    (chat,) = (await conversations.page(house.runtime, actor)).items
+    async with http(url, house.keys["viewer"]) as client:
+        stopped = await client.post(f"/api/v1/chats/{chat.id}/stop")
+        assert (stopped.status_code, "begins just now" in stopped.text) == (409, True)
+        assert (await client.delete(f"/api/v1/chats/{chat.id}")).status_code == 200
+        assert (await client.get(f"/api/v1/chats/{chat.id}")).status_code == 404
+
+
+async def test_deleting_a_chat_stops_the_answers_on_all_its_branches(
+    house: House, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control, cancelled, held, actor = steering.control, set[str](), threading.Event(), house.actor("viewer")
+
+    async def noted(*given: Any) -> Any:
+        cancelled.add(given[2])
+        return await control(*given)
+
+    monkeypatch.setattr(steering, "control", noted)
+    model.turns.extend([Turn(text=LONG, held=held), Turn(text=LONG, held=held)])
+    first = await chatting.send(house.runtime, actor, Said(text="Tell me a story"))
+    second = await chatting.again(house.runtime, actor, first.chat, first.answer)
+    await closing.delete(house.runtime, actor, first.chat)
+    held.set()
+    assert cancelled == {first.run_id, second.run_id}
+
+
+async def test_a_turn_that_runs_is_not_called_failed_by_who_could_not_hear_that_it_began(
+    house: House, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = runs.start_definition
+
+    async def unheard(*given: Any, **more: Any) -> None:
+        await start(*given, **more)
+        raise Unavailable("the connection broke after the commit")
+
+    monkeypatch.setattr(runs, "start_definition", unheard)
+    model.turns.append(Turn(text="Gladly."))
+    actor = house.actor("viewer")
+    turn = await chatting.send(house.runtime, actor, Said(text="Tell me", key="one"))
+    await keeping.over(house.runtime, actor, turn.run_id)
+    done = await conversations.ended(house.runtime, actor, turn.chat, turn.answer)
+    assert (done.state, done.text) == ("done", "Gladly.")
