@@ -15,10 +15,12 @@ import pytest
 from graphs import chatting, closing, conversations, following, keeping, runs, steering
 from graphs.chatting import Said
 from graphs.expressions import Evaluator
+from graphs.following import News
 from graphs.live import so_far
 from graphs.models import ModelSettings
 from graphs.runtime import Runtime
-from server import speaking
+from server import speaking, waiting
+from server import telling as turn_progress
 from store import chats
 from store.errors import Unavailable
 from store.postgres import Database
@@ -324,3 +326,49 @@ async def test_a_turn_that_runs_is_not_called_failed_by_who_could_not_hear_that_
     await keeping.over(house.runtime, actor, turn.run_id)
     done = await conversations.ended(house.runtime, actor, turn.chat, turn.answer)
     assert (done.state, done.text) == ("done", "Gladly.")
+
+
+async def test_what_is_asked_between_the_look_at_a_turn_and_the_listening_is_heard(
+    house: House, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.create(HELLO)
+    held, along, actor = threading.Event(), turn_progress.along, house.actor("builder")
+    told: list[str] = []
+
+    async def later(*given: Any, **more: Any) -> None:
+        held.set()
+        while not (await runs.wait(house.runtime, actor, turn.run_id, seconds=SECONDS, until="settled")).waiting_for:
+            pass
+        await along(*given, **more)
+
+    async def report(number: float, total: float | None, message: str) -> None:
+        told.append(message)
+
+    caller = SimpleNamespace(runtime=house.runtime, actor=actor)
+    client: Any = SimpleNamespace(request_context=SimpleNamespace(meta={"progress_token": 1}), report_progress=report)
+
+    def caller_of(_: object) -> SimpleNamespace:
+        return caller
+
+    monkeypatch.setattr(waiting, "caller_of", caller_of)
+    monkeypatch.setattr(turn_progress, "along", later)
+    model.turns.append(Turn(text="Now I publish.", calls=(("publish_workflow", {"workflow": "hello-world", "revision": 1}),), held=held))
+    turn = await chatting.send(house.runtime, actor, Said(text="Publish it"))
+    async with asyncio.timeout(waiting.MAX_WAIT - 5):
+        run = await waiting.settle(client, turn.run_id, waiting.MAX_WAIT)
+    assert run.state == "waiting"
+    assert any(line.startswith("asks:") for line in told), told
+
+
+async def test_progress_tells_words_once_though_they_are_told_again_from_their_beginning() -> None:
+    told: list[str] = []
+
+    async def report(number: float, total: float | None, message: str) -> None:
+        told.append(message)
+
+    client: Any = SimpleNamespace(report_progress=report)
+    telling = turn_progress.Telling(client)
+    for piece in ({"text": "Hello"}, {"delta": " wor"}, {"text": "He"}, {"delta": "llo world"}, {"text": "Hello world."}):
+        await telling.hear(News(name="text", data={"part": "turn_1", **piece}))
+    await telling.flush()
+    assert "".join(told) == "Hello world."
