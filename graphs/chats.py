@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 
-from graphs import lending, memories, shipped
+from graphs import keeping, lending, memories, runs, shipped
 from graphs.documents import is_object
 from graphs.memories import Access, Wanted
 from graphs.memories.embedding import embed
@@ -44,8 +44,13 @@ class Conversation:
 
 async def get(runtime: Runtime, actor: Actor, chat: str) -> Conversation:
     """Raises NotFound, alike for what is not there and what is somebody else's."""
-    found = await own(actor, chat)
-    return Conversation(chat=found, messages=[shown(one) for one in await chats.messages(actor.tenant, actor.user_id, chat)])
+    found, every = await own(actor, chat), await chats.messages(actor.tenant, actor.user_id, chat)
+    return Conversation(chat=found, messages=[await ended(runtime, actor, chat, one.id) if lost(one) else shown(one) for one in every])
+
+
+def lost(one: Message) -> bool:
+    """Whether nothing is kept as yet of a turn that came to no answer: whoever began it is about to, or gone."""
+    return one.state == "writing" and one.run_state in keeping.ENDED
 
 
 async def message(runtime: Runtime, actor: Actor, chat: str, message_id: str) -> Message:
@@ -59,16 +64,19 @@ async def message(runtime: Runtime, actor: Actor, chat: str, message_id: str) ->
 
 async def ended(runtime: Runtime, actor: Actor, chat: str, answer_id: str) -> Message:
     """An answer whose run is over, with what was kept of it."""
-    await kept(actor, chat, answer_id)
+    await kept(runtime, actor, chat, answer_id)
     return await message(runtime, actor, chat, answer_id)
 
 
-async def kept(actor: Actor, chat: str, answer_id: str) -> bool:
-    """Waits until whoever heard an answer has kept it; False when nobody does."""
+async def kept(runtime: Runtime, actor: Actor, chat: str, answer_id: str) -> bool:
+    """Waits until whoever heard an answer has kept it, and keeps what is recorded of it where they are gone; False where it goes on."""
     deadline = time.monotonic() + KEEPING
     while (found := await chats.message(actor.tenant, actor.user_id, chat, answer_id)) and found.state == "writing":
         if time.monotonic() > deadline:
-            return False
+            if not lost(found) or not found.run_id:
+                return False
+            await keeping.settle(actor, chat, answer_id, await runs.get(runtime, actor, found.run_id))
+            break
         await asyncio.sleep(0.05)
     return True
 

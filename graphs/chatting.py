@@ -22,7 +22,7 @@ from graphs.redaction import blotted
 from graphs.runtime import Actor, Runtime
 from store import chats as chat_rows
 from store import models
-from store.chats import MAX_MESSAGES, NewMessage
+from store.chats import MAX_MESSAGES, Message, NewMessage
 from store.errors import Conflict, Invalid, NotFound, Unavailable, WeftError
 from store.ids import is_id, new_id
 from store.postgres import Session
@@ -66,7 +66,7 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
     only_people(actor)
     await _check_model(actor, said.model)
     text, content = await _content(said)
-    turn = _turn(actor, chat, said.key)
+    turn, follows = _turn(actor, chat, said.key), None
     async with actor.tenant.transaction() as transaction:
         if chat is None:
             await chat_rows.create(transaction, turn.chat, user_id=actor.user_id, title=_title(text, content))
@@ -75,7 +75,10 @@ async def send(runtime: Runtime, actor: Actor, said: Said, *, chat: str | None =
         if known is None:
             await _room(transaction, turn.chat, locked)
             follows = await _parent(transaction, actor, turn.chat, parent or locked.head)
-            await _add(transaction, turn, NewMessage(id=turn.message, parent_id=follows, role="user", content=content, text=text))
+            before = follows.id if follows else None
+            await _add(transaction, turn, NewMessage(id=turn.message, parent_id=before, role="user", content=content, text=text))
+    if follows and chats.lost(follows):
+        await chats.ended(runtime, actor, turn.chat, follows.id)
     return known if known and known.begun else await _begin(runtime, actor, known or turn, said.model)
 
 
@@ -193,7 +196,7 @@ async def _room(session: Session, chat: str, locked: chat_rows.Locked) -> None:
         raise Conflict(f"{MAX_TURNS} answers are being written in this chat; stop one, or wait for it")
 
 
-async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None) -> str | None:
+async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None) -> Message | None:
     """What the new message follows."""
     if wanted is None:
         return None
@@ -209,7 +212,7 @@ async def _parent(session: Session, actor: Actor, chat: str, wanted: str | None)
         raise Conflict(message, run_id=found.run_id)
     if shown(found).state == "writing":
         raise Conflict("the answer before is still being written; stop it first, or wait for it", run_id=found.run_id)
-    return wanted
+    return found
 
 
 async def _add(session: Session, turn: Turn, asked: NewMessage | None) -> None:
@@ -240,12 +243,24 @@ async def _begin(runtime: Runtime, actor: Actor, turn: Turn, model: str | None) 
             private=True,
         )
     except WeftError as error:
-        wrong: Json = {"code": error.code, "message": error.message}
-        with suppress(WeftError):
-            await chat_rows.settle(actor.tenant, actor.user_id, turn.chat, turn.answer, state="failed", text="", content=[], error=wrong)
-        raise
+        if not await _is_there(runtime, actor, turn.run_id):
+            wrong: Json = {"code": error.code, "message": error.message}
+            with suppress(WeftError):
+                await chat_rows.settle(
+                    actor.tenant, actor.user_id, turn.chat, turn.answer, state="failed", text="", content=[], error=wrong
+                )
+            raise
     runtime.engine.background(keep(runtime, actor, turn.chat, turn.answer, turn.run_id))
     return turn
+
+
+async def _is_there(runtime: Runtime, actor: Actor, run_id: str) -> bool:
+    """Whether the run has begun: by a call that was repeated at the same time, or by this one though its answer was lost."""
+    try:
+        await runs.get(runtime, actor, run_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def _tools(runtime: Runtime, actor: Actor) -> frozenset[str]:

@@ -18,20 +18,26 @@ from store import chats, node_runs
 from store.errors import NotFound, WeftError
 
 LOOK = (1.0, 5.0)  # seconds between looks at a turn that goes on, and at one that waits for a person
-ENDED = {"succeeded": "done", "failed": "failed", "cancelled": "stopped"}
+ENDED = {"failed": "failed", "cancelled": "stopped"}  # without an answer
 
 
 async def keep(runtime: Runtime, actor: Actor, chat_id: str, answer_id: str, run_id: str) -> None:
     """Stays with a turn until its run has ended, and when that gave no answer, keeps what was said by then with the reason."""
     spoken_by: dict[str, str] = {}
     async with runtime.engine.bus.watch(actor.tenant, run_id) as watch:
-        run = await over(runtime, actor, run_id, lambda: _fold(watch, spoken_by))
-    if run is None or run.state == "succeeded":
+        while run := await over(runtime, actor, run_id, lambda: _fold(watch, spoken_by)):
+            with suppress(WeftError):  # what is shown live has been redacted by who drives the run
+                return await settle(actor, chat_id, answer_id, run, spoken_by)
+            await asyncio.sleep(LOOK[0])  # Postgres is away
+
+
+async def settle(actor: Actor, chat_id: str, answer_id: str, run: Run, heard: Mapping[str, str] | None = None) -> None:
+    """Keeps what was said in a turn whose run has ended without an answer. Nothing is done where that is kept, or it goes on."""
+    state = ENDED.get(run.state)
+    if state is None:
         return
-    text = await said_so_far(actor, run_id, spoken_by)  # what is shown live has been redacted by who drives the run
-    state = ENDED[run.state]
-    error = run.error if state == "failed" else None
-    content = spoken(text) if text else []
+    text = await said_so_far(actor, run.id, heard)
+    error, content = run.error if state == "failed" else None, spoken(text) if text else []
     await chats.settle(actor.tenant, actor.user_id, chat_id, answer_id, state=state, text=text, content=content, error=error)
 
 

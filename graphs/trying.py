@@ -81,11 +81,11 @@ async def tried(runtime: Runtime, actor: Actor, recording: Recording, order: Ord
         found = await _replayed(runtime, actor, recording, document, order)
     except Invalid as wrong:
         return replace(made, reason=wrong.message)
-    position = _failing(recording)
-    made = replace(made, replay=found, divergence=found.divergence, simulated=found.simulated, sampled=position in found.simulated)
+    sampled = not {_failing(recording), _step(recording)}.isdisjoint(found.simulated)
+    made = replace(made, replay=found, divergence=found.divergence, simulated=found.simulated, sampled=sampled)
     if reason := _objection(found, recording, document) or await _needless(runtime, actor, recording, order, found):
         return replace(made, reason=reason)
-    return replace(made, ok=True, reason=_seen(found, position), **await rebased(runtime, actor, before, workflow, order.patch))
+    return replace(made, ok=True, reason=_seen(found, _step(recording)), **await rebased(runtime, actor, before, workflow, order.patch))
 
 
 async def _workflow(actor: Actor, recording: Recording) -> workflows.Workflow | None:
@@ -105,16 +105,25 @@ def _failing(recording: Recording) -> str | None:
     return error.get("position")
 
 
+def _step(recording: Recording) -> str | None:
+    """The step of the definition that failed: where a run failed inside of an agent, the agent."""
+    at = position = _failing(recording)
+    while at and pointer_of(recording.definition, _node(at)) is None:
+        at = at.rpartition("/")[0]
+    return at or position
+
+
 # -- what speaks against it ------------------------------------------------------------------------------------------------------
 
 
 def _objection(found: Replay, recording: Recording, document: Json) -> str | None:
     """Why a replay does not speak for a patch; None when it does."""
-    position = _failing(recording)
+    position = _step(recording)
     if found.run.state != "succeeded":
         error: dict[str, Any] = found.run.error or {"message": f"it has {found.run.state}, as it did"}
         where = error.get("position")
-        still = "the failing step still fails" if where and where == position else f"the run fails{f' at {where}' if where else ''}"
+        same = where and where in (position, _failing(recording))
+        still = "the failing step still fails" if same else f"the run fails{f' at {where}' if where else ''}"
         return f"{still}: {error['message']}"
     first = found.divergence
     if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from server.http.operations import Body, validated
 from server.http.shapes.chats import Attachment
 from server.schemas import lean
 from server.tools import Ctx
-from store.errors import Invalid
+from store.errors import Invalid, WeftError
 
 ALL = "weft://chats/all"
 
@@ -69,6 +70,8 @@ async def tell(ctx: Ctx, caller: Caller, turn: Turn) -> None:
 
     async def at_its_end() -> None:
         await keeping.over(caller.runtime, caller.actor, turn.run_id)
+        with suppress(WeftError):
+            await chats.ended(caller.runtime, caller.actor, turn.chat, turn.answer)
         await told()
 
     await told()

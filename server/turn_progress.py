@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, suppress
+from typing import Any
 
 from graphs import following, runs
 from graphs.following import News
+from graphs.live import so_far
 from server.auth import Caller
 from server.tools import Ctx
 
@@ -22,16 +24,30 @@ class Telling:
         self._ctx = ctx
         self._number = 0
         self._words = ""
+        self._texts: dict[str, str] = {}  # each part as it is
+        self._told: dict[str, str] = {}  # and as it was told
         self._since = time.monotonic()
 
     async def hear(self, news: News) -> None:
         if news.name == "text":
-            self._words += str(news.data.get("delta") or news.data.get("text") or "")
+            await self._write(news.data["part"], news.data)
             if time.monotonic() - self._since >= EVERY:
                 await self.flush()
         elif line := line_of(news):
             await self.flush()
             await self._tell(line)
+
+    async def _write(self, part: str, data: dict[str, Any]) -> None:
+        """What is told cannot be taken back: of what takes its place only that is told which is new."""
+        text, told = so_far(self._texts.get(part, ""), data), self._told.get(part, "")
+        self._texts[part] = text
+        if told.startswith(text):
+            return
+        if not text.startswith(told):
+            await self.flush()
+            told = ""
+        self._words += text[len(told) :]
+        self._told[part] = text
 
     async def flush(self) -> None:
         words, self._words, self._since = self._words, "", time.monotonic()
@@ -56,10 +72,9 @@ def line_of(news: News) -> str:
             return ""
 
 
-async def along(ctx: Ctx, caller: Caller, run_id: str, seconds: float, *, begun: bool) -> None:
-    """Tells what happens until the turn has ended or asks something, at most for so long; from its beginning where it has just `begun`."""
+async def along(ctx: Ctx, caller: Caller, run_id: str, seconds: float, *, after: int) -> None:
+    """Tells what happens behind the event `after` until the turn has ended or asks something, at most for so long."""
     telling = Telling(ctx)
-    after = 0 if begun else await _now(caller, run_id)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds), aclosing(following.turn(caller.runtime, caller.actor, run_id, after=after)) as news:
             async for one in news:
@@ -69,7 +84,7 @@ async def along(ctx: Ctx, caller: Caller, run_id: str, seconds: float, *, begun:
     await telling.flush()
 
 
-async def _now(caller: Caller, run_id: str) -> int:
+async def last_event(caller: Caller, run_id: str) -> int:
     """The last event there is."""
     last = 0
     while found := await runs.events(caller.runtime, caller.actor, run_id, after=last):

@@ -25,11 +25,11 @@ async def settle(ctx: Ctx, run_id: str, seconds: float, *, begun: bool = False) 
     caller = caller_of(ctx)
     deadline = time.monotonic() + min(seconds, MAX_WAIT)
     until = "change" if _wants_progress(ctx) else "settled"
-    if until == "change":
-        now = await runs.get(caller.runtime, caller.actor, run_id)
-        if chat_of(now) and not is_settled(now):
-            await turn_progress.along(ctx, caller, run_id, min(seconds, MAX_WAIT), begun=begun)
-            until = "settled"
+    if until == "change" and chat_of(await runs.get(caller.runtime, caller.actor, run_id)):
+        after = 0 if begun else await turn_progress.last_event(caller, run_id)  # what opens from here on is told
+        if not is_settled(await runs.get(caller.runtime, caller.actor, run_id)):
+            await turn_progress.along(ctx, caller, run_id, min(seconds, MAX_WAIT), after=after)
+        until = "settled"
     told = -1
     while True:
         left = max(0.0, deadline - time.monotonic())

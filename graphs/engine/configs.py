@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from graphs.expressions.template import as_text
 
 DECIDED = "#"  # before the names of decisions that are recorded beside a rendered config
+REFUSED = "refused:"  # behind it, before the key of a step that was not permitted
 
 
 def rendered(recorded: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from graphs.definition import Json
+from graphs.documents import is_object
 from graphs.engine import approving, inner, offered, racing
 from graphs.engine.compensation import undo_within, within
-from graphs.engine.configs import DECIDED
+from graphs.engine.configs import DECIDED, REFUSED
 from graphs.engine.patience import patiently
 from graphs.engine.reach import Reach
 from graphs.engine.record import StepFailed
@@ -59,6 +60,18 @@ class StepContext(Reach):
         record = self._record
         record.input = {**(record.input or {}), DECIDED + name: value}
         self._step.note(record, ("step.decided", f"{self.node_id}: {name} is {value!r:.80}"))
+
+    async def permit(self, key: str, node: Mapping[str, Json]) -> None:
+        known = self.known(REFUSED + key)
+        if is_object(known):
+            raise Failure(str(known["code"]), str(known["message"]))
+        if self._drive.player:  # what is not refused in the recording, was permitted
+            return
+        try:
+            await super().permit(key, node)
+        except Failure as refused:
+            self.keep(REFUSED + key, {"code": refused.code, "message": refused.message})
+            raise
 
     # -- bodies ------------------------------------------------------------------------------------------------------------------
 

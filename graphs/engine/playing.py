@@ -13,7 +13,7 @@ from graphs.documents import is_object
 from graphs.engine import endings
 from graphs.engine.boundaries import Watch
 from graphs.engine.cassette import CLOCK, Cassette, Entry, asked, digest, reaches, reads_clock
-from graphs.engine.configs import DECIDED
+from graphs.engine.configs import DECIDED, REFUSED
 from graphs.engine.pacing import DIVERGED, Pace, Policy, code_of
 from graphs.engine.record import Record, RunFailed, error_of
 from graphs.nodetype import Failure, Resolution, Wait
@@ -208,9 +208,9 @@ def _mocks(given: Any) -> Mapping[str, Json]:
 
 
 def _looked_up(entry: Entry) -> dict[str, Json]:
-    """What an agent found when it began: its profile and its tools are what they were, whatever has been made of them since."""
+    """What an agent found: its profile, its tools and what it was not permitted are what they were, whatever has been made of them."""
     given: dict[str, Json] = entry.tried.input if is_object(entry.tried.input) else {}
-    return {name: given[name] for name in LOOKED_UP if name in given}
+    return {name: value for name, value in given.items() if name in LOOKED_UP or name.startswith(DECIDED + REFUSED)}
 
 
 def _shown(ask: dict[str, Json], digest: str, entry: Entry | None) -> Json:

@@ -213,10 +213,11 @@ async def run(config: Config, context: Context) -> Json:
 
 
 class Live:
-    """What is shown of an answer as it is written. The first piece of another attempt takes the place of what was told."""
+    """What is shown of an answer as it is written. The first piece of every attempt takes the place of what was told of another: one that
+    was broken off with its process has the same number."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._void = context, context.attempt > 1
+        self._context, self._void = context, True
 
     def say(self, text: str) -> None:
         self._context.live("text", {"text" if self._void else "delta": text})

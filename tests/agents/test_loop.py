@@ -274,7 +274,7 @@ async def test_a_key_that_a_model_repeats_is_not_shown_live_in_however_many_piec
     show = bus.show
 
     def listen(org_id: str, run_id: str, position: str, name: str, data: Any) -> None:
-        shown.append(data["delta"])
+        shown.append(data["delta"] if shown else data["text"])
         show(org_id, run_id, position, name, data)
 
     bus.show = listen

@@ -14,6 +14,7 @@ from graphs import authoring, replaying, runs
 from graphs.documents import parse
 from graphs.expressions import Evaluator
 from graphs.runtime import Runtime
+from store import fixes
 from store.postgres import Database
 from tests.chat.conftest import process
 from tests.chat.talking import say
@@ -172,7 +173,9 @@ async def test_a_patch_that_was_not_replayed_is_offered_with_these_words(house: 
 OTHER = [*MENDED, {"op": "add", "path": "/description", "value": "Greets."}]
 
 
-async def test_after_fix_run_only_the_patch_that_it_verified_is_offered_and_applied(house: House, url: str, model: ModelServer) -> None:
+async def test_after_fix_run_only_the_patch_that_it_verified_is_offered_and_applied(
+    house: House, url: str, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await house.publish(FAILING)
     failed = await house.run("greeter", {"names": ["Ada"]})
     wrong = [{"op": "replace", "path": "/nodes/0/config/values/name", "value": "{{ input.names[2] }}"}]
@@ -210,6 +213,11 @@ async def test_after_fix_run_only_the_patch_that_it_verified_is_offered_and_appl
         assert later.tools() == ["edit_workflow"]
     assert (await authoring.get(house.runtime, house.actor(), "greeter")).draft["description"] == "Greets."
     assert asked["tool"] == "edit_workflow"
+
+    async def tried(*_: object) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(fixes, "tried", tried)  # a replay decides as it was decided, whatever is found now
     replayed = await replaying.replay(house.runtime, house.actor("builder"), heard.one("chat")["run_id"])
     assert replayed.equal, replaying.report_of(replayed)
 

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from graphs.catalogue import node_types
+from graphs.live import so_far
 from graphs.models import Models, ModelSettings
 from graphs.nodetype import Effect, Failure
 from graphs.outbound import Outbound, Policy
@@ -40,17 +41,30 @@ async def test_text_comes_with_the_model_and_what_it_cost(server: ModelServer) -
         output = await perform("llm", {"prompt": "Do it", "system": "Be brief"}, context)
     usage = {"input_tokens": 11, "output_tokens": 7, "cached_tokens": 0, "cost_usd": None}
     assert output == {"text": "Done.", "model": "openai:tiny", "usage": usage}
-    assert context.seen == [("text", {"delta": "Done"}), ("text", {"delta": "."})]
+    assert context.seen == [("text", {"text": "Done"}), ("text", {"delta": "."})]
     assert [message["role"] for message in server.asked[-1]["messages"]] == ["system", "user"]
     assert context.shown == ["answered by openai:tiny, tokens: 11 in, 7 out"]
+
+
+async def test_an_attempt_that_broke_off_with_its_process_is_not_told_twice(server: ModelServer) -> None:
+    """The one after it has the same number."""
+    told = ""
+    async with surroundings(server.openai()) as context:
+        for text in ("Hello wor", "Hello world"):
+            server.turns.append(Turn(text=text))
+            await perform("llm", {"prompt": "Greet"}, context)
+        assert context.attempt == 1
+        for _, data in context.seen:
+            told = so_far(told, data)
+    assert told == "Hello world"
 
 
 async def test_with_a_schema_the_output_is_the_object_itself(server: ModelServer) -> None:
     server.turns.extend([Turn(text="it is a refund"), Turn(text='{"kind": "refund"}')])
     async with surroundings(server.openai()) as context:
         assert await perform("llm", {"prompt": "Which?", "output_schema": KIND}, context) == {"kind": "refund"}
-    assert context.seen[0] == ("text", {"delta": "it i"})
-    (mended,) = [place for place, (_, data) in enumerate(context.seen) if "text" in data]  # takes the place of what was told before
+    assert context.seen[0] == ("text", {"text": "it i"})
+    (_, mended) = [place for place, (_, data) in enumerate(context.seen) if "text" in data]  # takes the place of what was told before
     assert "".join(data.get("delta") or data["text"] for _, data in context.seen[mended:]) == '{"kind": "refund"}'
     assert LLM.output(LLM.config.model_validate({"prompt": "Which?", "output_schema": KIND})) == KIND
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from graphs import authoring, profiles, replaying, runs, steering
+from graphs import authoring, fixing, profiles, replaying, runs, steering
+from graphs.trying import Proposal
 from store.runs import Run
 from tests.agents.conftest import agent, answer, book, calls, models, post, until, working
 from tests.agents.test_tools import Lent
@@ -159,3 +160,28 @@ async def test_an_agent_cut_off_while_it_waited_replays(working: House, models: 
     again = await replaying.replay(working.runtime, working.actor, run.id)
     assert again.equal, replaying.report_of(again)
     assert (len(models.asked), book.arrivals) == (1, [])
+
+
+async def test_a_fix_of_an_agent_whose_turn_failed_is_tried_at_the_agent(working: House, models: ModelServer) -> None:
+    models.turns.append(Turn(status=400, message="no such model"))
+    definition = agent()
+    definition["nodes"].append(put("told", said="{{ nodes.a.text }}"))
+    definition["edges"].append({"from": "a", "to": "told"})
+    run = await working.run(definition)
+    assert run.error["position"] == "a/turn_1"
+    asked_before = len(models.asked)
+
+    async def proposed(*patch: dict[str, Any]) -> Proposal:
+        return await fixing.propose(working.runtime, working.actor, run.id, list(patch))
+
+    good = await proposed({"op": "add", "path": "/nodes/0/config/model", "value": "openai:gpt-4.1-mini"})
+    assert (good.ok, good.sampled) == (True, True), good.reason
+    for patch, why in (
+        ({"op": "replace", "path": "/nodes/1/config/values/said", "value": "hello"}, "the failing step still fails"),
+        ({"op": "add", "path": "/nodes/0/on_error", "value": "continue"}, "told goes on with nothing in place"),
+        ({"op": "add", "path": "/nodes/0/disabled", "value": True}, "a is not done any more"),
+    ):
+        bad = await proposed(patch)
+        assert not bad.ok
+        assert why in bad.reason, bad.reason
+    assert len(models.asked) == asked_before
