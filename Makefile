@@ -15,7 +15,7 @@ FIND_PYTHON = for p in python3.13 python3.12 python3.11 python3; do \
 help:
 	@echo "make demo       the whole story in a minute: author, test, publish, run, kill -9, approve (ONCE=1 to exit at the end)"
 	@echo "make serve      the server on http://127.0.0.1:7337"
-	@echo "make test       the tests (a quarter of an hour on two slow cores)"
+	@echo "make test       the tests (up to 20 minutes on two slow cores)"
 	@echo "make test-long  fault, soak and MCP conformance suites"
 	@echo "make check      ruff, types, import rules"
 	@echo "make bench      speed, side by side with stock LangGraph"
