@@ -23,7 +23,7 @@ from server.cli.models import models_app
 from server.cli.organizations import org_app
 from server.cli.remote import connections_app
 from server.cli.replays import runs_app
-from server.cli.terminal import DataDir
+from server.cli.terminal import DataDir, settings_of
 from server.cli.terminal import perform as _run
 from store.errors import Invalid, Misconfigured, WeftError
 
@@ -106,9 +106,8 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 def mcp(data_dir: DataDir = None) -> None:
     """Speak MCP on stdin and stdout, for clients that start their servers themselves; drives runs too."""
     from server.commands import serving
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     _run(lambda: serving.stdio(settings))
 
 
@@ -116,9 +115,8 @@ def mcp(data_dir: DataDir = None) -> None:
 def worker(data_dir: DataDir = None) -> None:
     """Drive runs without opening a door. Start as many as you like against one Postgres."""
     from server.commands import serving
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     _run(lambda: serving.work(settings))
 
 
@@ -126,9 +124,8 @@ def worker(data_dir: DataDir = None) -> None:
 def workers(data_dir: DataDir = None) -> None:
     """Show the processes that drive runs, lost ones for a day."""
     from server.commands import workforce
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     _run(lambda: workforce.show(settings))
 
 
@@ -157,10 +154,9 @@ def run(
     Exit code: 0 succeeded, 1 failed, 2 not started, 3 waiting for a person or an event, 4 cancelled.
     """
     from server.commands import running
-    from server.settings import load
 
     order = running.read_order(file, input, mocks, test=test)
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(_run(lambda: running.run(settings, order, watch=watch)))
 
 
@@ -184,9 +180,8 @@ def chat(
     Exit code: 0 answered, 1 failed, 2 not asked, 3 waiting for your word, 4 stopped.
     """
     from server.commands import chatting
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     order = chatting.Order(message=message, resume=resume, chat=chat, model=model, attach=attach or (), url=url, key_file=key_file)
     raise SystemExit(_run(lambda: chatting.chat(settings, order)))
 
@@ -198,9 +193,8 @@ def migrate(
 ) -> None:
     """Bring the database schema to this version."""
     from server.commands import schema
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(_run(lambda: schema.migrate(settings) if action == "up" else schema.status(settings)))
 
 

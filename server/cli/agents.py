@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 agents_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Agent profiles: list, show, save.")
-
-
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
 
 
 @agents_app.command("list")
@@ -26,7 +20,7 @@ def agents_list(
     """Show the profiles, one line each."""
     from server.commands import profiling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: profiling.show_list(settings, limit=limit))
 
 
@@ -39,7 +33,7 @@ def agents_show(
     """Show a profile as YAML."""
     from server.commands import profiling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: profiling.show(settings, name, versions=versions))
 
 
@@ -53,5 +47,5 @@ def agents_save(
     """Save the next version of a profile. The same as the newest makes none."""
     from server.commands import profiling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: profiling.save(settings, name, file, description=description))

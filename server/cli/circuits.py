@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 circuits_app = typer.Typer(rich_markup_mode=None, help="Targets that steps call: circuit breakers and rate limits.")
 
@@ -25,9 +25,8 @@ def circuits(context: typer.Context, data_dir: DataDir = None) -> None:
 def circuits_list(data_dir: DataDir = None) -> None:
     """Show targets that failed of late or have a rate limit."""
     from server.commands import breakers
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: breakers.show(settings))
 
 
@@ -35,9 +34,8 @@ def circuits_list(data_dir: DataDir = None) -> None:
 def circuits_reset(target: Target, data_dir: DataDir = None) -> None:
     """Let calls to a target through again, at the latest a second from now."""
     from server.commands import breakers
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: breakers.reset(settings, target))
 
 
@@ -50,7 +48,6 @@ def circuits_limit(
 ) -> None:
     """Limit how often a target is called, over all runs and workers."""
     from server.commands import breakers
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: breakers.limit(settings, target, rate, burst))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 connections_app = typer.Typer(rich_markup_mode=None, help="Connections: what workflows call by name, with its secrets.")
 
@@ -15,12 +14,6 @@ Name = Annotated[str, typer.Argument(help="of the connection")]
 SettingsOption = Annotated[str | None, typer.Option("--settings", help="JSON, @file, or - for stdin", show_default=False)]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="who may use it; may be repeated [default: everybody]", show_default=False)]
 New = Annotated[str, typer.Option("--kind", "-k", help="what it is made as when it is not there yet")]
-
-
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
 
 
 @connections_app.callback(invoke_without_command=True)
@@ -35,7 +28,7 @@ def connections_list(data_dir: DataDir = None) -> None:
     """Show the connections, one line each."""
     from server.commands import connecting
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: connecting.show_all(settings))
 
 
@@ -69,7 +62,7 @@ def connections_add(
     from server.commands import connecting
 
     given = connecting.read_settings(settings, url, auth, kind)
-    chosen = _settings(data_dir)
+    chosen = settings_of(data_dir)
     perform(lambda: connecting.add(chosen, name, kind, given, description, role))
 
 
@@ -85,7 +78,7 @@ def connections_change(
     from server.commands import connecting
 
     given = connecting.read_settings(settings, None, None) if settings is not None else None
-    chosen = _settings(data_dir)
+    chosen = settings_of(data_dir)
     perform(lambda: connecting.change(chosen, name, given, description, role))
 
 
@@ -94,7 +87,7 @@ def connections_show(name: Name, data_dir: DataDir = None) -> None:
     """Show a connection as JSON: settings, which secrets are set and when, what uses it, who changed it."""
     from server.commands import connecting
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: connecting.show(settings, name))
 
 
@@ -111,7 +104,7 @@ def connections_set_secret(
     from server.commands import connecting
 
     value = connecting.read_secret(name, field, source)
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: connecting.set_secret(settings, name, field, value))
 
 
@@ -120,7 +113,7 @@ def connections_test(name: Name, data_dir: DataDir = None) -> None:
     """Try whether it works. Exit code 0: it does, 1: it does not."""
     from server.commands import connecting
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(perform(lambda: connecting.test(settings, name)))
 
 
@@ -134,7 +127,7 @@ def connections_authorize(
     """Print a link that opens a page of `weft serve` once, to set it up in a browser, or to agree that Weft may use it (OAuth)."""
     from server.commands import connecting
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: connecting.authorize(settings, name, kind, scope or []))
 
 
@@ -147,7 +140,7 @@ def connections_remove(
     """Remove a connection and its secrets."""
     from server.commands import connecting
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: connecting.remove(settings, name, force=force))
 
 
@@ -156,5 +149,5 @@ def connections_rotate_key(data_dir: DataDir = None) -> None:
     """Make a new master key and put every secret under it. The key before stays in the file until the next time."""
     from server.commands import connecting
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: connecting.rotate_key(settings))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 key_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of this installation.")
 
@@ -21,9 +21,8 @@ def key_create(
 ) -> None:
     """Make an API key and print it, once."""
     from server.commands import keyring
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: keyring.create(settings, name=name, role=role, user=user, days=days))
 
 
@@ -31,9 +30,8 @@ def key_create(
 def key_list(data_dir: DataDir = None) -> None:
     """Show the keys, without their secrets."""
     from server.commands import keyring
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: keyring.show(settings))
 
 
@@ -43,7 +41,6 @@ def key_revoke(
 ) -> None:
     """Make a key useless, at the latest half a minute from now."""
     from server.commands import keyring
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: keyring.revoke(settings, key_id))

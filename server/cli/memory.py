@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 memory_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Memories: import, list, export, quarantine, policy, embed anew, keep in order."
@@ -16,12 +16,6 @@ memory_app = typer.Typer(
 Where = Annotated[
     str | None, typer.Option("--scope", help="user, organization, or agent:, conversation:, workflow: and a name", show_default=False)
 ]
-
-
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
 
 
 @memory_app.command("import")
@@ -43,7 +37,7 @@ def memory_import(
     from graphs.memories import Source
     from server.commands import remembering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     source = Source(name="", title="", collection=collection, labels=tuple(label or ()))
     raise SystemExit(perform(lambda: remembering.bring_in(settings, paths, source, scope=scope, origin=origin)))
 
@@ -58,7 +52,7 @@ def memory_list(
     """Show memories, newest first, one line each."""
     from server.commands import remembering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: remembering.show_list(settings, scope=scope, kind=kind, limit=limit))
 
 
@@ -72,7 +66,7 @@ def memory_export(
     """Write memories as JSON, one a line."""
     from server.commands import remembering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: remembering.export(settings, subject=subject, scope=scope, out=out))
 
 
@@ -81,7 +75,7 @@ def memory_reembed(data_dir: DataDir = None) -> None:
     """Make vectors by the configured embedder (WEFT_EMBEDDER) for all memories, then use them."""
     from server.commands import remembering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(perform(lambda: remembering.reembed(settings)))
 
 
@@ -101,7 +95,7 @@ def memory_quarantine(
     from graphs.memories import Selection
     from server.commands import caring
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     chosen = Selection(ids=tuple(ids or ()), source=source, subject=subject, query=query, scope=scope)
     perform(lambda: caring.quarantine(settings, chosen, expect=expect, reason=reason, release=release))
 
@@ -116,7 +110,7 @@ def memory_policy(
     """Show what a scope keeps for how long, or set it."""
     from server.commands import caring
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: caring.policy(settings, scope, put=put, reset=reset))
 
 
@@ -125,5 +119,5 @@ def memory_consolidate(data_dir: DataDir = None) -> None:
     """Keep memories in order now: sum up conversations, merge what is the same, forget what is no longer kept."""
     from server.commands import remembering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(perform(lambda: remembering.consolidate(settings)))

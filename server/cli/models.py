@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 models_app = typer.Typer(rich_markup_mode=None, help="Models: which may be asked and at what price, what was spent, budgets.")
 
@@ -16,12 +15,6 @@ Name = Annotated[str, typer.Argument(help='"vendor:name", such as openai:gpt-5-m
 Ability = Annotated[bool | None, typer.Option(show_default=False)]
 Price = Annotated[float | None, typer.Option(min=0, help="USD for a million tokens", show_default=False)]
 Filter = Annotated[str | None, typer.Option(show_default=False)]
-
-
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -38,7 +31,7 @@ def models_list(
     """Show the models that are listed, with prices, and the default."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.show(settings, everything=everything))
 
 
@@ -66,7 +59,7 @@ def models_set(
     """List a model, or change what is said of it; what is not given stays."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     given: dict[str, Any] = {
         "kind": kind, "alias": alias, "connection": connection, "base_url": base_url, "context": context, "max_output": max_output,
         "tools": tools, "vision": vision, "json_schema": json_schema, "streaming": streaming, "input_price": input_price,
@@ -81,7 +74,7 @@ def models_remove(name: Name, data_dir: DataDir = None) -> None:
     """Take a model off the list; what was spent on it stays on the books."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.remove(settings, name))
 
 
@@ -97,7 +90,7 @@ def models_default(
     """Choose the model of steps that name none, and what is asked in its place."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.choose(settings, name, fallback or [], only_listed=only_listed))
 
 
@@ -106,7 +99,7 @@ def models_test(name: Name, data_dir: DataDir = None) -> None:
     """Ask a model for one word."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.test(settings, name))
 
 
@@ -127,7 +120,7 @@ def models_usage(
     """Show calls, tokens and cost."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     filters = {"model": model, "user": user, "workflow": workflow, "agent": agent, "run_id": run}
     perform(lambda: modelling.usage(settings, by, days, filters, as_json=as_json))
 
@@ -141,7 +134,7 @@ def models_calls(
     """Show single calls, newest first, one JSON object a line."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.calls(settings, run, limit))
 
 
@@ -150,7 +143,7 @@ def models_budgets(data_dir: DataDir = None) -> None:
     """Show budgets, with what is spent of them."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.budgets(settings))
 
 
@@ -167,5 +160,5 @@ def models_budget(
     """Set or remove what may be spent on models."""
     from server.commands import modelling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: modelling.set_budget(settings, kind, subject, period, usd, tokens, gone=gone))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 org_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The organizations of this installation.")
 
@@ -19,7 +19,6 @@ def org_limit(
 ) -> None:
     """Limit how many runs of an organization are driven at once, over all workers."""
     from server.commands import workforce
-    from server.settings import load
 
-    settings = load(data_dir=data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: workforce.limit(settings, slug, most))

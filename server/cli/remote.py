@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from server.cli.connections import connections_app
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 Name = Annotated[str, typer.Argument(help="of the connection, or of a local server")]
-
-
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
 
 
 @connections_app.command("tools")
@@ -24,7 +17,7 @@ def connections_tools(name: Name, data_dir: DataDir = None) -> None:
     """Show the tools of a connection, and what has changed since they were approved."""
     from server.commands import tooling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: tooling.show(settings, name))
 
 
@@ -33,7 +26,7 @@ def connections_refresh(name: Name, data_dir: DataDir = None) -> None:
     """Ask an MCP server for its tools. New and changed ones wait for approval."""
     from server.commands import tooling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: tooling.refresh(settings, name))
 
 
@@ -44,7 +37,7 @@ def connections_discover(
     """Ask an MCP server where it wants to be authorized, and print the settings for a connection."""
     from server.commands import tooling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: tooling.discover(settings, url))
 
 
@@ -59,7 +52,7 @@ def connections_approve(
     """Let tools be called, exactly as they are shown."""
     from server.commands import tooling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: tooling.approve(settings, name, tools or [], effect, yes=yes))
 
 
@@ -70,7 +63,7 @@ def connections_disable(
     """End the calls of tools until they are approved again."""
     from server.commands import tooling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: tooling.disable(settings, name, tools))
 
 
@@ -86,5 +79,5 @@ def connections_upload(
     """Upload the document of an API. New and changed operations wait for approval."""
     from server.commands import tooling
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: tooling.upload(settings, name, file, include or []))

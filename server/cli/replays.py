@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from server.cli.runs import RunId, runs_app
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 On = Annotated[str | None, typer.Option("--on", help="a definition file to replay on; without it what the run ran", show_default=False)]
 Version = Annotated[str | None, typer.Option("--version", help="or a version of its workflow: number, active or draft", show_default=False)]
-
-
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
 
 
 @runs_app.command("replay")
@@ -34,7 +28,7 @@ def runs_replay(
     """Run a past run again from its recording; nothing is done for real. Exit code: 0 the same happened, 1 not, 2 not replayed."""
     from server.commands import replays
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     order = replays.read_order(run, on, version, on_divergence, mocks)
     raise SystemExit(perform(lambda: replays.replay(settings, order)))
 
@@ -51,7 +45,7 @@ def runs_cassette(
     """Print the recording of a run as lines of JSON, for `weft runs replay FILE`."""
     from server.commands import replays
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: replays.cassette(settings, run_id, redact=redact, mask=mask or []))
 
 
@@ -73,5 +67,5 @@ def runs_fix(
     """Try a patch for a failed run on its recording, and print it as JSON. Exit code: 0 it holds, 1 it does not."""
     from server.commands import replays
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(perform(lambda: replays.fix(settings, run_id, patch, live_reads=live_reads, mocks=mocks, model=model)))

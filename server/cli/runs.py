@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from server.cli.terminal import DataDir, perform
+from server.cli.terminal import DataDir, perform, settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +26,6 @@ Input = Annotated[str | None, typer.Option("--input", "-i", help="another input:
 Version = Annotated[str | None, typer.Option("--version", help="a number, active or draft; without it the run's own", show_default=False)]
 
 
-def _settings(data_dir: Path | None) -> Any:
-    from server.settings import load
-
-    return load(data_dir=data_dir)
-
-
 @runs_app.command("list")
 def runs_list(
     workflow: Workflow = None,
@@ -43,7 +37,7 @@ def runs_list(
     """Show runs, newest first, one line each."""
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: steering.show_list(settings, workflow=workflow, state=state, mode=mode, limit=limit))
 
 
@@ -61,7 +55,7 @@ def runs_show(
     """Print one run as JSON: its status, steps, one step, events, effects, the state at a step, or a large value."""
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: steering.show(settings, run_id, view, node))
 
 
@@ -70,7 +64,7 @@ def _steer(
 ) -> None:
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     raise SystemExit(perform(lambda: steering.steer(settings, action, run_id, given, yes=yes, compensate=compensate)))
 
 
@@ -144,7 +138,7 @@ def runs_skip(
     """Make a step count as done with this output, and go on behind it."""
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: steering.order(settings, run_id, "skip", node=node, output=output))
 
 
@@ -161,7 +155,7 @@ def runs_fork(
     """Start a run that continues this one from a step, with something changed; what came before the step stays."""
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: steering.order(settings, run_id, "fork", node=node, edits=edit, vars=var, input=input, version=version))
 
 
@@ -170,7 +164,7 @@ def runs_rerun(run_id: RunId, input: Input = None, version: Version = None, data
     """Start the same once more, from the start."""
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: steering.order(settings, run_id, "rerun", input=input, version=version))
 
 
@@ -185,5 +179,5 @@ def runs_diff(
     """Print what differs between two moments of a run, or of two runs, as JSON Patch."""
     from server.commands import steering
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     perform(lambda: steering.diff(settings, run_id, node, other, "after" if after else "before"))

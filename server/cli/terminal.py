@@ -1,4 +1,4 @@
-"""What every command needs of the command line: the option for the data folder, and a loop to run in."""
+"""What every command needs of the command line: the option for the data folder, the settings behind it, and a loop to run in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from typing import Annotated, Any
 import typer
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="where data and keys live (WEFT_DATA_DIR)", show_default=False)]
+
+
+def settings_of(data_dir: Path | None) -> Any:
+    """Read when a command runs, so that `--help` need not."""
+    from server.settings import load
+
+    return load(data_dir=data_dir)
 
 
 def perform(work: Callable[[], Awaitable[Any]]) -> Any:
